@@ -1,0 +1,60 @@
+"""Store a trained model in the package: fp16 safetensors and a card that says where it comes from."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from clisc_nnunet.models.weights import sha256
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a card tells of a training."""
+
+    command: str
+    seed: int
+    data: dict[str, Any]
+    training: dict[str, Any]
+    curve: list[dict[str, float]]
+
+
+def export_model(
+    name: str,
+    module: torch.nn.Module,
+    architecture: dict[str, Any],
+    provenance: Provenance,
+    figures: dict[str, float],
+    folder: Path,
+) -> Path:
+    """Write `name.safetensors` and its card `name.json`; returns the path of the weights."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.safetensors"
+    state = {k: v.detach().cpu().half().contiguous() for k, v in module.state_dict().items()}
+    save_file(state, str(path), metadata={"model": name})
+    card = {
+        "name": name,
+        "parameters": sum(p.numel() for p in module.parameters()),
+        "architecture": architecture,
+        "sha256": sha256(path),
+        "trained_on": "synthetic phantoms alone; no image of a patient",
+        "data": provenance.data,
+        "training": provenance.training,
+        "seed": provenance.seed,
+        "command": provenance.command,
+        "versions": {
+            k: version(k) for k in ("torch", "open_clip_torch", "segment_anything", "timm")
+        },
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, CPU",
+        "figures_on_held_out_phantoms": figures,
+        "curve": provenance.curve,
+    }
+    (folder / f"{name}.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    return path

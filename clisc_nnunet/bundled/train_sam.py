@@ -1,0 +1,126 @@
+"""Train the bundled SAM: every slice with several spoilt prompts, and a second look at its mask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from segment_anything.modeling import Sam
+
+from clisc_nnunet.bundled.augment import AugmentSettings, random_affine, random_intensity
+from clisc_nnunet.bundled.slice_sampler import SliceSampler
+from clisc_nnunet.bundled.spoilt_prompts import NOT_A_POINT, spoilt_prompt
+from clisc_nnunet.prompts import box_prompt
+from clisc_nnunet.sam import decode
+
+SLICES, PROMPTS_EACH = 8, 4
+TUMOUR_SHARE = 0.85
+
+
+def sam_step(
+    sam: Sam, sampler: SliceSampler, seed: int, augment: AugmentSettings
+) -> Callable[[int], tuple[torch.Tensor, dict[str, float]]]:
+    """Step of `training.train`: its number and the seed decide all that is random in it."""
+
+    def step(number: int) -> tuple[torch.Tensor, dict[str, float]]:
+        rng = np.random.default_rng([seed, number])
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        batch = sampler.draw(SLICES, TUMOUR_SHARE, rng)
+        images = torch.from_numpy(batch.pixels)[:, None].float() / 255
+        masks = torch.from_numpy(np.stack([batch.tumour, batch.neighbour], axis=1)).float()
+        images, masks = random_affine(images, masks, augment, generator)
+        images = random_intensity(images, augment, generator)
+
+        pixels = (images[:, 0] * 255).round().byte().numpy()
+        tumour, neighbour = masks[:, 0].bool().numpy(), masks[:, 1].bool().numpy()
+        prompts = [
+            spoilt_prompt(pixels[i], tumour[i], rng)
+            for i in range(SLICES)
+            for _ in range(PROMPTS_EACH)
+        ]
+        boxes, points, labels, targets = (np.stack(part) for part in zip(*prompts, strict=True))
+        labels[rng.random(len(labels)) < 0.3] = NOT_A_POINT  # boxes alone must do, too
+        target = torch.from_numpy(targets)[:, None].float()
+
+        inputs = (images * 255).expand(-1, 3, -1, -1)
+        embeddings = sam.image_encoder((inputs - sam.pixel_mean) / sam.pixel_std)
+        embeddings = embeddings.repeat_interleave(PROMPTS_EACH, dim=0)
+        first, first_iou = decode(sam, embeddings, *map(torch.from_numpy, (points, labels, boxes)))
+        loss, dice = mask_loss(first, first_iou, target)
+
+        second = _second_prompts(first.detach(), boxes, labels, targets, tumour, neighbour, rng)
+        boxes, labels, earlier, targets = second
+        again, again_iou = decode(
+            sam, embeddings, *map(torch.from_numpy, (points, labels, boxes)), earlier
+        )
+        second_loss, second_dice = mask_loss(
+            again, again_iou, torch.from_numpy(targets)[:, None].float()
+        )
+        return loss + second_loss, {"dice": dice, "second_dice": second_dice}
+
+    return step
+
+
+def mask_loss(
+    logits: torch.Tensor, predicted_iou: torch.Tensor, target: torch.Tensor
+) -> tuple[torch.Tensor, float]:
+    """Cross-entropy and Dice of the mask, and the error of SAM's own estimate of its IoU.
+
+    Parameters
+    ----------
+    logits : Tensor of shape (n, 1, h, w)
+        At the decoder's resolution.
+    predicted_iou : Tensor of shape (n,)
+    target : float Tensor of shape (n, 1, side, side)
+
+    Returns
+    -------
+    loss : Tensor, dice : float
+        The mean soft Dice of the prompts that meet a tumour.
+    """
+    full = F.interpolate(logits, target.shape[-2:], mode="bilinear", align_corners=False)
+    probability = full.sigmoid()
+    over = (1, 2, 3)
+    cross_entropy = F.binary_cross_entropy_with_logits(full, target)
+    # The constant makes an empty answer to an empty target a good one.
+    dice = (2 * (probability * target).sum(over) + 20) / (
+        probability.sum(over) + target.sum(over) + 20
+    )
+    with torch.no_grad():
+        mask = full > 0
+        both, either = mask & target.bool(), mask | target.bool()
+        iou = both.sum(over) / either.sum(over).clamp(min=1)
+    loss = 6 * cross_entropy + (1 - dice).mean() + 0.5 * ((predicted_iou - iou) ** 2).mean()
+    meets = target.sum(over) > 0
+    return loss, float(dice[meets].mean()) if meets.any() else 1.0
+
+
+def _second_prompts(
+    first: torch.Tensor,
+    boxes: np.ndarray,
+    labels: np.ndarray,
+    targets: np.ndarray,
+    tumour: np.ndarray,
+    neighbour: np.ndarray,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray, torch.Tensor, np.ndarray]:
+    """Prompts of the second look: the first mask, or the neighbouring plane's true one."""
+    boxes, labels, targets = boxes.copy(), labels.copy(), targets.copy()
+    earlier = first.clone()
+    side = tumour.shape[-1]
+    masks = F.interpolate(first, (side, side), mode="bilinear", align_corners=False)[:, 0] > 0
+    sources = masks.numpy()
+    for index in range(len(boxes)):
+        source, beside = sources[index], neighbour[index // PROMPTS_EACH]
+        if rng.random() < 0.3 and beside.any():
+            source = beside
+            small = F.adaptive_avg_pool2d(torch.from_numpy(beside)[None].float(), first.shape[-2:])
+            earlier[index] = (small - 0.5) * rng.uniform(6, 20)
+            targets[index] = tumour[index // PROMPTS_EACH]
+        if rng.random() < 0.6 and source.sum() > 10:
+            box = box_prompt(source, 0) + rng.uniform(0, 7, 4) * [-1, -1, 1, 1]
+            boxes[index] = np.clip(box, 0, side - 1)
+    labels[rng.random(len(labels)) < 0.4] = NOT_A_POINT
+    return boxes, labels, earlier, targets

@@ -1,0 +1,52 @@
+"""Mistakes a user can mend: one line each, with what was found, what was expected and the cure."""
+
+from __future__ import annotations
+
+from os import PathLike
+
+# Exit statuses of every command. 1 is Python's own for an uncaught exception: a fault of ours.
+EXIT_DONE = 0
+EXIT_BAD_INPUT = 2
+EXIT_SOME_CASES_FAILED = 3
+EXIT_NO_TUMOUR = 4
+EXIT_INTERRUPTED = 130
+
+
+class UserError(Exception):
+    """A mistake in the input or the call, told in one line.
+
+    Parameters
+    ----------
+    where : str or path
+        The file, folder or option at fault.
+    found : str
+        What was found there.
+    expected : str
+        What should have been there.
+    cure : str
+        What the user can do about it.
+    """
+
+    exit_status = EXIT_BAD_INPUT
+
+    def __init__(self, where: str | PathLike[str], found: str, expected: str, cure: str) -> None:
+        self.where, self.found, self.expected, self.cure = str(where), found, expected, cure
+        super().__init__(f"{where}: found {found}; expected {expected}; {cure}")
+
+    def __reduce__(self) -> tuple[type, tuple[str, str, str, str]]:
+        # Exceptions are rebuilt from their arguments when they cross a process border.
+        return type(self), (self.where, self.found, self.expected, self.cure)
+
+
+class ScanError(UserError):
+    """A scan that cannot be used; the other cases go on."""
+
+
+class WeightsError(UserError):
+    """Weights that are absent, corrupt or of another architecture."""
+
+
+class NoTumourError(UserError):
+    """No case has a slice that shows a tumour: nnU-Net cannot learn from empty labels alone."""
+
+    exit_status = EXIT_NO_TUMOUR

@@ -1,0 +1,122 @@
+"""SAM: the bundled tiny one, and checkpoints of the published architectures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from segment_anything import sam_model_registry
+from segment_anything.modeling import (
+    ImageEncoderViT,
+    MaskDecoder,
+    PromptEncoder,
+    Sam,
+    TwoWayTransformer,
+)
+
+from clisc_nnunet.errors import WeightsError
+from clisc_nnunet.models.weights import bundled_state, load_strictly, read_state, sha256
+
+# Width of the first layer tells the published architectures apart.
+_PUBLISHED = {768: "vit_b", 1024: "vit_l", 1280: "vit_h"}
+
+
+@dataclass(frozen=True)
+class TinySamConfig:
+    """Architecture of the bundled SAM: segment_anything's classes, small."""
+
+    image_size: int = 128
+    patch_size: int = 8
+    width: int = 96
+    depth: int = 4
+    heads: int = 4
+    window: int = 8
+    decoder_width: int = 64
+
+
+@dataclass(frozen=True)
+class SamModel:
+    """A SAM ready to use, with what tells it apart."""
+
+    sam: Sam
+    name: str
+    sha256: str
+
+
+def build_tiny_sam(config: TinySamConfig) -> Sam:
+    """Bundled SAM with random weights; takes images of values 0..255, as every SAM does."""
+    grid = config.image_size // config.patch_size
+    encoder = ImageEncoderViT(
+        img_size=config.image_size,
+        patch_size=config.patch_size,
+        embed_dim=config.width,
+        depth=config.depth,
+        num_heads=config.heads,
+        mlp_ratio=4,
+        out_chans=config.decoder_width,
+        norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),
+        qkv_bias=True,
+        use_rel_pos=True,
+        # Every second block sees the whole slice, the others a window.
+        global_attn_indexes=tuple(range(1, config.depth, 2)),
+        window_size=config.window,
+    )
+    decoder = MaskDecoder(
+        num_multimask_outputs=3,
+        transformer=TwoWayTransformer(
+            depth=2, embedding_dim=config.decoder_width, mlp_dim=256, num_heads=4
+        ),
+        transformer_dim=config.decoder_width,
+        iou_head_depth=2,
+        iou_head_hidden_dim=64,
+    )
+    prompts = PromptEncoder(
+        embed_dim=config.decoder_width,
+        image_embedding_size=(grid, grid),
+        input_image_size=(config.image_size, config.image_size),
+        mask_in_chans=16,
+    )
+    return Sam(encoder, prompts, decoder, pixel_mean=[0.0] * 3, pixel_std=[255.0] * 3)
+
+
+def load_sam(name: str, device: torch.device) -> SamModel:
+    """Load a SAM.
+
+    Parameters
+    ----------
+    name : str
+        `bundled`, or the path of a checkpoint of SAM ViT-B, ViT-L or ViT-H (MedSAM is a ViT-B).
+    device : torch.device
+
+    Raises
+    ------
+    WeightsError
+    """
+    if name == "bundled":
+        state, card = bundled_state("sam")
+        sam = build_tiny_sam(TinySamConfig(**card["architecture"]))
+        load_strictly(sam, state, "bundled SAM")
+        digest = card["sha256"]
+    else:
+        path = Path(name)
+        state = read_state(path)
+        sam = sam_model_registry[_architecture(state, path)]()
+        load_strictly(sam, state, name)
+        digest = sha256(path)
+        name = path.name
+    return SamModel(sam.to(device).eval().requires_grad_(False), name, digest)
+
+
+def _architecture(state: dict[str, torch.Tensor], path: Path) -> str:
+    first = state.get("image_encoder.patch_embed.proj.weight")
+    architecture = _PUBLISHED.get(len(first)) if first is not None else None
+    if architecture is None:
+        raise WeightsError(
+            path,
+            "weights of another kind of model",
+            "a checkpoint of SAM ViT-B, ViT-L or ViT-H",
+            "name another file, or leave --sam out for the bundled one",
+        )
+    return architecture

@@ -1,0 +1,97 @@
+"""Weight files: where they lie, their hashes, and safe reading."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from clisc_nnunet.errors import WeightsError
+
+BUNDLED = Path(__file__).resolve().parent.parent / "bundled" / "weights"
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file."""
+    with path.open("rb") as file:
+        return (
+            hashlib.file_digest(file, "sha256").hexdigest()
+            if hasattr(hashlib, "file_digest")
+            else hashlib.sha256(file.read()).hexdigest()
+        )
+
+
+def read_card(name: str) -> dict[str, Any]:
+    """Card of a bundled model: architecture, data recipe, figures and hash."""
+    path = BUNDLED / f"{name}.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise WeightsError(
+            path, f"no readable card ({error})", "the bundled model", "install the package again"
+        ) from None
+
+
+def bundled_state(name: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Weights of a bundled model in float32, and its card; the hash must match."""
+    card, path = read_card(name), BUNDLED / f"{name}.safetensors"
+    if path.is_file() and sha256(path) != card["sha256"]:
+        raise WeightsError(
+            path,
+            f"sha256 {sha256(path)[:16]}",
+            f"{card['sha256'][:16]}, as its card says",
+            "install the package again",
+        )
+    return {key: value.float() for key, value in read_state(path).items()}, card
+
+
+def read_state(path: Path) -> dict[str, torch.Tensor]:
+    """State dict of a .safetensors or PyTorch file; pickled code is never run.
+
+    Raises
+    ------
+    WeightsError
+        If the file is absent, truncated, or holds anything but tensors.
+    """
+    if not path.is_file():
+        raise WeightsError(path, "no such file", "a weight file", "check the path")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(str(path))
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # the libraries raise a dozen kinds for a broken file
+        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        raise WeightsError(
+            path,
+            f"a file that cannot be read as weights ({reason})",
+            "tensors only, .safetensors or a PyTorch state dict",
+            "download or copy it again",
+        ) from None
+    for wrapper in ("state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(wrapper), dict):
+            state = state[wrapper]
+    if not isinstance(state, dict) or not all(torch.is_tensor(v) for v in state.values()):
+        raise WeightsError(
+            path, "a file without a state dict", "tensors by name", "name another file"
+        )
+    return state
+
+
+def load_strictly(module: torch.nn.Module, state: dict[str, torch.Tensor], where: str) -> None:
+    """Put weights into a module; a `WeightsError` if names or shapes differ."""
+    own = module.state_dict()
+    missing, foreign = own.keys() - state.keys(), state.keys() - own.keys()
+    misfits = [k for k in own.keys() & state.keys() if own[k].shape != state[k].shape]
+    if missing or foreign or misfits:
+        raise WeightsError(
+            where,
+            f"{len(missing)} tensors missing, {len(foreign)} unknown, {len(misfits)} of other shape",
+            f"the weights of {type(module).__name__} with {len(own)} tensors",
+            "name weights of this architecture",
+        )
+    module.load_state_dict(state)

@@ -1,0 +1,48 @@
+"""What SAM's stages hand to each other: prompts and masks of several slices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Prompts of several slices, in the pixels of the slice.
+
+    Parameters
+    ----------
+    boxes : float32 ndarray of shape (n, 4)
+        XYXY.
+    points : float32 ndarray of shape (n, k, 2)
+        (x, y).
+    labels : int64 ndarray of shape (n, k)
+        1 tumour, 0 not tumour, -1 no point at all (as in segment_anything).
+    """
+
+    boxes: np.ndarray
+    points: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def __getitem__(self, rows: slice) -> Prompts:
+        return Prompts(self.boxes[rows], self.points[rows], self.labels[rows])
+
+
+@dataclass(frozen=True)
+class Masks:
+    """SAM's answer for several slices.
+
+    Parameters
+    ----------
+    logits : float32 ndarray of shape (n, row, column)
+        Mask where above 0.
+    predicted_iou : float32 ndarray of shape (n,)
+        SAM's own estimate of each mask's IoU.
+    """
+
+    logits: np.ndarray
+    predicted_iou: np.ndarray

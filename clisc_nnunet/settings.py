@@ -1,0 +1,261 @@
+"""Settings of every stage: frozen dataclasses, to and from JSON; the presets `default` and `paper`.
+
+Stage numbers are those of the method's table in docs/method.md.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from clisc_nnunet.errors import UserError
+
+
+@dataclass(frozen=True)
+class SliceSettings:
+    """Stage 1: axial 8-bit slices."""
+
+    frame: Literal["square", "brain_box"] = "square"
+    """`square`: square pixels of `pixel_mm` round the brain; `brain_box`: its box, stretched."""
+    pixels: int = 128
+    """Side of a slice in pixels."""
+    pixel_mm: float = 1.5
+    """Pixel size of the square frame; grows where the brain would not fit."""
+    plane_mm: float = 1.5
+    """Thinner planes are resampled to this spacing, thicker ones stay; 0 keeps every plane."""
+    scaling: Literal["volume", "slice"] = "volume"
+    """Range that goes to 8 bit: the volume's, or each slice's own (paper)."""
+    low_percentile: float = 1.0
+    high_percentile: float = 99.7
+    """Percentiles of the brain's voxels that become black and white."""
+
+
+@dataclass(frozen=True)
+class LabelSettings:
+    """Stages 2 and 3: CLIP's slice labels and the vote of the neighbours."""
+
+    min_probability: float = 0.6
+    """Below it a slice is `unsure`."""
+    vote_reach: int = 5
+    """Sure slices asked on either side, in the list of the case's slices."""
+    vote_distance: int = 6
+    """They must also lie at most this many planes away."""
+    vote_quorum: int = 9
+    """With at least so many, the majority replaces the label."""
+    prompts: str = "paper"
+    """Prompt set: a name, or the path of a JSON file {"normal": [...], "tumour": [...]}."""
+
+
+@dataclass(frozen=True)
+class ClassifierSettings:
+    """Stages 4 and 8: the slice classifier."""
+
+    epochs: int = 6
+    learning_rate: float = 1e-3
+    batch: int = 32
+    step_epochs: int = 4
+    step_gamma: float = 0.1
+    hidden: int = 256
+    dropout: float = 0.5
+    augment: bool = True
+    """Flips, small shifts, and changes of contrast."""
+    slices_per_epoch: int = 2000
+    """At most so many slices an epoch, drawn anew each time; 0 takes all."""
+
+
+@dataclass(frozen=True)
+class CamSettings:
+    """Stage 5: LayerCAM."""
+
+    layer: str = "auto"
+    """Name of the backbone's layer, or `auto`: chosen by agreement with SAM."""
+    candidates: tuple[str, ...] = ("layer1", "layer2", "layer3")
+
+
+@dataclass(frozen=True)
+class RoiSettings:
+    """Stage 6: from CAM to region of interest."""
+
+    threshold: float = 0.0
+    """CAM above it is region; 0: chosen without labels, by agreement with SAM."""
+    candidates: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5)
+    opening: bool = True
+    """3D opening, 3x3x3."""
+    component_ratio: float = 1.0 / 3.0
+    """Components of at least this share of the largest stay."""
+    fill_gaps: bool = True
+    """Planes without a region between two that have one get the shape in between."""
+
+
+@dataclass(frozen=True)
+class MaskingSettings:
+    """Stage 7: adaptive masking (AMDA)."""
+
+    mode: Literal["text", "brightness", "off"] = "text"
+    """As the paper's text says, as its published code works, or none."""
+    cam_fraction: float = 0.8
+    image_fraction: float = 0.8
+    keep_plain: bool = False
+    """Train the enhanced classifier on plain slices too, not on masked ones alone."""
+
+
+@dataclass(frozen=True)
+class PromptSettings:
+    """Stage 9: boxes and points for SAM."""
+
+    margin: int = 3
+    """Pixels round the region's box."""
+    positive_points: int = 5
+    negative_corners: bool = True
+    bright_fraction: float = 0.6
+    """Positive points lie where image times region reaches this fraction of its range."""
+
+
+@dataclass(frozen=True)
+class SamSettings:
+    """Stage 10: SAM."""
+
+    equalise: bool = False
+    """Histogram equalisation of every slice (paper)."""
+    batch: int = 16
+    min_predicted_iou: float = 0.0
+    """Masks that SAM itself rates lower are dropped."""
+
+
+@dataclass(frozen=True)
+class PseudoLabelSettings:
+    """Stage 11: from masks to a pseudo-label volume."""
+
+    component_ratio: float = 0.0
+    """3D components smaller than this share of the largest are dropped; 0 keeps all."""
+    fill_holes: bool = False
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides a pseudo-label, beside the scans and the weights."""
+
+    preset: str = "default"
+    seed: int = 0
+    slices: SliceSettings = field(default_factory=SliceSettings)
+    labels: LabelSettings = field(default_factory=LabelSettings)
+    classifier: ClassifierSettings = field(default_factory=ClassifierSettings)
+    cam: CamSettings = field(default_factory=CamSettings)
+    roi: RoiSettings = field(default_factory=RoiSettings)
+    masking: MaskingSettings = field(default_factory=MaskingSettings)
+    prompts: PromptSettings = field(default_factory=PromptSettings)
+    sam: SamSettings = field(default_factory=SamSettings)
+    pseudo_label: PseudoLabelSettings = field(default_factory=PseudoLabelSettings)
+
+    def to_json(self) -> str:
+        """Readable JSON; `from_json` takes it back."""
+        return json.dumps(asdict(self), indent=2)
+
+
+PRESETS: dict[str, Settings] = {
+    "default": Settings(),
+    "paper": Settings(
+        preset="paper",
+        slices=SliceSettings(
+            frame="brain_box",
+            pixels=224,
+            plane_mm=0.0,
+            scaling="slice",
+            low_percentile=0.0,
+            high_percentile=99.9,
+        ),
+        classifier=ClassifierSettings(
+            epochs=400,
+            learning_rate=1e-4,
+            batch=8,
+            step_epochs=7,
+            augment=False,
+            slices_per_epoch=0,
+        ),
+        # The published threshold was chosen with the true masks; ours is chosen without.
+        cam=CamSettings(layer="layer3"),
+        roi=RoiSettings(fill_gaps=False),
+        prompts=PromptSettings(margin=10),
+        sam=SamSettings(equalise=True),
+    ),
+}
+
+
+def from_json(text: str, where: str = "settings") -> Settings:
+    """Settings from JSON; keys that are left out keep the value of the file's preset.
+
+    Raises
+    ------
+    UserError
+        If the text is not JSON, or a key or a value is not one of ours.
+    """
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(
+            where, f"no valid JSON ({error})", "a settings file", "mend or remove it"
+        ) from None
+    if not isinstance(values, dict):
+        raise UserError(where, f"a {type(values).__name__}", "a JSON object", "mend the file")
+    return updated(preset(values.get("preset", "default")), values, where)
+
+
+def preset(name: str) -> Settings:
+    """Preset by name; `UserError` names the known ones."""
+    if name not in PRESETS:
+        raise UserError("preset", repr(name), f"one of {', '.join(PRESETS)}", "name one of these")
+    return PRESETS[name]
+
+
+def read_settings(path: Path) -> Settings:
+    """Settings from a JSON file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(path, str(error), "a settings file", "check the path") from None
+    return from_json(text, str(path))
+
+
+def updated(settings: Any, values: dict[str, Any], where: str = "settings") -> Any:
+    """Copy of a (nested) settings dataclass with some values replaced, types checked."""
+    hints = get_type_hints(type(settings))
+    known = {f.name for f in fields(settings)}
+    changes: dict[str, Any] = {}
+    for key, value in values.items():
+        if key not in known:
+            raise UserError(
+                where, f"unknown key {key!r}", f"one of {', '.join(sorted(known))}", "mend the key"
+            )
+        old = getattr(settings, key)
+        if is_dataclass(old):
+            if not isinstance(value, dict):
+                raise UserError(where, f"{key} = {value!r}", "an object", "mend the value")
+            changes[key] = updated(old, value, f"{where}: {key}")
+        else:
+            changes[key] = _checked(hints[key], key, value, where)
+    return replace(settings, **changes)
+
+
+def _checked(hint: Any, key: str, value: Any, where: str) -> Any:
+    """The value in the type that the field declares, or a `UserError`."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        good, expected = value in arguments, "one of " + ", ".join(map(str, arguments))
+    elif origin is tuple:
+        good = isinstance(value, (list, tuple)) and all(
+            isinstance(v, (int, float) if arguments[0] is float else arguments[0]) for v in value
+        )
+        expected = f"a list of {arguments[0].__name__}"
+        value = tuple(value) if good else value
+    elif hint is float:
+        good = isinstance(value, (int, float)) and not isinstance(value, bool)
+        expected = "a number"
+        value = float(value) if good else value
+    else:
+        good = isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
+        expected = f"a value of type {hint.__name__}"
+    if not good:
+        raise UserError(where, f"{key} = {value!r}", expected, "mend the value")
+    return value
