@@ -1,0 +1,1 @@
+"""Input layouts in, nnU-Net raw dataset out; and small plans for computers without a GPU."""

@@ -1,0 +1,258 @@
+"""The nnU-Net raw dataset that a conversion writes: folder, images, `dataset.json`."""
+
+from __future__ import annotations
+
+import filecmp
+import os
+import re
+import shutil
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+
+from clisc_nnunet.dataset_conversion.json_file import write_json
+from clisc_nnunet.errors import UserError
+from clisc_nnunet.slices import background_value
+from clisc_nnunet.volume import Volume, write_volume
+
+FILE_ENDING = ".nii.gz"
+# Results of the stages; the folder also tells our datasets from those of others.
+CLISC_FOLDER = "clisc"
+# nnU-Net refuses an id under which any of its three folders holds two names.
+_RAW = "nnUNet_raw"
+_NNUNET_FOLDERS = (_RAW, "nnUNet_preprocessed", "nnUNet_results")
+
+
+def dataset_folder(
+    dataset_id: int, name: str, root: Path | None = None, *, resume: bool = False
+) -> Path:
+    """Make the folder of a raw dataset, with `imagesTr`, `labelsTr` and `clisc` in it.
+
+    Parameters
+    ----------
+    dataset_id : int
+        1 to 999.
+    name : str
+        Letters, digits, `_`, `-` and `.`; "CLISC" with id 501 becomes `Dataset501_CLISC`.
+    root : Path, optional
+        Where to put it; by default the folder that the variable `nnUNet_raw` names.
+    resume : bool
+        Go on with a folder that an earlier run of ours has begun. What a killed run left
+        half-written in `imagesTr` and `labelsTr` is removed: nnU-Net would take it for a case.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    UserError
+        If id or name cannot be used, the id is taken, or the folder cannot be written.
+    """
+    if not 1 <= dataset_id <= 999:
+        raise UserError("-d", str(dataset_id), "a number from 1 to 999", "choose another id")
+    if not re.fullmatch(r"[\w.-]+", name, re.ASCII):
+        raise UserError(
+            "dataset name", repr(name), "letters, digits, '_', '-' and '.'", "choose another name"
+        )
+    root = _raw_folder() if root is None else root
+    folder = root / f"Dataset{dataset_id:03d}_{name}"
+    _check_free(folder, dataset_id, resume)
+    try:
+        for part in ("imagesTr", "labelsTr", CLISC_FOLDER):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+        for leftover in folder.glob(f"*sTr/.*{FILE_ENDING}"):
+            leftover.unlink()
+    except OSError as error:
+        raise UserError(
+            folder, f"{error.strerror}", "a folder that can be written", "choose another with -o"
+        ) from None
+    return folder
+
+
+def place_image(source: Path, target: Path, *, copy: bool = False) -> str:
+    """Put a scan into a dataset as it is.
+
+    Parameters
+    ----------
+    source : Path
+        A `.nii.gz` file; others go through `write_image_with_zero_background`.
+    target : Path
+        `imagesTr/CASE_0000.nii.gz`.
+    copy : bool
+        Copy the file. By default it is linked: symbolically and by its absolute path, so that
+        the dataset may be moved on this computer; where the system refuses, by a hard link or,
+        last, a copy.
+
+    Returns
+    -------
+    str
+        `link`, `hard link` or `copy`; `kept` if the target is this scan already.
+
+    Raises
+    ------
+    UserError
+        If the target exists and is another scan.
+    """
+    if not source.name.lower().endswith(FILE_ENDING):
+        raise ValueError(f"{source} does not end in {FILE_ENDING}")
+    if os.path.lexists(target):
+        if target.exists() and filecmp.cmp(source, target):
+            return "kept"
+        raise UserError(
+            target,
+            "a file that is there already",
+            f"nothing, or the scan {source}",
+            "remove it or choose another dataset id",
+        )
+    # Outside of imagesTr, where a file left by a killed run would count as a case.
+    temporary = target.parent.parent / f".{os.getpid()}.{target.name}"
+    try:
+        done = _copy(source, temporary) if copy else _link(source, temporary)
+        os.replace(temporary, target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return done
+
+
+def write_image_with_zero_background(volume: Volume, target: Path) -> None:
+    """Write a scan so that its background is exactly 0 and nothing else is.
+
+    Parameters
+    ----------
+    volume : Volume
+        Its background is what `background_value` finds.
+    target : Path
+        `imagesTr/CASE_0000.nii.gz`; written whole or not at all, replaced if it is there.
+
+    Notes
+    -----
+    nnU-Net crops a scan to its voxels other than 0 and takes its statistics there. If the
+    background is some other number, all intensities are shifted by it: contrast and z-score
+    stay, and a voxel that happened to be 0 no longer looks like background.
+    """
+    background = np.float32(background_value(volume.array))
+    write_volume(target, volume.array - background, volume.geometry)
+
+
+def write_dataset_json(
+    folder: Path,
+    *,
+    n_cases: int,
+    clisc: dict[str, Any],
+    channel_name: str = "FLAIR",
+    file_ending: str = FILE_ENDING,
+    overwrite: bool = False,
+) -> None:
+    """Write `dataset.json`, which turns a folder into an nnU-Net raw dataset.
+
+    Parameters
+    ----------
+    folder : Path
+        `Dataset501_CLISC`.
+    n_cases : int
+        Number of training cases, at least 1.
+    clisc : dict
+        What the trainer needs: names and hashes of models, settings. nnU-Net copies it into
+        every checkpoint, so absolute paths are shortened to the file's name.
+    channel_name : str
+        Decides nnU-Net's normalisation: any name but CT means z-score.
+    file_ending : str
+        Of all images and labels.
+    overwrite : bool
+        Replace a `dataset.json` that says something else.
+
+    Raises
+    ------
+    UserError
+        If there is another `dataset.json` and `overwrite` is not set.
+    """
+    if n_cases < 1:
+        raise ValueError("a dataset needs at least one case")
+    content = {
+        "channel_names": {"0": channel_name},
+        "labels": {"background": 0, "tumour": 1},
+        "numTraining": n_cases,
+        "file_ending": file_ending,
+        "overwrite_image_reader_writer": "SimpleITKIO",
+        "clisc": _without_folders(clisc),
+    }
+    write_json(folder / "dataset.json", content, overwrite=overwrite)
+
+
+def describe_next_commands(dataset_id: int) -> str:
+    """The stock nnU-Net commands that train on the dataset and predict with the result."""
+    return f"""Next, with nnU-Net's own commands:
+  nnUNetv2_plan_and_preprocess -d {dataset_id} -c 3d_fullres --verify_dataset_integrity
+  nnUNetv2_train {dataset_id} 3d_fullres all
+  nnUNetv2_predict -d {dataset_id} -c 3d_fullres -f all -i SCANS -o SEGMENTATIONS
+Without a GPU, small plans instead:
+  nnUNetv2_plan_and_preprocess -d {dataset_id} --no_pp --verify_dataset_integrity
+  clisc_add_small_plans -d {dataset_id}"""
+
+
+def _raw_folder() -> Path:
+    value = os.environ.get(_RAW)
+    if not value:
+        raise UserError(_RAW, "a variable that is not set", "a folder", "export it or give -o")
+    return Path(value)
+
+
+def _check_free(folder: Path, dataset_id: int, resume: bool) -> None:
+    roots = [folder.parent, *(Path(os.environ[v]) for v in _NNUNET_FOLDERS if os.environ.get(v))]
+    for root in roots:
+        # nnU-Net compares the first letters only, without the underscore.
+        for other in sorted(root.glob(f"Dataset{dataset_id:03d}*")):
+            if other.name != folder.name and other.is_dir():
+                raise UserError(
+                    other,
+                    f"dataset id {dataset_id} taken",
+                    "an id that no dataset has",
+                    "choose another with -d",
+                )
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not (folder / CLISC_FOLDER).is_dir():
+        raise UserError(
+            folder,
+            "a dataset that this command did not make",
+            "a new or empty folder",
+            "choose another id with -d",
+        )
+    if not resume:
+        raise UserError(
+            folder,
+            "a dataset that this command has begun or finished",
+            "a new or empty folder",
+            "continue it, remove it, or choose another id with -d",
+        )
+
+
+def _link(source: Path, target: Path) -> str:
+    try:
+        target.symlink_to(source.absolute())
+        return "link"
+    except (OSError, NotImplementedError):  # file systems and accounts without symbolic links
+        pass
+    try:
+        os.link(source, target)
+        return "hard link"
+    except (OSError, NotImplementedError):  # or another file system
+        return _copy(source, target)
+
+
+def _copy(source: Path, target: Path) -> str:
+    shutil.copy2(source, target)
+    return "copy"
+
+
+def _without_folders(value: Any) -> Any:
+    """The same value, with absolute paths in it shortened to their last part."""
+    if isinstance(value, dict):
+        return {key: _without_folders(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_folders(item) for item in value]
+    if isinstance(value, PurePath) or (isinstance(value, str) and os.path.isabs(value)):
+        return PurePath(value).name
+    return value

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from clisc_nnunet.dataset_conversion.layouts import find_cases, scan_ending
+from clisc_nnunet.errors import UserError
+
+
+@pytest.fixture
+def make(tmp_path: Path):
+    """Empty files: a layout is found by names, so no file may need any content."""
+
+    def make_files(*names: str) -> Path:
+        for name in names:
+            path = tmp_path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        return tmp_path
+
+    return make_files
+
+
+def names(folder: Path) -> list[tuple[str, str]]:
+    return [
+        (case.name, case.image.relative_to(folder).as_posix()) for case in find_cases(folder).cases
+    ]
+
+
+def test_brats_like_takes_flair_alone(make):
+    folder = make(
+        "b/b_flair.nii", "a/a_flair.nii.gz", "a/a_seg.nii.gz", "a/a_t1.nii.gz", "survival.csv"
+    )
+    found = find_cases(folder)
+    assert found.layout == "BraTS-like"
+    assert names(folder) == [("a", "a/a_flair.nii.gz"), ("b", "b/b_flair.nii")]
+    assert dict((path.name, reason) for path, reason in found.ignored) == {
+        "a_seg.nii.gz": "a segmentation, by its name",
+        "a_t1.nii.gz": "not FLAIR",
+        "survival.csv": "not a scan, by its ending",
+    }
+
+
+def test_later_years_of_brats(make):
+    folder = make("a-000/a-000-t2f.nii.gz", "a-000/a-000-seg.nii.gz", "a-000/a-000-t1n.nii.gz")
+    assert names(folder) == [("a-000", "a-000/a-000-t2f.nii.gz")]
+
+
+def test_case_folder_without_flair_is_reported(make):
+    folder = make("a/a_flair.nii.gz", "b/b_t1.nii.gz")
+    found = find_cases(folder)
+    assert [case.name for case in found.cases] == ["a"]
+    assert (folder / "b", "no FLAIR scan in this folder") in found.ignored
+
+
+def test_nnunet_layout(make):
+    folder = make("b_0000.nii.gz", "a.1 x_0000.nii.gz", "notes.txt", ".hidden_0000.nii.gz")
+    assert find_cases(folder).layout == "nnU-Net"
+    assert names(folder) == [("a.1 x", "a.1 x_0000.nii.gz"), ("b", "b_0000.nii.gz")]
+
+
+def test_flat_layout(make):
+    folder = make("b.mha", "a_FLAIR.nrrd", "a_t1.nrrd", "a_mask.nii.gz", "b_Segm.nii", "label.nii")
+    found = find_cases(folder)
+    assert found.layout == "flat"
+    assert names(folder) == [("a", "a_FLAIR.nrrd"), ("b", "b.mha")]
+    assert {path.name for path, reason in found.ignored if "segmentation" in reason} == {
+        "a_mask.nii.gz",
+        "b_Segm.nii",
+        "label.nii",
+    }
+
+
+def test_numbered_scans_are_cases(make):
+    folder = make("phantom_0000.nii.gz", "phantom_0001.nii.gz", "other_0000.nii.gz")
+    assert find_cases(folder).layout == "flat"
+    assert [case.name for case in find_cases(folder).cases] == [
+        "other_0000",
+        "phantom_0000",
+        "phantom_0001",
+    ]
+
+
+def test_broken_link_is_reported(make):
+    folder = make("a.nii.gz")
+    (folder / "b.nii.gz").symlink_to(folder / "gone.nii.gz")
+    found = find_cases(folder)
+    assert [case.name for case in found.cases] == ["a"]
+    assert found.ignored == ((folder / "b.nii.gz", "a folder or a broken link"),)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ([], "found an empty folder; expected CASE/CASE_flair"),
+        (["notes.txt"], "no scan among 1 files and folders"),
+        ([".hidden.nii.gz"], "found an empty folder"),
+        (["a_seg.nii.gz"], "no scan among 1"),
+        (["imagesTr/a_0000.nii.gz"], r"whole nnU-Net dataset; .* give .*imagesTr instead"),
+        (["a/a_t1.nii.gz", "a/a_t2.nii.gz"], "no FLAIR among 2 scans"),
+        (["a_t1.nii.gz", "a_t2.nii.gz"], "no FLAIR among 2 scans"),
+        (["a/a_flair.nii.gz", "a/a_flair.nii"], r"2 files for case a \(a_flair.nii, a_flair"),
+        (["a.nii.gz", "a.mha"], r"2 files for case a \(a.mha, a.nii.gz\)"),
+        (["a.nii.gz", "a_flair.nii.gz"], "2 files for case a"),
+        (["a/a_flair.nii.gz", "b.nii.gz"], "1 case folders and 1 scans beside them"),
+        (
+            [f"{case}_000{channel}.nii.gz" for case in "ab" for channel in range(4)],
+            "4 channels of each case",
+        ),
+        (["a_seg/a_flair.nii.gz"], "the case name 'a_seg'"),
+        (["_flair.nii.gz"], "the case name ''"),
+    ],
+)
+def test_unusable_folders(make, files, message):
+    folder = make(*files)
+    with pytest.raises(UserError, match=message):
+        find_cases(folder)
+
+
+def test_absent_folder_and_file(make):
+    folder = make("a.nii.gz")
+    with pytest.raises(UserError, match="no such folder"):
+        find_cases(folder / "absent")
+    with pytest.raises(UserError, match="found a file; expected a folder of scans"):
+        find_cases(folder / "a.nii.gz")
+
+
+@pytest.mark.parametrize(
+    ("name", "ending"),
+    [("a.nii.gz", ".nii.gz"), ("A.NII.GZ", ".nii.gz"), ("a.nii", ".nii"), ("a.raw", None)],
+)
+def test_scan_ending(name, ending):
+    assert scan_ending(Path(name)) == ending
