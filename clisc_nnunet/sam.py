@@ -16,9 +16,6 @@ from skimage.exposure import equalize_hist
 from clisc_nnunet.records import Masks, Prompts
 from clisc_nnunet.settings import SamSettings
 
-# Logit of pixels where SAM was not asked: surely background.
-OUTSIDE_LOGIT = -10.0
-
 
 def equalise(pixels: np.ndarray) -> np.ndarray:
     """Histogram equalisation of each slice (paper, stage 10); uint8 (n, row, column) in and out."""
@@ -94,34 +91,48 @@ def decode(
 
 
 @torch.inference_mode()
-def segment(sam: Sam, pixels: np.ndarray, prompts: Prompts, settings: SamSettings) -> Masks:
+def embed(sam: Sam, pixels: np.ndarray, settings: SamSettings) -> torch.Tensor:
+    """Embeddings, (n, channel, h, w), of slices, uint8 (n, side, side)."""
+    images = equalise(pixels) if settings.equalise else pixels
+    starts = range(0, len(images), settings.batch)
+    return torch.cat(
+        [sam.image_encoder(to_input(sam, images[i : i + settings.batch])) for i in starts]
+    )
+
+
+@torch.inference_mode()
+def segment(
+    sam: Sam, embeddings: torch.Tensor, prompts: Prompts, side: int, settings: SamSettings
+) -> Masks:
     """Segment each slice with its prompt.
 
     Parameters
     ----------
     sam : Sam
-    pixels : uint8 ndarray of shape (n, side, side)
+    embeddings : Tensor of shape (n, channel, h, w)
+        From `embed`.
     prompts : Prompts
-        n of them, in pixels of these slices.
+        n of them, in pixels of the slices.
+    side : int
+        Side of the slices, which are square.
     settings : SamSettings
 
     Returns
     -------
     Masks
     """
-    if len(pixels) != len(prompts):
-        raise ValueError(f"{len(pixels)} slices, {len(prompts)} prompts")
-    if not len(pixels):
-        return Masks(np.zeros(pixels.shape, np.float32), np.zeros(0, np.float32))
-    images = equalise(pixels) if settings.equalise else pixels
-    side, scale = pixels.shape[-1], sam.image_encoder.img_size / pixels.shape[-1]
+    if len(embeddings) != len(prompts):
+        raise ValueError(f"{len(embeddings)} slices, {len(prompts)} prompts")
+    if not len(prompts):
+        return Masks(np.zeros((0, side, side), np.float32), np.zeros(0, np.float32))
+    scale = sam.image_encoder.img_size / side
     logits, ious = [], []
-    for start in range(0, len(pixels), settings.batch):
+    for start in range(0, len(prompts), settings.batch):
         rows = slice(start, start + settings.batch)
         part = prompts[rows]
         low, iou = decode(
             sam,
-            sam.image_encoder(to_input(sam, images[rows])),
+            embeddings[rows].to(sam.device),
             torch.from_numpy(part.points * scale).to(sam.device),
             torch.from_numpy(part.labels).to(sam.device),
             torch.from_numpy(part.boxes * scale).to(sam.device),

@@ -14,7 +14,7 @@ from clisc_nnunet.bundled.slice_sampler import MIN_BRAIN_PIXELS, MIN_TUMOUR_PIXE
 from clisc_nnunet.models.clip_models import ClipModel
 from clisc_nnunet.prompts import box_prompt, make_prompts
 from clisc_nnunet.records import Prompts
-from clisc_nnunet.sam import segment
+from clisc_nnunet.sam import embed, segment
 from clisc_nnunet.settings import PromptSettings, SamSettings
 from clisc_nnunet.slice_labels import PAPER_PROMPTS, class_embeddings, tumour_probability
 
@@ -90,5 +90,6 @@ def _volume_dice(sam: Sam, volume: TrainingVolume, spoil: float, every: int) -> 
         size = size * np.exp(rng.uniform(-spoil, spoil, 2))
         boxes.append(np.clip(np.concatenate([centre - size / 2, centre + size / 2]), 0, side - 1))
     prompts = Prompts(np.array(boxes, np.float32), prompts.points, prompts.labels)
-    masks = segment(sam, pixels, prompts, SamSettings())
+    settings = SamSettings()
+    masks = segment(sam, embed(sam, pixels, settings), prompts, side, settings)
     return dice(masks.logits > 0, truth)

@@ -8,6 +8,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -66,8 +67,14 @@ def make_phantom_set(
     """Make the phantoms that the folder lacks, one file per seed, each whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     todo = [seed for seed in seeds if not _path(folder, seed).exists()]
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        jobs = [pool.submit(_make_file, folder, seed, anatomies, settings) for seed in todo]
+    # The anatomies are large: each process gets them once, not with each phantom.
+    with ProcessPoolExecutor(
+        processes,
+        mp_context=get_context("spawn"),
+        initializer=_remember,
+        initargs=(folder, anatomies, settings),
+    ) as pool:
+        jobs = [pool.submit(_make_file, seed) for seed in todo]
         for job in tqdm(as_completed(jobs), total=len(jobs), desc="phantoms"):
             job.result()
 
@@ -100,11 +107,16 @@ def _read(path: Path) -> TrainingVolume:
         return TrainingVolume(arrays["pixels"], tumour.astype(bool))
 
 
-def _make_file(
-    folder: Path, seed: int, anatomies: Sequence[Anatomy], settings: PhantomSettings
-) -> None:
-    volume = training_volume(seed, anatomies, settings)
-    path = _path(folder, seed)
+_worker: dict[str, Any] = {}
+
+
+def _remember(folder: Path, anatomies: Sequence[Anatomy], settings: PhantomSettings) -> None:
+    _worker.update(folder=folder, anatomies=anatomies, settings=settings)
+
+
+def _make_file(seed: int) -> None:
+    volume = training_volume(seed, _worker["anatomies"], _worker["settings"])
+    path = _path(_worker["folder"], seed)
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
     np.savez_compressed(temporary, pixels=volume.pixels, tumour=np.packbits(volume.tumour))
     os.replace(temporary, path)

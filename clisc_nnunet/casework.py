@@ -1,0 +1,454 @@
+"""Apply the stages to cases: results go through the store, one case in memory at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from clisc_nnunet import cam, classifier, masking, roi, sam, slice_labels
+from clisc_nnunet.choice import Trial, agreement, best
+from clisc_nnunet.embeddings import EmbeddingCache
+from clisc_nnunet.errors import NoTumourError
+from clisc_nnunet.executors import make_executor
+from clisc_nnunet.models.backbones import Backbone
+from clisc_nnunet.models.clip_models import ClipModel
+from clisc_nnunet.models.sam_models import SamModel
+from clisc_nnunet.outcome import CaseOutcome
+from clisc_nnunet.prompts import make_prompts
+from clisc_nnunet.records import Masks
+from clisc_nnunet.scanwork import DrawTask, cut_scan, draw_case, file_digest, unpack_stack
+from clisc_nnunet.settings import Settings
+from clisc_nnunet.slices import SliceStack
+from clisc_nnunet.store import Store, sign
+
+# Cases and slices per case that the choice of layer and threshold looks at.
+SAMPLE_CASES, SAMPLE_SLICES = 8, 10
+# Slice stacks kept in memory, about 4 MB each.
+REMEMBERED_STACKS = 64
+
+
+@dataclass(frozen=True)
+class Models:
+    """The three models of the method."""
+
+    clip: ClipModel
+    sam: SamModel
+    backbone: Backbone
+
+
+@dataclass
+class Casework:
+    """A run over a set of cases.
+
+    Parameters
+    ----------
+    models, settings, store
+        What makes the pseudo-labels, and where results of stages are kept.
+    device : torch.device
+    processes : int
+        For the work that reads and writes scans; 1 works in this process.
+    given_labels : mapping of case to {plane: label}, optional
+        Slice labels to use in place of CLIP's.
+    overlays : Path
+        Folder that receives `cam/` and `roi/` volumes.
+    """
+
+    models: Models
+    settings: Settings
+    store: Store
+    device: torch.device
+    overlays: Path
+    processes: int = 1
+    given_labels: Mapping[str, Mapping[int, int]] | None = None
+
+    cases: list[str] = field(default_factory=list)
+    failures: dict[str, str] = field(default_factory=dict)
+    files_read: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+    trials: dict[str, list[Trial]] = field(default_factory=dict)
+    _signatures: dict[tuple[str, str], str] = field(default_factory=dict)
+    _classifiers: dict[str, Any] = field(default_factory=dict)
+
+    def cut_slices(self, scans: Mapping[str, Path]) -> None:
+        """Stage 1; a scan that cannot be used is set aside with its reason."""
+        with self._clock("slices"), make_executor(self.processes) as executor:
+            jobs = {}
+            for case in sorted(scans):
+                signature = sign("slices", file_digest(scans[case]), self.settings.slices)
+                self._signatures[case, "slices"] = signature
+                jobs[case] = executor.submit(
+                    cut_scan, case, scans[case], self.settings.slices, self.store, signature
+                )
+            for case, job in _track(jobs.items(), "slices"):
+                result = job.result()
+                self.files_read.extend(result.read)
+                if result.failure is None:
+                    self.cases.append(case)
+                else:
+                    self.failures[case] = result.failure
+                    tqdm.write(f"set aside: {result.failure}")
+
+    def label_slices(self) -> None:
+        """Stages 2 and 3: tumour, normal or unsure, by CLIP and the vote."""
+        clip, settings = self.models.clip, self.settings.labels
+        prompts = slice_labels.read_prompts(settings.prompts)
+        classes = slice_labels.class_embeddings(clip, prompts)
+        with self._clock("slice labels"):
+            for case in _track(self.cases, "slice labels"):
+                stack = self.stack(case)
+                planes = stack.planes_with_brain
+                given = self.given_labels.get(case) if self.given_labels is not None else None
+                before = self._signatures[case, "slices"]
+                what = [clip.sha256, prompts] if given is None else sorted(given.items())
+                signature = sign("labels", before, settings, what)
+
+                def label(stack=stack, planes=planes, given=given) -> dict[str, np.ndarray]:
+                    if given is not None:
+                        labels = np.array([given.get(int(p), slice_labels.UNSURE) for p in planes])
+                        probability = np.where(labels < 0, 0.5, labels).astype(np.float32)
+                        return _slice_table(planes, probability, labels, labels)
+                    probability = slice_labels.tumour_probability(
+                        clip, classes, stack.pixels[planes]
+                    )
+                    sure = slice_labels.sure_labels(probability, settings)
+                    voted = slice_labels.vote(sure, planes, settings)
+                    return _slice_table(planes, probability, sure, voted)
+
+                self._get(case, "labels", signature, label)
+        self._refuse_one_sided_labels()
+
+    def train_classifier(self, name: str, masked_by: str | None = None) -> None:
+        """Stage 4, or 7 and 8 if the slices are masked by the regions of an earlier classifier."""
+        examples = [
+            (case, int(plane), int(label))
+            for case in self.cases
+            for plane, label in zip(*self._sure_slices(case), strict=True)
+        ]
+        signature = sign(
+            "classifier",
+            self.models.backbone.sha256,
+            self.settings.classifier,
+            self.settings.seed,
+            [self._signatures[case, "labels"] for case in self.cases],
+            [self.settings.masking] if masked_by else [],
+            [self._signatures[c, f"{masked_by}_regions"] for c in self.cases] if masked_by else [],
+        )
+        self._signatures["", name] = signature
+        path = self.store.root / f"classifier_{name}.safetensors"
+        with self._clock(f"{name} classifier"):
+            trained = classifier.load_classifier(path, self.models.backbone, signature)
+            if trained is None:
+                slices = _Slices(self, examples, masked_by)
+                trained = classifier.train_classifier(
+                    self.models.backbone,
+                    slices,
+                    np.resize([label for _, _, label in examples], len(slices)),
+                    self.settings.classifier,
+                    self.settings.seed,
+                    self.device,
+                )
+                classifier.save_classifier(path, trained, signature)
+        self._classifiers[name] = trained.to(self.device).eval()
+
+    def find_regions(self, name: str) -> None:
+        """Stages 5 and 6: CAM of the slices that the classifier calls tumour, and their region."""
+        with self._clock(f"{name} CAM"):
+            layer, threshold = self._choose(name)
+            for case in _track(self.cases, f"{name} CAM"):
+                signature = sign(
+                    "regions",
+                    self._signatures["", name],
+                    self._signatures[case, "slices"],
+                    [layer, threshold],
+                    self.settings.roi,
+                )
+                make = lambda case=case: self._regions(name, case, layer, threshold)  # noqa: E731
+                self._get(case, f"{name}_regions", signature, make)
+
+    def segment_regions(self, name: str) -> None:
+        """Stages 9 and 10: prompts from the regions of classifier `name`, masks from SAM."""
+        settings = self.settings
+        with self._clock("SAM"):
+            for case in _track(self.cases, "SAM"):
+                signature = sign(
+                    "masks",
+                    self._signatures[case, f"{name}_regions"],
+                    self.models.sam.sha256,
+                    [settings.prompts, settings.sam],
+                )
+                make = lambda case=case: self._masks(name, case)  # noqa: E731
+                self._get(case, "masks", signature, make)
+
+    def draw_labels(
+        self, name: str, scans: Mapping[str, Path], labels_folder: Path
+    ) -> list[CaseOutcome]:
+        """Stage 11: labels on the grid of the scans, and CAM and region beside them."""
+        outcomes = {
+            case: CaseOutcome(case, "failed", reason) for case, reason in self.failures.items()
+        }
+        with self._clock("labels"), make_executor(self.processes) as executor:
+            jobs = {}
+            stages = ("slices", f"{name}_regions", "masks")
+            for case in self.cases:
+                task = DrawTask(
+                    case,
+                    scans[case],
+                    self.store,
+                    *((stage, self._signatures[case, stage]) for stage in stages),
+                    self.settings.sam.min_predicted_iou,
+                    self.settings.pseudo_label,
+                    labels_folder / f"{case}.nii.gz",
+                    self.overlays / "cam" / f"{case}.nii.gz",
+                    self.overlays / "roi" / f"{case}.nii.gz",
+                )
+                jobs[case] = executor.submit(draw_case, task)
+            for case, job in _track(jobs.items(), "labels"):
+                volume, read = job.result()
+                self.files_read.extend(read)
+                outcomes[case] = self._outcome(case, name, volume)
+        return [outcomes[case] for case in sorted(outcomes)]
+
+    def stack(self, case: str) -> SliceStack:
+        """Slices of a case."""
+        return self._remembered_stack(case)
+
+    def arrays(self, case: str, stage: str) -> dict[str, np.ndarray]:
+        """Result of a stage of this run."""
+        return self.store.require(case, stage, self._signatures[case, stage])
+
+    def _get(
+        self,
+        case: str,
+        stage: str,
+        signature: str,
+        make: Callable[[], dict[str, np.ndarray]],
+    ) -> None:
+        self._signatures[case, stage] = signature
+        self.store.get(case, stage, signature, make)
+
+    @cached_property
+    def _remembered_stack(self) -> Callable[[str], SliceStack]:
+        return lru_cache(REMEMBERED_STACKS)(lambda case: unpack_stack(self.arrays(case, "slices")))
+
+    @cached_property
+    def embeddings(self) -> EmbeddingCache:
+        """SAM's embeddings of the slices seen last."""
+        return EmbeddingCache(self.models.sam, self.settings.sam)
+
+    def _sure_slices(self, case: str) -> tuple[np.ndarray, np.ndarray]:
+        """Planes with a sure label after the vote, and the labels."""
+        arrays = self.arrays(case, "labels")
+        sure = arrays["voted"] != slice_labels.UNSURE
+        return arrays["planes"][sure], arrays["voted"][sure]
+
+    def _refuse_one_sided_labels(self) -> None:
+        found = {label for case in self.cases for label in self._sure_slices(case)[1].tolist()}
+        if found != {slice_labels.NORMAL, slice_labels.TUMOUR}:
+            side = "tumour" if slice_labels.TUMOUR in found else "normal"
+            raise NoTumourError(
+                f"{len(self.cases)} usable cases",
+                f"only {side} slices" if found else "no slice that CLIP is sure of",
+                "slices with and without a tumour",
+                "check that these are FLAIR scans of tumour patients, try other --prompts, or "
+                "give --slice-labels",
+            )
+
+    def _choose(self, name: str) -> tuple[str, float]:
+        """Layer and threshold of the CAM: set, or those that SAM agrees with most on a sample."""
+        layers = [self.settings.cam.layer]
+        if layers == ["auto"]:
+            layers = [
+                la for la in self.settings.cam.candidates if la in self.models.backbone.layers
+            ]
+        thresholds = [self.settings.roi.threshold]
+        if thresholds == [0.0]:
+            thresholds = list(self.settings.roi.candidates)
+        if len(layers) * len(thresholds) == 1:
+            return layers[0], thresholds[0]
+        # Evenly over the cases in order of name, so that the order of files does not matter.
+        shown = [case for case in self.cases if (self._sure_slices(case)[1] == 1).any()]
+        picks = np.unique(np.linspace(0, len(shown) - 1, SAMPLE_CASES).round().astype(int))
+        trials = [
+            self._try(layer, threshold, samples)
+            for layer in layers
+            for samples in [[self._sample(name, shown[i], layer) for i in picks]]
+            for threshold in thresholds
+        ]
+        self.trials[name] = trials
+        chosen = best(trials)
+        tqdm.write(
+            f"{name} CAM: layer {chosen.layer}, threshold {chosen.threshold:g}: SAM agrees with it "
+            f"by {chosen.agreement:.2f} and rates its own masks {chosen.predicted_iou:.2f}"
+        )
+        return chosen.layer, chosen.threshold
+
+    def _sample(self, name: str, case: str, layer: str) -> tuple[str, np.ndarray, np.ndarray]:
+        """CAM volume of a sample case and the planes to judge it by."""
+        planes, labels = self._sure_slices(case)
+        shown = planes[labels == slice_labels.TUMOUR]
+        picks = np.unique(np.linspace(0, len(shown) - 1, SAMPLE_SLICES).round().astype(int))
+        volume, _, _ = self._cam(name, case, layer)
+        return case, volume, shown[picks]
+
+    def _try(
+        self, layer: str, threshold: float, samples: Sequence[tuple[str, np.ndarray, np.ndarray]]
+    ) -> Trial:
+        ious, agreements = [], []
+        for case, volume, planes in samples:
+            stack = self.stack(case)
+            region = self._region(volume, stack, threshold)
+            drawn = planes[region[planes].any(axis=(1, 2))]
+            masks = self._segment(case, drawn, region[drawn])
+            same = agreement(masks.logits > 0, region[drawn])
+            empty = [0.0] * (len(planes) - len(drawn))
+            ious += [*masks.predicted_iou.tolist(), *empty]
+            agreements += [*same.tolist(), *empty]
+        return Trial(layer, threshold, float(np.mean(ious)), float(np.mean(agreements)))
+
+    def _cam(self, name: str, case: str, layer: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """CAM volume (plane, row, column) in 0..1, tumour planes, probability of brain planes."""
+        stack = self.stack(case)
+        planes = stack.planes_with_brain
+        found, probability = cam.layer_cam(
+            self._classifiers[name], stack.pixels[planes], layer, self.device
+        )
+        volume = np.zeros(stack.pixels.shape, np.float32)
+        volume[planes] = found
+        return volume, planes[probability > 0.5], probability
+
+    def _region(self, volume: np.ndarray, stack: SliceStack, threshold: float) -> np.ndarray:
+        plane_mm = stack.geometry.spacing[2]
+        return roi.region_of_interest(volume, stack.brain, threshold, self.settings.roi, plane_mm)
+
+    def _regions(self, name: str, case: str, layer: str, threshold: float) -> dict[str, np.ndarray]:
+        volume, planes, probability = self._cam(name, case, layer)
+        # Kept as 8 bit; the region is that of the kept CAM, so that both can be compared.
+        kept = np.rint(255 * volume).astype(np.uint8)
+        region = self._region(kept.astype(np.float32) / 255, self.stack(case), threshold)
+        return {
+            "planes": planes,
+            "probability": probability,
+            "cam": kept[planes],
+            "roi": np.packbits(region),
+        }
+
+    def _masks(self, name: str, case: str) -> dict[str, np.ndarray]:
+        region = self.region(case, name)
+        planes = np.flatnonzero(region.any(axis=(1, 2)))
+        masks = self._segment(case, planes, region[planes])
+        return {
+            "planes": planes,
+            "logits": masks.logits.astype(np.float16),
+            "predicted_iou": masks.predicted_iou,
+            "agreement": agreement(masks.logits > 0, region[planes]),
+        }
+
+    def region(self, case: str, name: str) -> np.ndarray:
+        """Region of interest of a case, bool (plane, row, column)."""
+        packed = self.arrays(case, f"{name}_regions")["roi"]
+        shape = self.stack(case).pixels.shape
+        return np.unpackbits(packed, count=int(np.prod(shape))).reshape(shape).astype(bool)
+
+    def _segment(self, case: str, planes: np.ndarray, regions: np.ndarray) -> Masks:
+        """SAM's masks of some planes of a case, each prompted by its region."""
+        pixels = self.stack(case).pixels
+        side, batch = pixels.shape[-1], self.settings.sam.batch
+        parts = []
+        for start in range(0, len(planes), batch):
+            rows = planes[start : start + batch]
+            prompts = make_prompts(
+                pixels[rows], regions[start : start + batch], self.settings.prompts
+            )
+            embeddings = self.embeddings.get(case, rows, pixels[rows])
+            parts.append(
+                sam.segment(self.models.sam.sam, embeddings, prompts, side, self.settings.sam)
+            )
+        if not parts:
+            return Masks(np.zeros((0, side, side), np.float32), np.zeros(0, np.float32))
+        return Masks(
+            np.concatenate([p.logits for p in parts]),
+            np.concatenate([p.predicted_iou for p in parts]),
+        )
+
+    def _outcome(self, case: str, name: str, volume_ml: float) -> CaseOutcome:
+        labels, regions = self.arrays(case, "labels"), self.arrays(case, f"{name}_regions")
+        masks = self.arrays(case, "masks")
+        clip_slices = int((labels["voted"] == slice_labels.TUMOUR).sum())
+        drawn = (masks["logits"] > 0).any(axis=(1, 2))
+        if volume_ml:
+            status, reason = "labelled", f"SAM drew on {int(drawn.sum())} slices"
+        elif not len(regions["planes"]):
+            status, reason = "empty", "the classifier calls no slice a tumour"
+        elif not len(masks["planes"]):
+            status, reason = "empty", "no region of interest is left"
+        else:
+            status, reason = "empty", "SAM draws nothing in the regions"
+        return CaseOutcome(
+            case,
+            status,
+            reason,
+            slices=len(labels["planes"]),
+            clip_tumour_slices=clip_slices,
+            classifier_tumour_slices=len(regions["planes"]),
+            region_slices=len(masks["planes"]),
+            label_ml=volume_ml,
+            predicted_iou=float(masks["predicted_iou"][drawn].mean()) if drawn.any() else 0.0,
+            agreement=float(masks["agreement"][drawn].mean()) if drawn.any() else 0.0,
+        )
+
+    @contextmanager
+    def _clock(self, stage: str) -> Iterator[None]:
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.monotonic() - started
+
+
+class _Slices(Sequence[np.ndarray]):
+    """Training slices of the classifier, read from the store when they are asked for."""
+
+    def __init__(
+        self, work: Casework, examples: Sequence[tuple[str, int, int]], masked_by: str | None
+    ) -> None:
+        self._work, self._examples, self._masked_by = work, examples, masked_by
+        self._remembered_masked = lru_cache(REMEMBERED_STACKS)(self._masked)
+
+    def __len__(self) -> int:
+        both = self._masked_by is not None and self._work.settings.masking.keep_plain
+        return len(self._examples) * (2 if both else 1)
+
+    def __getitem__(self, index: Any) -> Any:
+        # With `keep_plain`, the second half repeats the examples without masking.
+        case, plane, _ = self._examples[index % len(self._examples)]
+        if self._masked_by is None or index >= len(self._examples):
+            return self._work.stack(case).pixels[plane]
+        return self._remembered_masked(case)[plane]
+
+    def _masked(self, case: str) -> np.ndarray:
+        stack, name = self._work.stack(case), str(self._masked_by)
+        found = self._work.arrays(case, f"{name}_regions")
+        volume = np.zeros(stack.pixels.shape, np.float32)
+        volume[found["planes"]] = found["cam"] / 255.0
+        return masking.mask_stack(
+            stack.pixels, volume, self._work.region(case, name), self._work.settings.masking
+        )
+
+
+def _slice_table(
+    planes: np.ndarray, probability: np.ndarray, label: np.ndarray, voted: np.ndarray
+) -> dict[str, np.ndarray]:
+    return {"planes": planes, "probability": probability, "label": label, "voted": voted}
+
+
+def _track(items: Any, stage: str) -> Any:
+    return tqdm(items, desc=f"{stage:>15}", unit="case")

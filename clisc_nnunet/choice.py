@@ -1,0 +1,60 @@
+"""Choose the CAM's layer and threshold without labels: those that SAM agrees with most."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Trial:
+    """SAM's answer to one layer and threshold, over the slices of a sample of cases.
+
+    Parameters
+    ----------
+    layer : str
+    threshold : float
+    predicted_iou : float
+        Mean of SAM's own estimate; a slice whose region is empty counts 0.
+    agreement : float
+        Mean Dice of SAM's mask and the region; a slice whose region is empty counts 0.
+    """
+
+    layer: str
+    threshold: float
+    predicted_iou: float
+    agreement: float
+
+    @property
+    def score(self) -> float:
+        """What the choice goes by."""
+        return self.predicted_iou * self.agreement
+
+
+def agreement(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Dice of masks, slice by slice.
+
+    Parameters
+    ----------
+    first, second : bool ndarray of shape (n, row, column)
+
+    Returns
+    -------
+    float64 ndarray of shape (n,)
+        0 where both are empty: two empty masks agree on nothing that helps to choose.
+    """
+    both = (first & second).sum(axis=(1, 2))
+    total = first.sum(axis=(1, 2)) + second.sum(axis=(1, 2))
+    return 2 * both / np.maximum(total, 1)
+
+
+def best(trials: list[Trial]) -> Trial:
+    """Trial of the highest score; the first of equals.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    return max(trials, key=lambda trial: trial.score)

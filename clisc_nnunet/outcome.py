@@ -1,0 +1,66 @@
+"""What became of each case, for the report and the table at the end."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Literal
+
+Status = Literal["labelled", "empty", "failed"]
+
+
+@dataclass(frozen=True)
+class CaseOutcome:
+    """One case: its pseudo-label, or why there is none."""
+
+    case: str
+    status: Status
+    reason: str
+    """Why the case has a label, or lacks one."""
+    slices: int = 0
+    """Slices that show brain."""
+    clip_tumour_slices: int = 0
+    """Of these, called tumour by CLIP and the vote."""
+    classifier_tumour_slices: int = 0
+    region_slices: int = 0
+    """With a region of interest, thus shown to SAM."""
+    label_ml: float = 0.0
+    predicted_iou: float = 0.0
+    """SAM's own estimate, mean over the slices it drew on."""
+    agreement: float = 0.0
+    """Dice of SAM's masks and the regions, mean over the same slices."""
+
+
+def to_csv(outcomes: Sequence[CaseOutcome]) -> str:
+    """The per-case report, a line each."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [f.name for f in fields(CaseOutcome)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(
+        {k: round(v, 4) if isinstance(v, float) else v for k, v in asdict(o).items()}
+        for o in outcomes
+    )
+    return text.getvalue()
+
+
+def summary(outcomes: Sequence[CaseOutcome], seconds: dict[str, float]) -> str:
+    """Table for the screen: cases by status, volumes, seconds per stage."""
+    lines = [f"{'case':<32} {'status':<9} {'slices':>6} {'region':>6} {'ml':>7} {'IoU':>5}  reason"]
+    lines += [
+        f"{o.case:<32} {o.status:<9} {o.slices:>6} {o.region_slices:>6} {o.label_ml:>7.1f} "
+        f"{o.predicted_iou:>5.2f}  {o.reason}"
+        for o in outcomes
+    ]
+    volumes = sorted(o.label_ml for o in outcomes if o.status == "labelled")
+    counts = {s: sum(o.status == s for o in outcomes) for s in ("labelled", "empty", "failed")}
+    lines.append("")
+    lines.append(f"{len(outcomes)} cases: " + ", ".join(f"{n} {s}" for s, n in counts.items()))
+    if volumes:
+        median = volumes[len(volumes) // 2]
+        lines.append(f"volumes: {volumes[0]:.1f} to {volumes[-1]:.1f} ml, median {median:.1f} ml")
+    lines.append(
+        "seconds: " + ", ".join(f"{stage} {spent:.0f}" for stage, spent in seconds.items())
+    )
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""Phantoms: FLAIR-like heads with tumours whose truth we made."""

@@ -1,0 +1,141 @@
+"""One phantom: a FLAIR-like head, and where its tumour is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from clisc_nnunet.phantoms.anatomy import BRAIN_TISSUES, Anatomy
+from clisc_nnunet.phantoms.fields import blur, smooth_noise, step
+from clisc_nnunet.phantoms.head import Grid, make_grid, sample_tissues, warped_positions
+from clisc_nnunet.phantoms.lesions import add_mimics
+from clisc_nnunet.phantoms.scanner import field_of_view, scan
+from clisc_nnunet.phantoms.settings import ContrastSettings, PhantomSettings
+from clisc_nnunet.phantoms.tumour import Seed, appearance, grow, plant, push
+
+
+@dataclass(frozen=True)
+class Phantom:
+    """A synthetic scan with its truth.
+
+    Parameters
+    ----------
+    flair : float32 ndarray of shape (plane, row, column)
+        Intensities above 0 in the head, 0 outside. Axes as in `Anatomy`.
+    tumour : bool ndarray of the same shape
+        Whole tumour.
+    spacing_mm : tuple of 3 float
+        (plane, row, column).
+    facts : dict
+        Seed, anatomy, kind and volume of the tumour.
+    """
+
+    flair: np.ndarray
+    tumour: np.ndarray
+    spacing_mm: tuple[float, float, float]
+    facts: dict[str, Any]
+
+
+def make_phantom(seed: int, anatomies: Sequence[Anatomy], settings: PhantomSettings) -> Phantom:
+    """Make a phantom; the same seed makes the same phantom.
+
+    Parameters
+    ----------
+    seed : int
+    anatomies : sequence of Anatomy
+        One of them is drawn.
+    settings : PhantomSettings
+    """
+    # A tumour that came out too small is drawn again, from a stream of its own.
+    for attempt in range(20):
+        phantom = _attempt(np.random.default_rng([seed, attempt]), anatomies, settings, seed)
+        volume = phantom.facts["tumour_ml"]
+        if phantom.facts["kind"] == "none" or volume >= settings.tumour.min_ml:
+            return phantom
+    raise RuntimeError(f"no tumour of {settings.tumour.min_ml} ml in 20 attempts, seed {seed}")
+
+
+def _attempt(
+    rng: np.random.Generator, anatomies: Sequence[Anatomy], settings: PhantomSettings, seed: int
+) -> Phantom:
+    anatomy = anatomies[rng.integers(len(anatomies))]
+    grid = make_grid(anatomy)
+    positions = warped_positions(grid, settings.head, rng)
+    seeds: list[Seed] = []
+    if rng.random() >= settings.tumour.free:
+        white = sample_tissues(anatomy, positions)[3]
+        seeds.append(plant(grid, white, settings.tumour, rng))
+        if rng.random() < settings.tumour.satellites:
+            seeds.append(plant(grid, white, settings.tumour, rng))
+        positions = push(positions, grid, seeds[0], settings.tumour, rng)
+    tissues = sample_tissues(anatomy, positions)
+    brain = tissues[:BRAIN_TISSUES].sum(axis=0) > 0.5
+
+    image, brightest = _healthy(tissues, brain, settings.contrast, rng)
+    tumour = np.zeros(grid.shape, bool)
+    kinds = []
+    for place in seeds:
+        image, grown, kind = _with_tumour(image, grid, place, tissues, brightest, settings, rng)
+        tumour |= grown & brain
+        kinds.append(kind)
+    image = scan(image, grid.spacing_mm, settings.scanner, rng)
+
+    # Skull-stripping is never perfect: its edge wanders.
+    edge = blur(brain, 1.0) + rng.uniform(0, 0.06) * smooth_noise(grid.shape, 20, rng)
+    head = edge > rng.uniform(0.42, 0.62)
+    if rng.random() < settings.head.scalp:
+        head |= tissues.sum(axis=0) > 0.2
+    head &= field_of_view(grid.shape, settings.scanner, rng)[:, None, None]
+    tumour &= head
+    ml = float(tumour.sum()) * grid.spacing_mm**3 / 1000
+    facts = {
+        "seed": seed,
+        "anatomy": anatomy.name,
+        "kind": " and ".join(kinds) or "none",
+        "tumour_ml": round(ml, 1),
+    }
+    # The darkest voxel of the head stays above the background's 0.
+    flair = np.where(head, np.maximum(image, 1e-3), 0).astype(np.float32)
+    return Phantom(flair, tumour, (grid.spacing_mm,) * 3, facts)
+
+
+def _healthy(
+    tissues: np.ndarray, brain: np.ndarray, settings: ContrastSettings, rng: np.random.Generator
+) -> tuple[np.ndarray, float]:
+    """FLAIR of the head without a tumour, and the intensity of its grey matter."""
+    ventricle, fluid, grey, white, skull, scalp = tissues
+    shape = brain.shape
+    grey_level = rng.uniform(*settings.grey)
+    ventricle_level = rng.uniform(*settings.ventricle)
+    fluid_level = ventricle_level + rng.uniform(*settings.sulci_above_ventricle)
+    texture = 1 + rng.uniform(0.01, 0.05) * smooth_noise(shape, 28, rng)
+    regional = 1 + rng.uniform(0.0, 0.09) * smooth_noise(shape, 6, rng)
+    image = (white + grey_level * grey * regional) * texture
+    image = image + ventricle_level * ventricle + fluid_level * fluid
+    image = image + rng.uniform(0.1, 0.3) * skull + rng.uniform(0.6, 2.0) * scalp
+    return add_mimics(image, tissues, brain, settings, rng), max(grey_level, 1.1)
+
+
+def _with_tumour(
+    image: np.ndarray,
+    grid: Grid,
+    seed: Seed,
+    tissues: np.ndarray,
+    brightest: float,
+    settings: PhantomSettings,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray, str]:
+    """Image with a tumour in it, its mask, and a word for its kind."""
+    ventricle, _, grey, white = tissues[:BRAIN_TISSUES]
+    distance = grow(grid, seed, tissues, rng)
+    weight = step(1 - distance, rng.uniform(0.015, 0.08)) * (1 - 0.85 * blur(ventricle, 0.4))
+    value, kind = appearance(grid, seed, distance, grey, brightest, settings.tumour, rng)
+    image = image * (1 - weight) + value * weight
+    if rng.random() < 0.3:
+        # A faint halo that experts leave out.
+        halo = step(1.3 - distance, 0.1) * (1 - weight) * white
+        image = image + rng.uniform(0, 0.25) * halo
+    return image.astype(np.float32), weight > 0.5, kind

@@ -1,0 +1,122 @@
+"""The work that touches scan files, one case at a time; it runs in processes of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from clisc_nnunet.errors import ScanError
+from clisc_nnunet.pseudo_label import draw_label, stack_masks
+from clisc_nnunet.records import Masks
+from clisc_nnunet.settings import PseudoLabelSettings, SliceSettings
+from clisc_nnunet.slices import SliceStack, brain_mask, make_slices, to_scan_grid
+from clisc_nnunet.store import Store
+from clisc_nnunet.volume import Geometry, read_volume, recording, write_volume
+
+
+@dataclass(frozen=True)
+class CutResult:
+    """What cutting one scan came to: the paths that were read, and why it failed, if it did."""
+
+    read: tuple[str, ...]
+    failure: str | None
+
+
+def file_digest(path: Path) -> str:
+    """Hash of a scan's file, the root of all signatures."""
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.sha256()
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise ScanError(path, str(error), "a readable scan", "check the path") from None
+    return digest.hexdigest()
+
+
+def cut_scan(
+    case: str, path: Path, settings: SliceSettings, store: Store, signature: str
+) -> CutResult:
+    """Stage 1 for one case, into the store."""
+    if store.load(case, "slices", signature) is not None:
+        return CutResult((), None)
+    with recording() as read:
+        try:
+            stack = make_slices(read_volume(path), settings)
+            if not len(stack.planes_with_brain):
+                raise ScanError(path, "no plane with brain", "a brain", "check this scan")
+        except ScanError as error:
+            return CutResult(tuple(read), str(error))
+    store.save(case, "slices", signature, pack_stack(stack))
+    return CutResult(tuple(read), None)
+
+
+def pack_stack(stack: SliceStack) -> dict[str, np.ndarray]:
+    """Slices as plain arrays for the store."""
+    geometry = json.dumps(asdict(stack.geometry))
+    return {
+        "pixels": stack.pixels,
+        "brain": np.packbits(stack.brain),
+        "geometry": np.array(geometry),
+    }
+
+
+def unpack_stack(arrays: dict[str, np.ndarray]) -> SliceStack:
+    """Inverse of `pack_stack`."""
+    pixels = arrays["pixels"]
+    brain = np.unpackbits(arrays["brain"], count=pixels.size).reshape(pixels.shape).astype(bool)
+    values = json.loads(str(arrays["geometry"]))
+    return SliceStack(pixels, brain, Geometry(**{k: tuple(v) for k, v in values.items()}))
+
+
+@dataclass(frozen=True)
+class DrawTask:
+    """Everything that stage 11 needs of a case; results of earlier stages by (stage, signature)."""
+
+    case: str
+    scan: Path
+    store: Store
+    slices: tuple[str, str]
+    region: tuple[str, str]
+    masks: tuple[str, str]
+    min_predicted_iou: float
+    settings: PseudoLabelSettings
+    label_file: Path
+    cam_file: Path
+    roi_file: Path
+
+
+def draw_case(task: DrawTask) -> tuple[float, tuple[str, ...]]:
+    """Stage 11 for one case: write label, CAM and region on the scan's grid.
+
+    Returns
+    -------
+    volume : float
+        Of the label, in millilitres.
+    read : tuple of str
+        Paths that were read.
+    """
+    stack = unpack_stack(task.store.require(task.case, *task.slices))
+    drawn = task.store.require(task.case, *task.masks)
+    found = task.store.require(task.case, *task.region)
+    with recording() as read:
+        scan = read_volume(task.scan)
+    masks = Masks(drawn["logits"].astype(np.float32), drawn["predicted_iou"])
+    logits = stack_masks(masks, drawn["planes"], stack.pixels.shape, task.min_predicted_iou)
+    brain = brain_mask(scan.array)
+    label = draw_label(logits, stack, scan.geometry, brain, task.settings)
+
+    cam = np.zeros(stack.pixels.shape, np.float32)
+    cam[found["planes"]] = found["cam"]
+    region = np.unpackbits(found["roi"], count=cam.size).reshape(cam.shape)
+    for path, array in ((task.cam_file, cam), (task.roi_file, 255.0 * region)):
+        moved = to_scan_grid(array, stack, scan.geometry, outside=0.0)
+        image = moved >= 127.5 if path is task.roi_file else np.rint(moved).clip(0, 255)
+        write_volume(path, image.astype(np.uint8), scan.geometry)
+    # The label comes last: where it is, the case is done.
+    write_volume(task.label_file, label, scan.geometry)
+    return float(label.sum()) * scan.geometry.voxel_ml, tuple(read)

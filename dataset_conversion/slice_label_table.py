@@ -1,0 +1,62 @@
+"""Slice labels as CSV: written beside the dataset, and taken in place of CLIP's."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+from clisc_nnunet.casework import Casework
+from clisc_nnunet.errors import UserError
+from clisc_nnunet.slice_labels import NORMAL, TUMOUR, UNSURE
+
+NAMES = {NORMAL: "normal", TUMOUR: "tumour", UNSURE: "unsure"}
+COLUMNS = ("case", "plane", "tumour_probability", "clip_label", "label")
+
+
+def slice_label_table(work: Casework) -> str:
+    """All slices of a run: CLIP's probability and label, and the label after the vote.
+
+    `plane` counts the slices of stage 1, from 0 at the lowest.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for case in work.cases:
+        arrays = work.arrays(case, "labels")
+        for plane, probability, label, voted in zip(
+            arrays["planes"].tolist(),
+            arrays["probability"].tolist(),
+            arrays["label"].tolist(),
+            arrays["voted"].tolist(),
+            strict=True,
+        ):
+            writer.writerow([case, plane, f"{probability:.4f}", NAMES[label], NAMES[voted]])
+    return text.getvalue()
+
+
+def read_slice_labels(path: Path) -> dict[str, dict[int, int]]:
+    """Labels by case and plane from a table with columns `case`, `plane` and `label`.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be read or a line is not of this form; the line is named.
+    """
+    expected = f"a CSV with {', '.join(COLUMNS)}; only case, plane and label are needed"
+    try:
+        rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(path, str(error), expected, "check the path") from None
+    values = {name: number for number, name in NAMES.items()}
+    labels: dict[str, dict[int, int]] = {}
+    for number, row in enumerate(rows, start=2):
+        try:
+            labels.setdefault(row["case"], {})[int(row["plane"])] = values[row["label"]]
+        except (KeyError, TypeError, ValueError):
+            raise UserError(
+                f"{path}, line {number}", str(dict(row))[:120], expected, "mend the line"
+            ) from None
+    if not labels:
+        raise UserError(path, "no slice labels", expected, "mend the file")
+    return labels
