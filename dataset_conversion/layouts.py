@@ -16,7 +16,9 @@ from clisc_nnunet.errors import UserError
 SCAN_ENDINGS = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr", ".gipl")
 
 # BraTS 2020 has a `_Segm` among its `_seg`; later years write `-seg`.
-_SEGMENTATION = re.compile(r"(^|[-_.])(seg|segm|segmentation|labels?|masks?|lesions?)$", re.I)
+_SEGMENTATION = re.compile(
+    r"(^|[-_.])(seg|segm|segmentation|labels?|masks?|lesions?|gt|truth|annotations?)$", re.I
+)
 _FLAIR = re.compile(r"(^|[-_.])(flair|t2f)$", re.I)
 _OTHER_MODALITY = re.compile(r"[-_.](t1|t1w|t1n|t1c|t1ce|t1gd|t2|t2w|pd|dwi|adc|swi)$", re.I)
 _CHANNEL = re.compile(r"(?P<case>.+)_(?P<number>\d{4})$")

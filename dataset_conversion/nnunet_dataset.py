@@ -19,8 +19,8 @@ from clisc_nnunet.volume import Volume, write_volume
 FILE_ENDING = ".nii.gz"
 # Results of the stages; the folder also tells our datasets from those of others.
 CLISC_FOLDER = "clisc"
-# nnU-Net refuses an id under which any of its three folders holds two names.
 _RAW = "nnUNet_raw"
+# nnU-Net refuses an id that has two names in these folders together.
 _NNUNET_FOLDERS = (_RAW, "nnUNet_preprocessed", "nnUNet_results")
 
 
@@ -36,7 +36,8 @@ def dataset_folder(
     name : str
         Letters, digits, `_`, `-` and `.`; "CLISC" with id 501 becomes `Dataset501_CLISC`.
     root : Path, optional
-        Where to put it; by default the folder that the variable `nnUNet_raw` names.
+        Where to put it, made if absent; by default the folder that the variable `nnUNet_raw`
+        names.
     resume : bool
         Go on with a folder that an earlier run of ours has begun. What a killed run left
         half-written in `imagesTr` and `labelsTr` is removed: nnU-Net would take it for a case.

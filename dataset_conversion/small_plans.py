@@ -33,7 +33,7 @@ class SmallPlan:
     spacing : tuple of 3 float
         Millimetres; (plane, row, column) of the file, as nnU-Net reads it.
     features : tuple of int
-        Channels of each stage of the U-Net, one convolution per stage.
+        Channels of each stage of the U-Net, at least two stages, one convolution each.
     largest_patch : tuple of 3 int
         In the same order; smaller where the scans are.
     batch : int
@@ -44,6 +44,12 @@ class SmallPlan:
     features: tuple[int, ...] = (12, 24, 48, 64)
     largest_patch: tuple[int, int, int] = (48, 56, 48)
     batch: int = 2
+
+    def __post_init__(self) -> None:
+        if len(self.features) < 2:
+            raise UserError(
+                "--features", f"{len(self.features)} stage", "at least 2", "add a number"
+            )
 
 
 def small_plans(
@@ -148,7 +154,7 @@ def add_small_plans(
     """
     folder = _preprocessed_folder(dataset_id)
     if plans_name == source_name:
-        raise UserError("-o", plans_name, f"a name other than {source_name}", "choose another")
+        raise UserError("-o-name", plans_name, f"a name other than {source_name}", "choose another")
     source = folder / f"{source_name}.json"
     if not source.is_file():
         raise UserError(
@@ -171,7 +177,8 @@ def describe_next_commands(dataset_id: int, configuration: str, plans_name: str)
   nnUNetv2_preprocess -d {dataset_id} -plans_name {plans_name} -c {configuration} -np 2
   nnUNetv2_train {dataset_id} {configuration} all -p {plans_name} -device cpu
   nnUNetv2_predict -d {dataset_id} {job} -i SCANS -o SEGMENTATIONS
-For a short trial add -tr nnUNetTrainer_5epochs to the last two."""
+For a short trial add -tr nnUNetTrainer_5epochs to the last two. Where other programs use the
+same cores, export OMP_WAIT_POLICY=PASSIVE first."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -182,7 +189,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             options.d,
             options.c,
             options.p,
-            options.o,
+            options.o_name,
             SmallPlan(
                 tuple(options.spacing),
                 tuple(options.features),
@@ -199,7 +206,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"{target}: patch {new['patch_size']} of a median {new['median_image_size_in_voxels']}"
         f" at {new['spacing']} mm, batch {new['batch_size']}"
     )
-    print(describe_next_commands(options.d, options.c, options.o))
+    print(describe_next_commands(options.d, options.c, options.o_name))
     return EXIT_DONE
 
 
@@ -214,7 +221,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-c", default="3d_fullres", help="configuration (default: %(default)s)")
     parser.add_argument("-p", default="nnUNetPlans", help="plans to start from (%(default)s)")
     parser.add_argument(
-        "-o", default="nnUNetPlansSmall", help="name of the new plans (%(default)s)"
+        "-o-name", default="nnUNetPlansSmall", help="name of the new plans (%(default)s)"
     )
     parser.add_argument(
         "--spacing",

@@ -61,14 +61,14 @@ def test_nnunet_layout(make):
 
 
 def test_flat_layout(make):
-    folder = make("b.mha", "a_FLAIR.nrrd", "a_t1.nrrd", "a_mask.nii.gz", "b_Segm.nii", "label.nii")
+    folder = make("b.mha", "a_FLAIR.nrrd", "a_t1.nrrd", "a_mask.nii.gz", "b_Segm.nii", "gt.nii")
     found = find_cases(folder)
     assert found.layout == "flat"
     assert names(folder) == [("a", "a_FLAIR.nrrd"), ("b", "b.mha")]
     assert {path.name for path, reason in found.ignored if "segmentation" in reason} == {
         "a_mask.nii.gz",
         "b_Segm.nii",
-        "label.nii",
+        "gt.nii",
     }
 
 

@@ -158,7 +158,8 @@ def test_command_writes_plans_once(planned, capsys):
     [
         (["-d", "502"], "found 0 datasets with id 502"),
         (["-d", "501", "-p", "Other"], "Other.json: found no such file"),
-        (["-d", "501", "-o", "nnUNetPlans"], "a name other than nnUNetPlans"),
+        (["-d", "501", "-o-name", "nnUNetPlans"], "a name other than nnUNetPlans"),
+        (["-d", "501", "--features", "8"], "--features: found 1 stage; expected at least 2"),
     ],
 )
 def test_command_errors(planned, capsys, arguments, message):
