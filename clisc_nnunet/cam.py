@@ -56,12 +56,16 @@ def layer_cam(
     if not len(shown):
         return cam, probability
     block = classifier.backbone.get_submodule(layer)
-    with LayerCAM(classifier, [block]) as library:
+    # Not as a context manager: its exit swallows every IndexError.
+    library = LayerCAM(classifier, [block])
+    try:
         for start in range(0, len(shown), batch):
             rows = shown[start : start + batch]
             images = to_images(slices[rows], device)
-            # Scaled a second time by the library, after enlarging: the peak is 1 again.
+            # The library scales once more after enlarging, so that the peak is 1 again.
             cam[rows] = library(images, [ClassifierOutputTarget(TUMOUR)] * len(rows))
+    finally:
+        library.activations_and_grads.release()
     # The library leaves its gradients in the weights.
     classifier.zero_grad(set_to_none=True)
     return cam, probability

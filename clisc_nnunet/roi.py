@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from scipy.ndimage import binary_opening, distance_transform_edt
 
@@ -94,7 +96,7 @@ def fill_gaps(region: np.ndarray, max_planes: int) -> np.ndarray:
     """
     filled = region.copy()
     planes = np.flatnonzero(region.any(axis=(1, 2)))
-    for below, above in zip(planes[:-1], planes[1:], strict=True):
+    for below, above in pairwise(planes):
         if not 1 < above - below <= max_planes + 1:
             continue
         low, high = signed_distance(region[below]), signed_distance(region[above])
