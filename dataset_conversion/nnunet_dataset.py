@@ -226,7 +226,7 @@ def _check_free(folder: Path, dataset_id: int, resume: bool) -> None:
             folder,
             "a dataset that this command has begun or finished",
             "a new or empty folder",
-            "continue it, remove it, or choose another id with -d",
+            "go on with --continue, remove it, or choose another id with -d",
         )
 
 
