@@ -74,7 +74,7 @@ class Backbone:
 def build_tiny_backbone(config: TinyBackboneConfig) -> nn.Module:
     """Bundled backbone with random weights, about 0.4 million of them."""
     return ResNet(
-        BasicBlock,
+        BasicBlock,  # type: ignore[arg-type]  # timm declares an instance, it takes the class
         layers=tuple(config.blocks),
         channels=tuple(config.channels),
         num_classes=0,
