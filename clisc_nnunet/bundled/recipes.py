@@ -10,11 +10,18 @@ import torch
 
 from clisc_nnunet.bundled.augment import AugmentSettings
 from clisc_nnunet.bundled.captions import draw_captions
-from clisc_nnunet.bundled.figures import clip_figures, sam_figures
+from clisc_nnunet.bundled.figures import (
+    classification_figures,
+    clip_figures,
+    labelled_slices,
+    sam_figures,
+)
 from clisc_nnunet.bundled.phantom_set import TrainingVolume
 from clisc_nnunet.bundled.slice_sampler import SliceSampler
+from clisc_nnunet.bundled.train_classifier import PretrainingNet, classifier_step
 from clisc_nnunet.bundled.train_clip import clip_step, tokens_of
 from clisc_nnunet.bundled.train_sam import sam_step
+from clisc_nnunet.models.backbones import TinyBackboneConfig
 from clisc_nnunet.models.clip_models import (
     ClipModel,
     ClosedVocabulary,
@@ -40,12 +47,15 @@ class Recipe:
         module, held-out volumes -> figures by name.
     views : tuple of 3 float
         Shares of axial, coronal and sagittal slices.
+    shipped : callable
+        The part of the module that goes into the package.
     """
 
     build: Callable[[int], tuple[Any, dict[str, Any]]]
     step: Callable[[Any, SliceSampler, int, AugmentSettings], Step]
     figures: Callable[[Any, Sequence[TrainingVolume]], dict[str, float]]
     views: tuple[float, float, float]
+    shipped: Callable[[Any], torch.nn.Module] = lambda module: module
 
 
 CAPTIONS_LEARNT = 6000
@@ -93,7 +103,31 @@ def _clip_figures(module: Any, volumes: Sequence[TrainingVolume]) -> dict[str, f
     return clip_figures(clip, volumes)
 
 
+def _build_classifier(seed: int) -> tuple[Any, dict[str, Any]]:
+    torch.manual_seed(seed)
+    config = TinyBackboneConfig()
+    return PretrainingNet(config), asdict(config)
+
+
+def _classifier_step(
+    module: Any, sampler: SliceSampler, seed: int, augment: AugmentSettings
+) -> Step:
+    return classifier_step(module, sampler, seed, replace(augment, close_up=0.0))
+
+
+def _classifier_figures(module: Any, volumes: Sequence[TrainingVolume]) -> dict[str, float]:
+    pixels, truth = labelled_slices(volumes)
+    return classification_figures(module.eval().tumour_probability(pixels), truth)
+
+
 RECIPES = {
     "sam": Recipe(_build_sam, sam_step, sam_figures, views=(0.6, 0.2, 0.2)),
     "clip": Recipe(_build_clip, _clip_step, _clip_figures, views=(0.76, 0.12, 0.12)),
+    "classifier": Recipe(
+        _build_classifier,
+        _classifier_step,
+        _classifier_figures,
+        views=(0.76, 0.12, 0.12),
+        shipped=lambda module: module.backbone,
+    ),
 }

@@ -114,7 +114,8 @@ def _train(arguments: argparse.Namespace, command: str) -> None:
     )
     folders = [arguments.o, *([BUNDLED] if arguments.install else [])]
     for folder in folders:
-        print(export_model(arguments.what, module, architecture, provenance, figures, folder))
+        shipped = recipe.shipped(module)
+        print(export_model(arguments.what, shipped, architecture, provenance, figures, folder))
 
 
 def _log_to(path: Path) -> Callable[[str], None]:

@@ -1,0 +1,1 @@
+"""Trainers that nnU-Net finds by name; none is shipped yet."""
