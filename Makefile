@@ -1,8 +1,11 @@
 # Two commands on a fresh machine with python3 and make: `make demo` and `make test`.
 PYTHON ?= python3
 BIN := .venv/bin
-# The environment is made anew when what it depends on changes.
+# The environment is brought up to date when what it depends on changes.
 STAMP := .venv/installed-$(shell cat setup.cfg setup.py pyproject.toml 2>/dev/null | cksum | cut -d' ' -f1)
+# The package as an installation has it: dataset_conversion and trainers lie inside clisc_nnunet.
+# mypy and import-linter follow folders and would miss them where they lie here.
+TREE := build/tree
 
 .PHONY: test lint demo clean
 
@@ -12,17 +15,20 @@ test: lint
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
+	rm -rf $(TREE) && mkdir -p $(TREE)/clisc_nnunet
+	ln -s $(CURDIR)/clisc_nnunet/* $(CURDIR)/dataset_conversion $(CURDIR)/trainers $(TREE)/clisc_nnunet
+	cd $(TREE) && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml
+	cd $(TREE) && $(CURDIR)/$(BIN)/lint-imports --config $(CURDIR)/pyproject.toml
 
 demo: $(STAMP)
 	$(BIN)/python -m benchmarks.demo -o demo_out
 
-$(STAMP): setup.cfg pyproject.toml
+$(STAMP):
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --upgrade pip
-	$(BIN)/pip install -e '.[dev]'
+	$(BIN)/python -m pip install --upgrade pip
+	$(BIN)/python -m pip install -e '.[dev]'
+	rm -f .venv/installed-*
 	touch $@
 
 clean:
-	rm -rf .venv build dist demo_out *.egg-info
+	rm -rf .venv build dist demo_out *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

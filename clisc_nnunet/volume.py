@@ -118,6 +118,29 @@ def read_volume(path: Path) -> Volume:
     return Volume(array, _geometry(image))
 
 
+def read_mask(path: Path, grid: Geometry) -> np.ndarray:
+    """Voxels above 0 of a mask, bool (plane, row, column).
+
+    Raises
+    ------
+    ScanError
+        If the file cannot be read, or its grid is not `grid`.
+    """
+    record = _record.get()
+    if record is not None:
+        record.append(str(path))
+    image = _read_image(path)
+    found = _geometry(image)
+    if not same_grid(found, grid):
+        raise ScanError(
+            path,
+            f"a grid of {found.size} voxels of {found.spacing} mm at {found.origin}",
+            f"the scan's: {grid.size} voxels of {grid.spacing} mm at {grid.origin}",
+            "resample the mask to its scan",
+        )
+    return sitk.GetArrayFromImage(image) > 0
+
+
 def read_geometry(path: Path) -> Geometry:
     """Geometry of a file, from its header alone."""
     reader = sitk.ImageFileReader()

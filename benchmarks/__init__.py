@@ -1,0 +1,1 @@
+"""Measurements and the demonstration; with `clisc_nnunet.evaluation` the only readers of masks."""

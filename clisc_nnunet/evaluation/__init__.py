@@ -1,0 +1,1 @@
+"""The only code that opens references: scores of results and of every stage."""

@@ -1,0 +1,135 @@
+"""A folder of phantoms on disk, made case by case and continued where it was stopped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import as_completed
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from clisc_nnunet.errors import UserError
+from clisc_nnunet.executors import make_executor
+from clisc_nnunet.phantoms.anatomy import Anatomy, load_anatomies, mni152_anatomy
+from clisc_nnunet.phantoms.phantom import make_phantom
+from clisc_nnunet.phantoms.settings import PhantomSettings
+from clisc_nnunet.store import write_text
+from clisc_nnunet.volume import Geometry, write_volume
+
+# Intensity of white matter in the files, of the order of a scanner's.
+WHITE_MATTER = 400.0
+
+
+def make_folder(
+    folder: Path,
+    count: int,
+    seed: int,
+    anatomy_folder: Path | None,
+    spacing_mm: float,
+    tumour_free: float,
+    processes: int,
+) -> list[dict[str, Any]]:
+    """Make phantoms as `images/CASE/CASE_flair.nii.gz` and `labels/CASE.nii.gz`.
+
+    Parameters
+    ----------
+    folder : Path
+        Phantoms of an earlier, stopped call with the same settings are kept.
+    count, seed : int
+        Phantom k has seed `seed + k`.
+    anatomy_folder : Path, optional
+        Label maps; default MNI152.
+    spacing_mm : float
+    tumour_free : float
+        Share of phantoms without a tumour.
+    processes : int
+        Makes no difference to the phantoms.
+
+    Returns
+    -------
+    list of dict
+        Facts of each phantom, as in `phantoms.json`.
+
+    Raises
+    ------
+    UserError
+        If the folder holds phantoms of other settings, or a value is out of range.
+    """
+    if not 0 <= tumour_free <= 1:
+        raise UserError("--tumour-free", str(tumour_free), "a share from 0 to 1", "mend it")
+    if not 0.5 <= spacing_mm <= 6:
+        raise UserError("--spacing", f"{spacing_mm} mm", "0.5 to 6 mm", "mend it")
+    settings = PhantomSettings()
+    settings = replace(settings, tumour=replace(settings.tumour, free=tumour_free))
+    recipe = {
+        "seed": seed,
+        "spacing_mm": spacing_mm,
+        "anatomies": "mni152" if anatomy_folder is None else anatomy_folder.name,
+        "settings": asdict(settings),
+    }
+    _check_recipe(folder, recipe)
+    anatomies = (
+        [mni152_anatomy(spacing_mm)]
+        if anatomy_folder is None
+        else load_anatomies(anatomy_folder, spacing_mm)
+    )
+    with make_executor(processes) as executor:
+        jobs = [
+            executor.submit(_make_case, folder, k, seed + k, anatomies, settings)
+            for k in range(count)
+        ]
+        for job in tqdm(as_completed(jobs), total=count, desc="phantoms", unit="case"):
+            job.result()
+    cases = [job.result() for job in jobs]
+    write_text(folder / "phantoms.json", json.dumps({**recipe, "cases": cases}, indent=1) + "\n")
+    return cases
+
+
+def _check_recipe(folder: Path, recipe: dict[str, Any]) -> None:
+    """Refuse to mix phantoms of two recipes; remember this one."""
+    path = folder / "phantoms.json"
+    wanted = json.loads(json.dumps(recipe))
+    if path.exists():
+        there = json.loads(path.read_text(encoding="utf-8"))
+        if {key: there.get(key) for key in wanted} != wanted:
+            raise UserError(
+                folder,
+                "phantoms of another seed or other settings",
+                "an empty folder, or phantoms of this call",
+                "choose another folder",
+            )
+    elif folder.exists() and any(folder.iterdir()):
+        raise UserError(folder, "other files", "an empty folder", "choose another folder")
+    else:
+        write_text(path, json.dumps(recipe, indent=1) + "\n")
+
+
+def _make_case(
+    folder: Path, number: int, seed: int, anatomies: Sequence[Anatomy], settings: PhantomSettings
+) -> dict[str, Any]:
+    case = f"phantom_{number:04d}"
+    facts_file = folder / "facts" / f"{case}.json"
+    if facts_file.exists():
+        return json.loads(facts_file.read_text(encoding="utf-8"))
+    phantom = make_phantom(seed, anatomies, settings)
+    plane, row, column = phantom.spacing_mm
+    geometry = Geometry(
+        phantom.flair.shape[::-1],
+        (column, row, plane),
+        (0.0, 0.0, 0.0),
+        (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0),
+    )
+    # Rounding must not turn the darkest voxels of the head into background.
+    flair = np.where(phantom.flair > 0, np.maximum(np.rint(phantom.flair * WHITE_MATTER), 1), 0)
+    write_volume(folder / "labels" / f"{case}.nii.gz", phantom.tumour, geometry)
+    write_volume(
+        folder / "images" / case / f"{case}_flair.nii.gz", flair.astype(np.int16), geometry
+    )
+    # Last: where it is, the case is whole.
+    facts = {"case": case, **phantom.facts}
+    write_text(facts_file, json.dumps(facts) + "\n")
+    return facts
