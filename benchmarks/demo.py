@@ -1,0 +1,125 @@
+"""The whole way on phantoms: `python -m benchmarks.demo -o demo_out` (or `make demo`).
+
+Makes phantoms, draws pseudo-labels without looking at their masks, trains stock nnU-Net on them
+for a short while, predicts phantoms that it never saw, and only then compares with the truth.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from benchmarks import evaluate_stages
+from clisc_nnunet.evaluation.scores import dice
+from clisc_nnunet.volume import read_geometry, read_mask, read_volume
+
+DATASET = "501"
+# Every epoch has 250 iterations; features and patch are chosen for two cores and ten minutes.
+TRAINER = "nnUNetTrainer_1epoch"
+SMALL = ["--spacing", "3", "3", "3", "--features", "12", "24", "48", "--patch", "40", "48", "40"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the demonstration; returns the exit status of the first step that fails, or 0."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("-o", type=Path, default=Path("demo_out"), help="output folder")
+    parser.add_argument("-n", type=int, default=10, help="phantoms to learn from")
+    arguments = parser.parse_args(argv)
+    out: Path = arguments.o.resolve()
+    started = time.monotonic()
+
+    seen, unseen = out / "phantoms", out / "unseen"
+    _run(["clisc_make_phantoms", "-o", seen, "-n", arguments.n, "--seed", 0, "-np", 2], out)
+    _run(["clisc_make_phantoms", "-o", unseen, "-n", 3, "--seed", 1000, "--tumour-free", 0], out)
+
+    dataset = out / "nnUNet_raw" / f"Dataset{DATASET}_CLISC"
+    go_on = ["--continue"] if dataset.exists() else []
+    _run(["clisc_make_pseudo_dataset", "-i", seen / "images", "-d", DATASET, *go_on], out)
+
+    plan = ["-d", DATASET, "-c", "3d_fullres", "--no_pp", "--verify_dataset_integrity"]
+    _run(["nnUNetv2_plan_and_preprocess", *plan, "-npfp", 1], out)
+    _run(["clisc_add_small_plans", "-d", DATASET, *SMALL, "--overwrite"], out)
+    small = ["-c", "3d_fullres", "-plans_name", "nnUNetPlansSmall", "-np", 2]
+    _run(["nnUNetv2_preprocess", "-d", DATASET, *small], out)
+    job = ["-p", "nnUNetPlansSmall", "-tr", TRAINER, "-device", "cpu"]
+    # Without worker processes: on two cores they would fight with the training.
+    _run(["nnUNetv2_train", DATASET, "3d_fullres", "all", *job], out, nnUNet_n_proc_DA="0")
+
+    scans, predicted = out / "unseen_scans", out / "predictions"
+    scans.mkdir(exist_ok=True)
+    for path in sorted((unseen / "images").glob("*/*_flair.nii.gz")):
+        shutil.copy(path, scans / path.name.replace("_flair", "_0000"))
+    job += ["-d", DATASET, "-c", "3d_fullres", "-f", "all", "--disable_tta", "-npp", 1, "-nps", 1]
+    _run(["nnUNetv2_predict", "-i", scans, "-o", predicted, *job], out)
+
+    minutes = (time.monotonic() - started) / 60
+    print("\nStages against the truth of the phantoms, which none of them has read:\n")
+    evaluate_stages.main(["-d", str(dataset), "-r", str(seen / "labels")])
+    print("\nnnU-Net, trained on the pseudo-labels, on phantoms it never saw:\n")
+    print(_prediction_table(scans, predicted, unseen / "labels", out / "predictions.png"))
+    print(f"\n{minutes:.1f} minutes; pictures: {dataset / 'clisc' / 'overview.png'}")
+    print(f"{' ' * 23}{out / 'predictions.png'}")
+    return 0
+
+
+def _run(command: Sequence[object], out: Path, **variables: str) -> None:
+    """Run one command as a user would, with nnU-Net's folders inside of the output."""
+    words = [str(word) for word in command]
+    print("\n$ " + " ".join(words), flush=True)
+    folders = {
+        name: str(out / name) for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
+    }
+    for folder in folders.values():
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    environment = {
+        **os.environ,
+        **folders,
+        "nnUNet_def_n_proc": "1",
+        "OMP_WAIT_POLICY": "PASSIVE",
+        **variables,
+    }
+    program = Path(sys.executable).parent / words[0]
+    done = subprocess.run([str(program), *words[1:]], env=environment, check=False)
+    if done.returncode:
+        print(f"{words[0]} ended with status {done.returncode}", file=sys.stderr)
+        sys.exit(done.returncode)
+
+
+def _prediction_table(scans: Path, predicted: Path, truths: Path, picture: Path) -> str:
+    """Dice of each prediction as Markdown, and the picture of their largest slices."""
+    files = sorted(scans.glob("*_0000.nii.gz"))
+    figure = Figure(figsize=(3.2 * len(files), 3.6), layout="constrained")
+    lines, scores = ["| case | Dice |", "| --- | --- |"], []
+    for axes, path in zip(figure.subplots(1, len(files), squeeze=False)[0], files, strict=True):
+        case = path.name.removesuffix("_0000.nii.gz")
+        grid = read_geometry(path)
+        truth = read_mask(truths / f"{case}.nii.gz", grid)
+        found = read_mask(predicted / f"{case}.nii.gz", grid)
+        scores.append(dice(found, truth))
+        lines.append(f"| {case} | {scores[-1]:.3f} |")
+        plane = int(truth.sum(axis=(1, 2)).argmax())
+        axes.imshow(read_volume(path).array[plane], cmap="gray")
+        for mask, colour in ((truth, "deepskyblue"), (found, "red")):
+            if mask[plane].any():
+                axes.contour(mask[plane], levels=[0.5], colors=[colour], linewidths=1)
+        axes.set_title(f"{case}: Dice {scores[-1]:.2f}\nred prediction, blue truth", fontsize=8)
+        axes.set_axis_off()
+    figure.savefig(picture, dpi=100)
+    lines.append(f"| mean | {np.mean(scores):.3f} |")
+    summary = {"dice": dict(zip((p.name for p in files), scores, strict=True))}
+    (picture.parent / "predictions.json").write_text(json.dumps(summary, indent=1) + "\n")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
