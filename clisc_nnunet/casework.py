@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,35 +14,24 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from clisc_nnunet import cam, classifier, masking, roi, sam, slice_labels
+from clisc_nnunet import classifier, masking, slice_labels
 from clisc_nnunet.choice import Trial, agreement, best
 from clisc_nnunet.embeddings import EmbeddingCache
 from clisc_nnunet.errors import NoTumourError
 from clisc_nnunet.executors import make_executor
-from clisc_nnunet.models.backbones import Backbone
-from clisc_nnunet.models.clip_models import ClipModel
-from clisc_nnunet.models.sam_models import SamModel
-from clisc_nnunet.outcome import CaseOutcome
-from clisc_nnunet.prompts import make_prompts
-from clisc_nnunet.records import Masks
-from clisc_nnunet.scanwork import DrawTask, cut_scan, draw_case, file_digest, unpack_stack
+from clisc_nnunet.models.trio import Models
+from clisc_nnunet.outcome import CaseOutcome, Status
+from clisc_nnunet.regionwork import RegionFinder, Sample, spread
+from clisc_nnunet.scanwork import DrawTask, cut_scan, draw_case, unpack_stack
 from clisc_nnunet.settings import Settings
 from clisc_nnunet.slices import SliceStack
 from clisc_nnunet.store import Store, sign
+from clisc_nnunet.volume import scan_digest
 
 # Cases and slices per case that the choice of layer and threshold looks at.
 SAMPLE_CASES, SAMPLE_SLICES = 8, 10
 # Slice stacks kept in memory, about 4 MB each.
 REMEMBERED_STACKS = 64
-
-
-@dataclass(frozen=True)
-class Models:
-    """The three models of the method."""
-
-    clip: ClipModel
-    sam: SamModel
-    backbone: Backbone
 
 
 @dataclass
@@ -83,7 +72,7 @@ class Casework:
         with self._clock("slices"), make_executor(self.processes) as executor:
             jobs = {}
             for case in sorted(scans):
-                signature = sign("slices", file_digest(scans[case]), self.settings.slices)
+                signature = sign("slices", scan_digest(scans[case]), self.settings.slices)
                 self._signatures[case, "slices"] = signature
                 jobs[case] = executor.submit(
                     cut_scan, case, scans[case], self.settings.slices, self.store, signature
@@ -163,6 +152,7 @@ class Casework:
         """Stages 5 and 6: CAM of the slices that the classifier calls tumour, and their region."""
         with self._clock(f"{name} CAM"):
             layer, threshold = self._choose(name)
+            finder = self._finder(name)
             for case in _track(self.cases, f"{name} CAM"):
                 signature = sign(
                     "regions",
@@ -171,7 +161,7 @@ class Casework:
                     [layer, threshold],
                     self.settings.roi,
                 )
-                make = lambda case=case: self._regions(name, case, layer, threshold)  # noqa: E731
+                make = partial(finder.find, self.stack(case), layer, threshold)
                 self._get(case, f"{name}_regions", signature, make)
 
     def segment_regions(self, name: str) -> None:
@@ -185,8 +175,7 @@ class Casework:
                     self.models.sam.sha256,
                     [settings.prompts, settings.sam],
                 )
-                make = lambda case=case: self._masks(name, case)  # noqa: E731
-                self._get(case, "masks", signature, make)
+                self._get(case, "masks", signature, partial(self._masks, name, case))
 
     def draw_labels(
         self, name: str, scans: Mapping[str, Path], labels_folder: Path
@@ -197,18 +186,19 @@ class Casework:
         }
         with self._clock("labels"), make_executor(self.processes) as executor:
             jobs = {}
-            stages = ("slices", f"{name}_regions", "masks")
             for case in self.cases:
                 task = DrawTask(
-                    case,
-                    scans[case],
-                    self.store,
-                    *((stage, self._signatures[case, stage]) for stage in stages),
-                    self.settings.sam.min_predicted_iou,
-                    self.settings.pseudo_label,
-                    labels_folder / f"{case}.nii.gz",
-                    self.overlays / "cam" / f"{case}.nii.gz",
-                    self.overlays / "roi" / f"{case}.nii.gz",
+                    case=case,
+                    scan=scans[case],
+                    store=self.store,
+                    slices=self._result(case, "slices"),
+                    region=self._result(case, f"{name}_regions"),
+                    masks=self._result(case, "masks"),
+                    min_predicted_iou=self.settings.sam.min_predicted_iou,
+                    settings=self.settings.pseudo_label,
+                    label_file=labels_folder / f"{case}.nii.gz",
+                    cam_file=self.overlays / "cam" / f"{case}.nii.gz",
+                    roi_file=self.overlays / "roi" / f"{case}.nii.gz",
                 )
                 jobs[case] = executor.submit(draw_case, task)
             for case, job in _track(jobs.items(), "labels"):
@@ -220,6 +210,10 @@ class Casework:
     def stack(self, case: str) -> SliceStack:
         """Slices of a case."""
         return self._remembered_stack(case)
+
+    def _result(self, case: str, stage: str) -> tuple[str, str]:
+        """Stage and signature: where a result lies in the store."""
+        return stage, self._signatures[case, stage]
 
     def arrays(self, case: str, stage: str) -> dict[str, np.ndarray]:
         """Result of a stage of this run."""
@@ -264,87 +258,37 @@ class Casework:
 
     def _choose(self, name: str) -> tuple[str, float]:
         """Layer and threshold of the CAM: set, or those that SAM agrees with most on a sample."""
-        layers = [self.settings.cam.layer]
-        if layers == ["auto"]:
-            layers = [
-                la for la in self.settings.cam.candidates if la in self.models.backbone.layers
-            ]
-        thresholds = [self.settings.roi.threshold]
-        if thresholds == [0.0]:
-            thresholds = list(self.settings.roi.candidates)
+        finder = self._finder(name)
+        layers, thresholds = finder.candidates()
         if len(layers) * len(thresholds) == 1:
             return layers[0], thresholds[0]
         # Evenly over the cases in order of name, so that the order of files does not matter.
         shown = [case for case in self.cases if (self._sure_slices(case)[1] == 1).any()]
-        picks = np.unique(np.linspace(0, len(shown) - 1, SAMPLE_CASES).round().astype(int))
-        trials = [
-            self._try(layer, threshold, samples)
-            for layer in layers
-            for samples in [[self._sample(name, shown[i], layer) for i in picks]]
-            for threshold in thresholds
+        samples = [
+            Sample(case, self.stack(case), spread(self._tumour_planes(case), SAMPLE_SLICES))
+            for case in spread(np.array(shown), SAMPLE_CASES).tolist()
         ]
-        self.trials[name] = trials
-        chosen = best(trials)
+        self.trials[name] = finder.trials(samples, layers, thresholds)
+        chosen = best(self.trials[name])
         tqdm.write(
             f"{name} CAM: layer {chosen.layer}, threshold {chosen.threshold:g}: SAM agrees with it "
             f"by {chosen.agreement:.2f} and rates its own masks {chosen.predicted_iou:.2f}"
         )
         return chosen.layer, chosen.threshold
 
-    def _sample(self, name: str, case: str, layer: str) -> tuple[str, np.ndarray, np.ndarray]:
-        """CAM volume of a sample case and the planes to judge it by."""
+    def _tumour_planes(self, case: str) -> np.ndarray:
         planes, labels = self._sure_slices(case)
-        shown = planes[labels == slice_labels.TUMOUR]
-        picks = np.unique(np.linspace(0, len(shown) - 1, SAMPLE_SLICES).round().astype(int))
-        volume, _, _ = self._cam(name, case, layer)
-        return case, volume, shown[picks]
+        return planes[labels == slice_labels.TUMOUR]
 
-    def _try(
-        self, layer: str, threshold: float, samples: Sequence[tuple[str, np.ndarray, np.ndarray]]
-    ) -> Trial:
-        ious, agreements = [], []
-        for case, volume, planes in samples:
-            stack = self.stack(case)
-            region = self._region(volume, stack, threshold)
-            drawn = planes[region[planes].any(axis=(1, 2))]
-            masks = self._segment(case, drawn, region[drawn])
-            same = agreement(masks.logits > 0, region[drawn])
-            empty = [0.0] * (len(planes) - len(drawn))
-            ious += [*masks.predicted_iou.tolist(), *empty]
-            agreements += [*same.tolist(), *empty]
-        return Trial(layer, threshold, float(np.mean(ious)), float(np.mean(agreements)))
-
-    def _cam(self, name: str, case: str, layer: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """CAM volume (plane, row, column) in 0..1, tumour planes, probability of brain planes."""
-        stack = self.stack(case)
-        planes = stack.planes_with_brain
-        found, probability = cam.layer_cam(
-            self._classifiers[name], stack.pixels[planes], layer, self.device
+    def _finder(self, name: str) -> RegionFinder:
+        return RegionFinder(
+            self._classifiers[name], self.models, self.settings, self.embeddings, self.device
         )
-        volume = np.zeros(stack.pixels.shape, np.float32)
-        volume[planes] = found
-        return volume, planes[probability > 0.5], probability
-
-    def _region(self, volume: np.ndarray, stack: SliceStack, threshold: float) -> np.ndarray:
-        plane_mm = stack.geometry.spacing[2]
-        return roi.region_of_interest(volume, stack.brain, threshold, self.settings.roi, plane_mm)
-
-    def _regions(self, name: str, case: str, layer: str, threshold: float) -> dict[str, np.ndarray]:
-        volume, planes, probability = self._cam(name, case, layer)
-        # Kept as 8 bit; the region is that of the kept CAM, so that both can be compared.
-        kept = np.rint(255 * volume).astype(np.uint8)
-        region = self._region(kept.astype(np.float32) / 255, self.stack(case), threshold)
-        return {
-            "planes": planes,
-            "probability": probability,
-            "cam": kept[planes],
-            "roi": np.packbits(region),
-        }
 
     def _masks(self, name: str, case: str) -> dict[str, np.ndarray]:
         region = self.region(case, name)
         planes = np.flatnonzero(region.any(axis=(1, 2)))
-        masks = self._segment(case, planes, region[planes])
+        masks = self._finder(name).segment(case, self.stack(case), planes, region)
         return {
             "planes": planes,
             "logits": masks.logits.astype(np.float16),
@@ -358,40 +302,20 @@ class Casework:
         shape = self.stack(case).pixels.shape
         return np.unpackbits(packed, count=int(np.prod(shape))).reshape(shape).astype(bool)
 
-    def _segment(self, case: str, planes: np.ndarray, regions: np.ndarray) -> Masks:
-        """SAM's masks of some planes of a case, each prompted by its region."""
-        pixels = self.stack(case).pixels
-        side, batch = pixels.shape[-1], self.settings.sam.batch
-        parts = []
-        for start in range(0, len(planes), batch):
-            rows = planes[start : start + batch]
-            prompts = make_prompts(
-                pixels[rows], regions[start : start + batch], self.settings.prompts
-            )
-            embeddings = self.embeddings.get(case, rows, pixels[rows])
-            parts.append(
-                sam.segment(self.models.sam.sam, embeddings, prompts, side, self.settings.sam)
-            )
-        if not parts:
-            return Masks(np.zeros((0, side, side), np.float32), np.zeros(0, np.float32))
-        return Masks(
-            np.concatenate([p.logits for p in parts]),
-            np.concatenate([p.predicted_iou for p in parts]),
-        )
-
     def _outcome(self, case: str, name: str, volume_ml: float) -> CaseOutcome:
         labels, regions = self.arrays(case, "labels"), self.arrays(case, f"{name}_regions")
         masks = self.arrays(case, "masks")
         clip_slices = int((labels["voted"] == slice_labels.TUMOUR).sum())
         drawn = (masks["logits"] > 0).any(axis=(1, 2))
+        status: Status = "empty"
         if volume_ml:
             status, reason = "labelled", f"SAM drew on {int(drawn.sum())} slices"
         elif not len(regions["planes"]):
-            status, reason = "empty", "the classifier calls no slice a tumour"
+            reason = "the classifier calls no slice a tumour"
         elif not len(masks["planes"]):
-            status, reason = "empty", "no region of interest is left"
+            reason = "no region of interest is left"
         else:
-            status, reason = "empty", "SAM draws nothing in the regions"
+            reason = "SAM draws nothing in the regions"
         return CaseOutcome(
             case,
             status,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,18 +23,6 @@ class CutResult:
 
     read: tuple[str, ...]
     failure: str | None
-
-
-def file_digest(path: Path) -> str:
-    """Hash of a scan's file, the root of all signatures."""
-    try:
-        with path.open("rb") as file:
-            digest = hashlib.sha256()
-            while block := file.read(1 << 20):
-                digest.update(block)
-    except OSError as error:
-        raise ScanError(path, str(error), "a readable scan", "check the path") from None
-    return digest.hexdigest()
 
 
 def cut_scan(

@@ -15,7 +15,7 @@ from clisc_nnunet.settings import LabelSettings
 NORMAL, TUMOUR, UNSURE = 0, 1, -1
 
 # The paper's two prompts (section 2.1).
-PAPER_PROMPTS = {
+PAPER_PROMPTS: dict[str, tuple[str, ...]] = {
     "normal": (
         "an image of brain tissue showing typical signal intensity without any regions of "
         "abnormal intensity or suspicious mass",

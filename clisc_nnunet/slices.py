@@ -164,12 +164,10 @@ def slice_frame(geometry: Geometry, brain: np.ndarray, settings: SliceSettings) 
     axes = np.asarray(geometry.direction).reshape(3, 3)
     centre = np.asarray(geometry.origin) + axes @ (centre_index * spacing)
     origin = centre - axes @ ((new_size - 1) / 2 * new_spacing)
-    return Geometry(
-        tuple(int(n) for n in new_size),
-        tuple(float(s) for s in new_spacing),
-        tuple(float(o) for o in origin),
-        geometry.direction,
-    )
+    columns, rows, depth = new_size.tolist()
+    dx, dy, dz = new_spacing.tolist()
+    x, y, z = origin.tolist()
+    return Geometry((columns, rows, depth), (dx, dy, dz), (x, y, z), geometry.direction)
 
 
 def to_scan_grid(

@@ -58,7 +58,8 @@ class Store:
         temporary = path.with_name(f".{os.getpid()}.{path.name}")
         try:
             with temporary.open("wb") as file:
-                np.savez_compressed(file, signature=np.array(signature), **arrays)
+                content: dict[str, Any] = {**arrays, "signature": np.array(signature)}
+                np.savez_compressed(file, **content)
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from clisc_nnunet.digest import file_sha256
 from clisc_nnunet.errors import ScanError
 
 _record: ContextVar[list[str] | None] = ContextVar("read_record", default=None)
@@ -240,6 +241,14 @@ def resample(
         sitk.sitkFloat32,
     )
     return sitk.GetArrayFromImage(moved)
+
+
+def scan_digest(path: Path) -> str:
+    """Hash of a scan's file, the root of the signatures of what is made from it."""
+    try:
+        return file_sha256(path)
+    except OSError as error:
+        raise ScanError(path, str(error.strerror), "a readable scan", "check the path") from None
 
 
 def same_grid(first: Geometry, second: Geometry) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from clisc_nnunet import __version__
-from clisc_nnunet.casework import Casework, Models
+from clisc_nnunet.casework import Casework
 from clisc_nnunet.dataset_conversion.layouts import InputFolder, find_cases
 from clisc_nnunet.dataset_conversion.nnunet_dataset import (
     CLISC_FOLDER,
@@ -31,6 +31,7 @@ from clisc_nnunet.errors import NoTumourError, UserError
 from clisc_nnunet.models.backbones import load_backbone
 from clisc_nnunet.models.clip_models import load_clip
 from clisc_nnunet.models.sam_models import load_sam
+from clisc_nnunet.models.trio import Models
 from clisc_nnunet.outcome import CaseOutcome, summary, to_csv
 from clisc_nnunet.pipeline import make_pseudo_labels
 from clisc_nnunet.report.overview import overview
@@ -136,8 +137,8 @@ def convert(request: Request) -> Conversion:
     text = summary(outcomes, work.seconds)
     record = run_record(request, work, found, time.monotonic() - started)
     write_text(clisc / "run.json", json.dumps(record, indent=1) + "\n")
-    peak = record["peak_memory_gb"]
-    text += f"\npeak memory {peak:.1f} GB; dataset {folder}\n{describe_next_commands(request.dataset_id)}"
+    text += f"\npeak memory {record['peak_memory_gb']:.1f} GB; dataset {folder}\n"
+    text += describe_next_commands(request.dataset_id)
     return Conversion(folder, tuple(outcomes), text)
 
 

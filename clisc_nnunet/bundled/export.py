@@ -1,4 +1,4 @@
-"""Store a trained model in the package: fp16 safetensors and a card that says where it comes from."""
+"""Store a trained model in the package: fp16 safetensors, and a card that says whence it is."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from clisc_nnunet.models.weights import sha256
+from clisc_nnunet.digest import file_sha256
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def export_model(
         "name": name,
         "parameters": sum(p.numel() for p in module.parameters()),
         "architecture": architecture,
-        "sha256": sha256(path),
+        "sha256": file_sha256(path),
         "trained_on": "synthetic phantoms alone; no image of a patient",
         "data": provenance.data,
         "training": provenance.training,

@@ -51,7 +51,10 @@ def clip_figures(clip: ClipModel, volumes: Sequence[TrainingVolume]) -> dict[str
     """Slices by the paper's prompts, which the model never read, and by averaged paraphrases."""
     pixels, truth = labelled_slices(volumes)
     normal, tumour = draw_captions(64, seed=77)
-    sets = {"paper": PAPER_PROMPTS, "ensemble": {"normal": tuple(normal), "tumour": tuple(tumour)}}
+    sets: dict[str, dict[str, tuple[str, ...]]] = {
+        "paper": PAPER_PROMPTS,
+        "ensemble": {"normal": tuple(normal), "tumour": tuple(tumour)},
+    }
     figures = {}
     for name, prompts in sets.items():
         probability = tumour_probability(clip, class_embeddings(clip, prompts), pixels)

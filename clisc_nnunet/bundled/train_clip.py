@@ -62,7 +62,7 @@ def clip_step(
             label_smoothing=0.04,
         )
 
-        share = F.adaptive_avg_pool2d(masks, patches.shape[1:3])[:, 0]
+        share = F.adaptive_avg_pool2d(masks, (patches.shape[1], patches.shape[2]))[:, 0]
         patch_logits = _two_class_logits(patches, texts[:, :1], scale)[..., 0, :]
         margin = patch_logits[..., 1] - patch_logits[..., 0]
         patch_loss = _patch_loss(margin, share)

@@ -47,14 +47,12 @@ def sam_step(
         inputs = (images * 255).expand(-1, 3, -1, -1)
         embeddings = sam.image_encoder((inputs - sam.pixel_mean) / sam.pixel_std)
         embeddings = embeddings.repeat_interleave(PROMPTS_EACH, dim=0)
-        first, first_iou = decode(sam, embeddings, *map(torch.from_numpy, (points, labels, boxes)))
+        first, first_iou = decode(sam, embeddings, *_tensors(points, labels, boxes))
         loss, dice = mask_loss(first, first_iou, target)
 
         second = _second_prompts(first.detach(), boxes, labels, targets, tumour, neighbour, rng)
         boxes, labels, earlier, targets = second
-        again, again_iou = decode(
-            sam, embeddings, *map(torch.from_numpy, (points, labels, boxes)), earlier
-        )
+        again, again_iou = decode(sam, embeddings, *_tensors(points, labels, boxes), earlier)
         second_loss, second_dice = mask_loss(
             again, again_iou, torch.from_numpy(targets)[:, None].float()
         )
@@ -116,7 +114,9 @@ def _second_prompts(
         source, beside = sources[index], neighbour[index // PROMPTS_EACH]
         if rng.random() < 0.3 and beside.any():
             source = beside
-            small = F.adaptive_avg_pool2d(torch.from_numpy(beside)[None].float(), first.shape[-2:])
+            small = F.adaptive_avg_pool2d(
+                torch.from_numpy(beside)[None].float(), (first.shape[-2], first.shape[-1])
+            )
             earlier[index] = (small - 0.5) * rng.uniform(6, 20)
             targets[index] = tumour[index // PROMPTS_EACH]
         if rng.random() < 0.6 and source.sum() > 10:
@@ -124,3 +124,9 @@ def _second_prompts(
             boxes[index] = np.clip(box, 0, side - 1)
     labels[rng.random(len(labels)) < 0.4] = NOT_A_POINT
     return boxes, labels, earlier, targets
+
+
+def _tensors(
+    points: np.ndarray, labels: np.ndarray, boxes: np.ndarray
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    return torch.from_numpy(points), torch.from_numpy(labels), torch.from_numpy(boxes)

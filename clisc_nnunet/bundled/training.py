@@ -1,4 +1,4 @@
-"""The loop that trains a bundled model: a schedule by steps, a log, and checkpoints to go on from."""
+"""The loop that trains a bundled model: a schedule by steps, a log, and checkpoints."""
 
 from __future__ import annotations
 

@@ -16,8 +16,9 @@ from timm.models.efficientnet import EfficientNet, tf_efficientnet_lite0
 from timm.models.resnet import BasicBlock, ResNet, resnet50
 from torch import nn
 
+from clisc_nnunet.digest import file_sha256
 from clisc_nnunet.errors import WeightsError
-from clisc_nnunet.models.weights import bundled_state, load_strictly, read_state, sha256
+from clisc_nnunet.models.weights import bundled_state, load_strictly, read_state
 
 LAYERS = ("layer1", "layer2", "layer3", "layer4")
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -170,7 +171,7 @@ def _efficientnet_lite0() -> Backbone:
     network = tf_efficientnet_lite0(pretrained=False)
     load_strictly(network, _renamed_in_order(read_state(path), network, path), str(path))
     module = LayeredEfficientNet(network)
-    digest = sha256(path)
+    digest = file_sha256(path)
     return Backbone(module, 1280, LAYERS, 128, HALF, HALF, "efficientnet-lite0", digest)
 
 
@@ -207,5 +208,5 @@ def _resnet50(path: Path) -> Backbone:
     state = {k: v for k, v in read_state(path).items() if not k.startswith("fc.")}
     load_strictly(module, state, str(path))
     return Backbone(
-        module, 2048, LAYERS, 224, IMAGENET_MEAN, IMAGENET_STD, "resnet50", sha256(path)
+        module, 2048, LAYERS, 224, IMAGENET_MEAN, IMAGENET_STD, "resnet50", file_sha256(path)
     )

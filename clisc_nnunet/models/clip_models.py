@@ -12,8 +12,9 @@ import open_clip
 import torch
 import torch.nn.functional as F
 
+from clisc_nnunet.digest import file_sha256
 from clisc_nnunet.errors import UserError, WeightsError
-from clisc_nnunet.models.weights import bundled_state, load_strictly, read_state, sha256
+from clisc_nnunet.models.weights import bundled_state, load_strictly, read_state
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -191,7 +192,7 @@ def load_clip(name: str, device: torch.device) -> ClipModel:
         load_strictly(module, state, name)
         tokenize = open_clip.get_tokenizer(architecture)
         mean, std, size = OPENAI_MEAN, OPENAI_STD, module.visual.image_size[0]
-        digest, name = sha256(path), path.name
+        digest, name = file_sha256(path), path.name
     module = module.to(device).eval().requires_grad_(False)
     return ClipModel(module, tokenize, size, mean, std, name, digest)
 

@@ -16,8 +16,9 @@ from segment_anything.modeling import (
     TwoWayTransformer,
 )
 
+from clisc_nnunet.digest import file_sha256
 from clisc_nnunet.errors import WeightsError
-from clisc_nnunet.models.weights import bundled_state, load_strictly, read_state, sha256
+from clisc_nnunet.models.weights import bundled_state, load_strictly, read_state
 
 # Width of the first layer tells the published architectures apart.
 _PUBLISHED = {768: "vit_b", 1024: "vit_l", 1280: "vit_h"}
@@ -104,7 +105,7 @@ def load_sam(name: str, device: torch.device) -> SamModel:
         state = read_state(path)
         sam = sam_model_registry[_architecture(state, path)]()
         load_strictly(sam, state, name)
-        digest = sha256(path)
+        digest = file_sha256(path)
         name = path.name
     return SamModel(sam.to(device).eval().requires_grad_(False), name, digest)
 

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from clisc_nnunet.digest import file_sha256
 from clisc_nnunet.errors import WeightsError
 
 BUNDLED = Path(__file__).resolve().parent.parent / "bundled" / "weights"
-
-
-def sha256(path: Path) -> str:
-    """Hex digest of a file."""
-    with path.open("rb") as file:
-        return (
-            hashlib.file_digest(file, "sha256").hexdigest()
-            if hasattr(hashlib, "file_digest")
-            else hashlib.sha256(file.read()).hexdigest()
-        )
 
 
 def read_card(name: str) -> dict[str, Any]:
@@ -38,10 +28,10 @@ def read_card(name: str) -> dict[str, Any]:
 def bundled_state(name: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """Weights of a bundled model in float32, and its card; the hash must match."""
     card, path = read_card(name), BUNDLED / f"{name}.safetensors"
-    if path.is_file() and sha256(path) != card["sha256"]:
+    if path.is_file() and file_sha256(path) != card["sha256"]:
         raise WeightsError(
             path,
-            f"sha256 {sha256(path)[:16]}",
+            f"sha256 {file_sha256(path)[:16]}",
             f"{card['sha256'][:16]}, as its card says",
             "install the package again",
         )
@@ -90,7 +80,7 @@ def load_strictly(module: torch.nn.Module, state: dict[str, torch.Tensor], where
     if missing or foreign or misfits:
         raise WeightsError(
             where,
-            f"{len(missing)} tensors missing, {len(foreign)} unknown, {len(misfits)} of other shape",
+            f"{len(missing)} tensors missing, {len(foreign)} unknown, {len(misfits)} misshapen",
             f"the weights of {type(module).__name__} with {len(own)} tensors",
             "name weights of this architecture",
         )

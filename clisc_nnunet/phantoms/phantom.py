@@ -61,7 +61,7 @@ def make_phantom(seed: int, anatomies: Sequence[Anatomy], settings: PhantomSetti
 def _attempt(
     rng: np.random.Generator, anatomies: Sequence[Anatomy], settings: PhantomSettings, seed: int
 ) -> Phantom:
-    anatomy = anatomies[rng.integers(len(anatomies))]
+    anatomy = anatomies[int(rng.integers(len(anatomies)))]
     grid = make_grid(anatomy)
     positions = warped_positions(grid, settings.head, rng)
     seeds: list[Seed] = []

@@ -128,5 +128,6 @@ def _row(work: Casework, outcome: CaseOutcome) -> Row:
     if region[plane].any():
         settings: PromptSettings = work.settings.prompts
         prompts = make_prompts(stack.pixels[plane][None], region[plane][None], settings)
-    title = f"{case}\n{outcome.status}, {outcome.label_ml:.0f} ml\nIoU by SAM {outcome.predicted_iou:.2f}"
+    size = f"{outcome.status}, {outcome.label_ml:.0f} ml"
+    title = f"{case}\n{size}\nIoU by SAM {outcome.predicted_iou:.2f}"
     return Row(title, stack.pixels[plane], cam, region[plane], label[plane], prompts)

@@ -1,0 +1,148 @@
+"""Stages 5, 6, 9 and 10 on the slices of a case: from a classifier to regions and SAM's masks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from clisc_nnunet import cam, roi, sam
+from clisc_nnunet.choice import Trial, agreement
+from clisc_nnunet.embeddings import EmbeddingCache
+from clisc_nnunet.models.slice_classifier import SliceClassifier
+from clisc_nnunet.models.trio import Models
+from clisc_nnunet.prompts import make_prompts
+from clisc_nnunet.records import Masks
+from clisc_nnunet.settings import Settings
+from clisc_nnunet.slices import SliceStack
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Planes of a case by which layers and thresholds are judged."""
+
+    case: str
+    stack: SliceStack
+    planes: np.ndarray
+
+
+@dataclass(frozen=True)
+class RegionFinder:
+    """Regions of one trained classifier, and what SAM makes of them."""
+
+    classifier: SliceClassifier
+    models: Models
+    settings: Settings
+    embeddings: EmbeddingCache
+    device: torch.device
+
+    def candidates(self) -> tuple[list[str], list[float]]:
+        """Layers and thresholds to choose from: one each where they are set."""
+        layers = [self.settings.cam.layer]
+        if layers == ["auto"]:
+            there = self.models.backbone.layers
+            layers = [layer for layer in self.settings.cam.candidates if layer in there]
+        thresholds = [self.settings.roi.threshold]
+        if thresholds == [0.0]:
+            thresholds = list(self.settings.roi.candidates)
+        return layers, thresholds
+
+    def find(self, stack: SliceStack, layer: str, threshold: float) -> dict[str, np.ndarray]:
+        """Stages 5 and 6 for a case, as arrays for the store.
+
+        Returns
+        -------
+        dict
+            `planes` that the classifier calls tumour, int (n,); its `probability` for all planes
+            with brain, float32 (m,); `cam` of the tumour planes, uint8 (n, row, column), 255 is 1;
+            `roi`, bool (plane, row, column) as packed bits.
+        """
+        volume, planes, probability = self._cam(stack, layer)
+        # Kept as 8 bit; the region is that of the kept CAM, so that both can be compared.
+        kept = np.rint(255 * volume).astype(np.uint8)
+        region = self._region(kept.astype(np.float32) / 255, stack, threshold)
+        return {
+            "planes": planes,
+            "probability": probability,
+            "cam": kept[planes],
+            "roi": np.packbits(region),
+        }
+
+    def segment(
+        self, case: str, stack: SliceStack, planes: np.ndarray, region: np.ndarray
+    ) -> Masks:
+        """Stages 9 and 10 for some planes of a case, each prompted by its region.
+
+        Parameters
+        ----------
+        case : str
+            Under which the embeddings are remembered.
+        stack : SliceStack
+        planes : int ndarray of shape (n,)
+        region : bool ndarray of shape (plane, row, column)
+            Not empty on these planes.
+        """
+        side, settings = stack.pixels.shape[-1], self.settings
+        parts = [Masks(np.zeros((0, side, side), np.float32), np.zeros(0, np.float32))]
+        for start in range(0, len(planes), settings.sam.batch):
+            rows = planes[start : start + settings.sam.batch]
+            pixels = stack.pixels[rows]
+            prompts = make_prompts(pixels, region[rows], settings.prompts)
+            embedded = self.embeddings.get(case, rows, pixels)
+            parts.append(sam.segment(self.models.sam.sam, embedded, prompts, side, settings.sam))
+        return Masks(
+            np.concatenate([part.logits for part in parts]),
+            np.concatenate([part.predicted_iou for part in parts]),
+        )
+
+    def trials(
+        self, samples: Sequence[Sample], layers: Sequence[str], thresholds: Sequence[float]
+    ) -> list[Trial]:
+        """SAM's answer to every layer and threshold on the samples."""
+        return [
+            self._trial(layer, threshold, samples, volumes)
+            for layer in layers
+            for volumes in [[self._cam(sample.stack, layer)[0] for sample in samples]]
+            for threshold in thresholds
+        ]
+
+    def _trial(
+        self,
+        layer: str,
+        threshold: float,
+        samples: Sequence[Sample],
+        volumes: Sequence[np.ndarray],
+    ) -> Trial:
+        ious, agreements = [], []
+        for sample, volume in zip(samples, volumes, strict=True):
+            region = self._region(volume, sample.stack, threshold)
+            drawn = sample.planes[region[sample.planes].any(axis=(1, 2))]
+            masks = self.segment(sample.case, sample.stack, drawn, region)
+            # Slices whose region is empty count 0, or the highest threshold would win.
+            empty = [0.0] * (len(sample.planes) - len(drawn))
+            ious += [*masks.predicted_iou.tolist(), *empty]
+            agreements += [*agreement(masks.logits > 0, region[drawn]).tolist(), *empty]
+        return Trial(layer, threshold, float(np.mean(ious)), float(np.mean(agreements)))
+
+    def _cam(self, stack: SliceStack, layer: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """CAM volume (plane, row, column) in 0..1, tumour planes, probability of brain planes."""
+        planes = stack.planes_with_brain
+        found, probability = cam.layer_cam(
+            self.classifier, stack.pixels[planes], layer, self.device
+        )
+        volume = np.zeros(stack.pixels.shape, np.float32)
+        volume[planes] = found
+        return volume, planes[probability > 0.5], probability
+
+    def _region(self, volume: np.ndarray, stack: SliceStack, threshold: float) -> np.ndarray:
+        plane_mm = stack.geometry.spacing[2]
+        return roi.region_of_interest(volume, stack.brain, threshold, self.settings.roi, plane_mm)
+
+
+def spread(values: np.ndarray, count: int) -> np.ndarray:
+    """At most `count` of the values, (n,), evenly over their order."""
+    if not len(values):
+        return values
+    return values[np.unique(np.linspace(0, len(values) - 1, count).round().astype(int))]
