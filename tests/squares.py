@@ -1,4 +1,4 @@
-"""Slices with and without a bright square, and a backbone that learns them in a second."""
+"""Slices with and without a bright square, and a backbone small enough to learn them fast."""
 
 import numpy as np
 import torch
