@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -15,10 +17,12 @@ from matplotlib.patches import Rectangle
 from clisc_nnunet.casework import Casework
 from clisc_nnunet.outcome import CaseOutcome
 from clisc_nnunet.prompts import make_prompts
-from clisc_nnunet.records import Prompts
-from clisc_nnunet.settings import PromptSettings
+from clisc_nnunet.pseudo_label import stack_masks
+from clisc_nnunet.records import Masks, Prompts
 
 MAX_ROWS = 40
+# Failed cases that are named; a whole folder of them would hide the picture.
+MAX_NAMES = 40
 COLUMNS = ("slice", "CAM", "region, box and points", "pseudo-label")
 ROI_COLOUR, LABEL_COLOUR, POSITIVE, NEGATIVE = "orange", "red", "lime", "deepskyblue"
 
@@ -47,28 +51,25 @@ class Row:
 
 
 def overview(work: Casework, outcomes: Sequence[CaseOutcome], path: Path) -> None:
-    """Write the picture of a run, the least sure cases on top.
+    """Write the picture of a run, the least sure cases on top; failed ones are named below.
 
     Parameters
     ----------
     work : Casework
-        After its last stage.
+        After its last stage; one case at a time is read from its store.
     outcomes : sequence of CaseOutcome
     path : Path
         A PNG file; written whole or not at all.
-    """
-    usable = sorted((o for o in outcomes if o.status != "failed"), key=lambda o: o.predicted_iou)
-    failed = [o.case for o in outcomes if o.status == "failed"]
-    shown = usable[:MAX_ROWS]
-    title = f"{len(outcomes)} cases, the least sure on top"
-    if len(shown) < len(usable):
-        title += f"; {len(shown)} of {len(usable)} shown"
-    if failed:
-        title += f"; failed: {', '.join(failed[:6])}{' ...' if len(failed) > 6 else ''}"
 
-    figure = Figure(figsize=(9.6, 0.6 + 2.55 * max(len(shown), 1)), layout="constrained")
+    Notes
+    -----
+    Slices are those of the models, on their own grid, with the patient's right on the left.
+    """
+    shown, title, failed = contents(outcomes)
+    figure = Figure(figsize=(9.6, 0.8 + 2.55 * max(len(shown), 1)), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(title, fontsize=10)
+    figure.supxlabel(textwrap.fill(failed, 120), fontsize=8)
     grid = figure.subplots(max(len(shown), 1), len(COLUMNS), squeeze=False)
     for axes in grid.ravel():
         axes.set_axis_off()
@@ -77,12 +78,38 @@ def overview(work: Casework, outcomes: Sequence[CaseOutcome], path: Path) -> Non
     for axes, outcome in zip(grid, shown, strict=False):
         draw_row(axes, _row(work, outcome))
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    figure.savefig(temporary, dpi=80)
-    os.replace(temporary, path)
+    try:
+        figure.savefig(temporary, dpi=80)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
-def draw_row(axes: Sequence, row: Row) -> None:
-    """Draw one row into four axes."""
+def contents(outcomes: Sequence[CaseOutcome]) -> tuple[list[CaseOutcome], str, str]:
+    """What the picture of a run shows.
+
+    Returns
+    -------
+    shown : list of CaseOutcome
+        At most `MAX_ROWS` cases, by SAM's own estimate, the lowest first.
+    title : str
+    failed : str
+        The line below that names the cases that failed; empty if none did.
+    """
+    usable = sorted((o for o in outcomes if o.status != "failed"), key=lambda o: o.predicted_iou)
+    shown = usable[:MAX_ROWS]
+    title = f"{len(outcomes)} cases, the least sure on top"
+    if len(shown) < len(usable):
+        title += f"; the {len(shown)} least sure of {len(usable)} are shown"
+    names = [o.case for o in outcomes if o.status == "failed"]
+    failed = f"{len(names)} failed: {', '.join(names[:MAX_NAMES])}" if names else ""
+    if len(names) > MAX_NAMES:
+        failed += f" and {len(names) - MAX_NAMES} more"
+    return shown, title, failed
+
+
+def draw_row(axes: Sequence[Axes], row: Row) -> None:
+    """Draw one row into four axes, one for each of `COLUMNS`."""
     for axis in axes:
         axis.imshow(row.pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     axes[1].imshow(
@@ -97,37 +124,57 @@ def draw_row(axes: Sequence, row: Row) -> None:
             axes[2].plot(points[:, 0], points[:, 1], ".", color=colour, markersize=4)
     _outline(axes[3], row.label, LABEL_COLOUR)
     axes[0].text(
-        0.01, 0.99, row.title, transform=axes[0].transAxes, color="white", fontsize=7, va="top"
+        0.01,
+        0.99,
+        row.title,
+        transform=axes[0].transAxes,
+        color="white",
+        fontsize=7,
+        va="top",
+        clip_on=True,
+        bbox={"facecolor": "black", "alpha": 0.5, "linewidth": 0, "pad": 1},
     )
 
 
-def _outline(axes, mask: np.ndarray, colour: str) -> None:
+def _outline(axes: Axes, mask: np.ndarray, colour: str) -> None:
     if mask.any() and not mask.all():
         axes.contour(mask.astype(float), levels=[0.5], colors=[colour], linewidths=0.9)
 
 
 def _row(work: Casework, outcome: CaseOutcome) -> Row:
-    """The slice with the largest label; without any, the one most like a tumour's."""
-    case = outcome.case
-    stage = "raw" if work.settings.masking.mode == "off" else "enhanced"
+    case, settings = outcome.case, work.settings
+    stage = "raw" if settings.masking.mode == "off" else "enhanced"
     stack, region = work.stack(case), work.region(case, stage)
-    masks, found = work.arrays(case, "masks"), work.arrays(case, f"{stage}_regions")
-    label = np.zeros(stack.pixels.shape, bool)
-    label[masks["planes"]] = masks["logits"] > 0
-    area = label.sum(axis=(1, 2)) if label.any() else region.sum(axis=(1, 2))
-    if area.any():
-        plane = int(area.argmax())
-    else:
-        labels = work.arrays(case, "labels")
-        plane = int(labels["planes"][labels["probability"].argmax()])
+    label = _label(work, case, stack.pixels.shape)
+    plane = _telling_plane(work, case, label, region)
+
+    found = work.arrays(case, f"{stage}_regions")
     cam = np.zeros(stack.pixels.shape[1:], np.float32)
     at = np.flatnonzero(found["planes"] == plane)
     if len(at):
         cam = found["cam"][at[0]] / np.float32(255)
     prompts = None
     if region[plane].any():
-        settings: PromptSettings = work.settings.prompts
-        prompts = make_prompts(stack.pixels[plane][None], region[plane][None], settings)
-    size = f"{outcome.status}, {outcome.label_ml:.0f} ml"
-    title = f"{case}\n{size}\nIoU by SAM {outcome.predicted_iou:.2f}"
+        prompts = make_prompts(stack.pixels[plane][None], region[plane][None], settings.prompts)
+    title = f"{case}\n{outcome.status}, {outcome.label_ml:.0f} ml"
+    if outcome.status == "labelled":
+        title += f"\nIoU by SAM {outcome.predicted_iou:.2f}"
+    else:
+        title += "\n" + textwrap.fill(outcome.reason, 40)
     return Row(title, stack.pixels[plane], cam, region[plane], label[plane], prompts)
+
+
+def _label(work: Casework, case: str, shape: tuple[int, int, int]) -> np.ndarray:
+    """Pseudo-label on the models' slices, bool (plane, row, column)."""
+    kept = work.arrays(case, "masks")
+    masks = Masks(kept["logits"].astype(np.float32), kept["predicted_iou"])
+    return stack_masks(masks, kept["planes"], shape, work.settings.sam.min_predicted_iou) > 0
+
+
+def _telling_plane(work: Casework, case: str, label: np.ndarray, region: np.ndarray) -> int:
+    """Plane of the largest label, else of the largest region, else the likeliest one for CLIP."""
+    for mask in (label, region):
+        if mask.any():
+            return int(mask.sum(axis=(1, 2)).argmax())
+    labels = work.arrays(case, "labels")
+    return int(labels["planes"][labels["probability"].argmax()])
