@@ -1,7 +1,7 @@
-"""Figures of every stage of a conversion: `python -m benchmarks.evaluate_stages -d DATASET`.
+"""Figures of every stage of a conversion: `python -m benchmarks.evaluate_stages -d FOLDER -r REFS`.
 
-Prints Markdown tables: Dice per case and stage, slice labels, and the worst three cases.
-Without `-r` the scans are taken to show no tumour, and what is called one is counted.
+Prints Markdown tables: Dice per case and stage with the worst three cases, and slice labels.
+With `--no-tumour` in place of `-r` no scan shows a tumour, and slices called one are counted.
 """
 
 from __future__ import annotations
@@ -9,100 +9,155 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from clisc_nnunet.errors import UserError
 from clisc_nnunet.evaluation.scores import slice_scores
-from clisc_nnunet.evaluation.stages import CaseStages, score_case, tumour_share
+from clisc_nnunet.evaluation.stages import (
+    CLASSIFIERS,
+    CLEAR_MM2,
+    CaseStages,
+    score_case,
+    tumour_shares,
+)
 from clisc_nnunet.slice_labels import TUMOUR, UNSURE
+from clisc_nnunet.store import write_text
+
+Row = dict[str, Any]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("-d", type=Path, required=True, help="dataset folder")
-    parser.add_argument("-r", type=Path, help="references, CASE.nii.gz")
-    parser.add_argument("-o", type=Path, help="CSV of the Dice per case")
+    parser.add_argument("-d", type=Path, required=True, metavar="DATASET", help="dataset folder")
+    truth = parser.add_mutually_exclusive_group(required=True)
+    truth.add_argument("-r", type=Path, metavar="REFERENCES", help="folder of CASE.nii.gz")
+    truth.add_argument("--no-tumour", action="store_true", help="no scan shows a tumour")
+    parser.add_argument("-o", type=Path, metavar="OUT.csv", help="figures; OUT.json beside it")
     arguments = parser.parse_args(argv)
     try:
-        with (arguments.d / "clisc" / "cases.csv").open() as file:
-            outcomes = {row["case"]: row for row in csv.DictReader(file)}
+        outcomes = read_outcomes(arguments.d)
         cases = [
-            score_case(arguments.d, name, _reference(arguments.r, name))
+            score_case(arguments.d, name, arguments.r and arguments.r / f"{name}.nii.gz")
             for name, row in outcomes.items()
             if row["status"] != "failed"
         ]
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status
-    tables = [_seconds(arguments.d)]
-    if arguments.r is None:
-        tables.append(_false_tumours(cases, outcomes))
-    else:
-        tables += [_dice_table(cases, arguments.o), _slice_table(cases)]
-    print("\n\n".join(tables))
+
+    rows = case_rows(cases) if arguments.r else share_rows(cases, outcomes)
+    slices = slice_rows(cases) if arguments.r else []
+    mean = {"case": "mean", **means(rows)}
+    blocks = [run_line(arguments.d), table([*rows, mean])]
+    if arguments.r:
+        truths = np.concatenate([c.slices.truth for c in cases])
+        worst = ", ".join(row["case"] for row in rows[:3])
+        undefined = sum(math.isnan(row["pseudo-label"]) for row in rows)
+        blocks += [
+            f"Worst three by pseudo-label: {worst}. Means are over what is defined: "
+            f"{undefined} cases without tumour and without label have no Dice.",
+            table(slices),
+            f"{len(truths)} clear slices (no tumour, or {CLEAR_MM2:g} square mm or more), "
+            f"{truths.mean():.0%} of them with a tumour.",
+        ]
+    failed = [name for name, row in outcomes.items() if row["status"] == "failed"]
+    if failed:
+        blocks.append(f"Failed, not scored: {', '.join(failed)}.")
+    print("\n\n".join(block for block in blocks if block))
+    if arguments.o is not None:
+        write_figures(arguments.o, rows, {"mean": mean, "slices": slices, "failed": failed})
     return 0
 
 
-def _reference(folder: Path | None, case: str) -> Path | None:
-    return None if folder is None else folder / f"{case}.nii.gz"
+def read_outcomes(dataset: Path) -> dict[str, dict[str, str]]:
+    """Lines of the conversion's `cases.csv` by case.
+
+    Raises
+    ------
+    UserError
+        If there is no such file, or no case that can be scored.
+    """
+    path = dataset / "clisc" / "cases.csv"
+    try:
+        with path.open(encoding="utf-8") as file:
+            outcomes = {row["case"]: row for row in csv.DictReader(file)}
+    except OSError as error:
+        raise UserError(path, str(error.strerror), "a finished conversion", "check -d") from None
+    if all(row["status"] == "failed" for row in outcomes.values()):
+        raise UserError(path, "failed cases only", "cases to score", "see the reasons there")
+    return outcomes
 
 
-def _dice_table(cases: Sequence[CaseStages], path: Path | None) -> str:
-    stages = sorted({stage for c in cases for stage in c.dice}, reverse=True)
-    header = ["case", *stages, "precision", "sensitivity"]
+def case_rows(cases: Sequence[CaseStages]) -> list[Row]:
+    """Dice of every stage, a row per case; the worst pseudo-label first, undefined ones last."""
     rows = [
-        [c.case, *(c.dice.get(s, np.nan) for s in stages), c.precision, c.sensitivity]
+        {
+            "case": c.case,
+            **c.dice,
+            "precision": c.precision,
+            "sensitivity": c.sensitivity,
+            "true ml": c.truth_ml,
+            "label ml": c.label_ml,
+        }
         for c in cases
     ]
-    rows.sort(key=lambda row: row[header.index("pseudo-label")])
-    if path is not None:
-        with path.open("w", newline="") as file:
-            csv.writer(file).writerows([header, *rows])
-    means = ["mean", *(float(np.nanmean([row[k] for row in rows])) for k in range(1, len(header)))]
-    lines = [_line(header), _line(["---"] * len(header)), *(_line(row) for row in [*rows, means])]
-    worst = ", ".join(str(row[0]) for row in rows[:3])
-    return "\n".join(lines) + f"\n\nworst three by pseudo-label: {worst}"
+    return sorted(rows, key=lambda row: np.nan_to_num(row["pseudo-label"], nan=2.0))
 
 
-def _slice_table(cases: Sequence[CaseStages]) -> str:
-    truth = np.concatenate([c.truth for c in cases])
-    clip = np.concatenate([c.clip_probability for c in cases])
-    voted = np.concatenate([c.voted for c in cases])
-    found = {"CLIP": slice_scores(clip, clip > 0.5, truth)}
-    sure = voted != UNSURE
-    found[f"vote, {1 - sure.mean():.0%} unsure left out"] = slice_scores(
-        clip[sure], voted[sure] == TUMOUR, truth[sure]
-    )
-    for name in sorted(cases[0].classifier_probability, reverse=True):
-        probability = np.concatenate([c.classifier_probability[name] for c in cases])
-        found[f"{name} classifier"] = slice_scores(probability, probability > 0.5, truth)
-    header = ["slice labels", "AUC", "accuracy", "balanced accuracy"]
-    lines = [_line(header), _line(["---"] * 4)]
-    lines += [_line([name, *scores.values()]) for name, scores in found.items()]
-    return "\n".join(lines) + f"\n\n{len(truth)} slices, {truth.mean():.0%} with a tumour"
+def slice_rows(cases: Sequence[CaseStages]) -> list[Row]:
+    """How well every stage tells slices apart, over the clear slices of all cases."""
+    truth = np.concatenate([c.slices.truth for c in cases])
+    clip = np.concatenate([c.slices.clip for c in cases])
+    rows = [{"slice labels": "CLIP", "left out": 0.0, **slice_scores(clip, clip > 0.5, truth)}]
+    for name in ("sure", "voted"):
+        label = np.concatenate([getattr(c.slices, name) for c in cases])
+        kept = label != UNSURE
+        scores = slice_scores(clip[kept], label[kept] == TUMOUR, truth[kept])
+        rows.append({"slice labels": f"CLIP, {name}", "left out": float(1 - kept.mean()), **scores})
+    for name in CLASSIFIERS:
+        if all(name in c.slices.classifiers for c in cases):
+            p = np.concatenate([c.slices.classifiers[name] for c in cases])
+            scores = slice_scores(p, p > 0.5, truth)
+            rows.append({"slice labels": f"{name} classifier", "left out": 0.0, **scores})
+    return rows
 
 
-def _false_tumours(cases: Sequence[CaseStages], outcomes: dict[str, dict[str, str]]) -> str:
-    shares = [tumour_share(c) for c in cases]
-    keys = list(shares[0])
-    header = ["case without a tumour", *keys, "slices with a region", "label ml", "IoU by SAM"]
-    lines = [_line(header), _line(["---"] * len(header))]
-    for c, share in zip(cases, shares, strict=True):
-        row = outcomes[c.case]
-        region = int(row["region_slices"]) / int(row["slices"])
-        values = [*share.values(), region, float(row["label_ml"]), float(row["predicted_iou"])]
-        lines.append(_line([c.case, *values]))
-    return "\n".join(lines)
+def share_rows(cases: Sequence[CaseStages], outcomes: dict[str, dict[str, str]]) -> list[Row]:
+    """Share of slices that every stage calls tumour, a row per case."""
+    return [
+        {
+            "case": c.case,
+            **tumour_shares(c.slices),
+            "label ml": c.label_ml,
+            "IoU by SAM": float(outcomes[c.case]["predicted_iou"]),
+        }
+        for c in cases
+    ]
 
 
-def _seconds(dataset: Path) -> str:
-    record = json.loads((dataset / "clisc" / "run.json").read_text())
-    total = record["seconds"]["total"]
+def means(rows: Sequence[Row]) -> dict[str, float]:
+    """Mean of every column of figures over the rows where it is defined, else NaN."""
+    found = {}
+    for key in [key for key in rows[0] if key != "case"]:
+        values = [row[key] for row in rows if not math.isnan(row[key])]
+        found[key] = sum(values) / len(values) if values else math.nan
+    return found
+
+
+def run_line(dataset: Path) -> str:
+    """Seconds per stage and peak memory; empty if the conversion ended without a dataset."""
+    path = dataset / "clisc" / "run.json"
+    if not path.exists():
+        return ""
+    record = json.loads(path.read_text(encoding="utf-8"))
+    total = max(record["seconds"]["total"], 0.1)
     parts = ", ".join(
         f"{stage} {spent:.0f} ({spent / total:.0%})"
         for stage, spent in record["seconds"].items()
@@ -111,9 +166,31 @@ def _seconds(dataset: Path) -> str:
     return f"{total:.0f} s in all: {parts}; peak memory {record['peak_memory_gb']} GB"
 
 
-def _line(values: Sequence) -> str:
-    shown = [f"{v:.3f}" if isinstance(v, float) else str(v) for v in values]
-    return "| " + " | ".join(shown) + " |"
+def table(rows: Sequence[Row]) -> str:
+    """Markdown table of rows with the same keys."""
+    lines = [list(rows[0]), ["---"] * len(rows[0])]
+    lines += [
+        [f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values()] for row in rows
+    ]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def write_figures(path: Path, rows: Sequence[Row], others: dict[str, Any]) -> None:
+    """Write the rows of the cases as CSV, and everything as JSON beside it; NaN becomes null."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    content = _without_nan({"cases": list(rows), **others})
+    write_text(path.with_suffix(".json"), json.dumps(content, indent=1) + "\n")
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(v) for key, v in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(v) for v in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,7 @@ FORMAT = 1
 
 def sign(*parts: Any) -> str:
     """Signature of what a result depends on: settings, hashes, other signatures."""
-    plain = [asdict(p) if is_dataclass(p) and not isinstance(p, type) else p for p in parts]
-    text = json.dumps([FORMAT, *plain], sort_keys=True)
+    text = json.dumps([FORMAT, *parts], sort_keys=True, default=asdict)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

@@ -13,26 +13,61 @@ from clisc_nnunet.slice_labels import TUMOUR, UNSURE
 from clisc_nnunet.slices import SliceStack, to_scan_grid
 from clisc_nnunet.volume import Geometry, read_geometry, read_mask, resample
 
-# A plane shows a tumour from this area on; with less, but some, it is left out as unclear.
+CLASSIFIERS = ("raw", "enhanced")
+# A plane shows a tumour from this area on: 24 pixels of 1.5 mm, a disc of 8 mm. With less, but
+# some, it is left out as unclear.
 CLEAR_MM2 = 54.0
 
 
 @dataclass(frozen=True)
-class CaseStages:
-    """Scores of one case; NaN where there is nothing to compare.
+class SliceCalls:
+    """What each stage says about the clear planes of a case: arrays of shape (n,).
 
-    The arrays, of shape (n,), are of the case's clear planes: truth (bool), CLIP's probability,
-    the label after the vote (1, 0 or -1 for unsure), and the probability of each classifier.
+    Parameters
+    ----------
+    truth : bool ndarray
+        Tumour in the reference.
+    clip : float32 ndarray
+        CLIP's probability of tumour.
+    sure, voted : int ndarray
+        Label before and after the vote: `TUMOUR`, `NORMAL` or `UNSURE`.
+    classifiers : dict of name to float32 ndarray
+        Probability of tumour by each classifier.
+    drawn : bool ndarray
+        The pseudo-label reaches this plane.
+    """
+
+    truth: np.ndarray
+    clip: np.ndarray
+    sure: np.ndarray
+    voted: np.ndarray
+    classifiers: dict[str, np.ndarray]
+    drawn: np.ndarray
+
+
+@dataclass(frozen=True)
+class CaseStages:
+    """Scores of one case on the scan's grid; NaN where there is nothing to compare.
+
+    Parameters
+    ----------
+    case : str
+    dice : dict of stage to float
+        Region of each classifier, and the pseudo-label.
+    precision, sensitivity : float
+        Of the pseudo-label.
+    truth_ml, label_ml : float
+        Volume of reference and pseudo-label.
+    slices : SliceCalls
     """
 
     case: str
     dice: dict[str, float]
     precision: float
     sensitivity: float
-    truth: np.ndarray
-    clip_probability: np.ndarray
-    voted: np.ndarray
-    classifier_probability: dict[str, np.ndarray]
+    truth_ml: float
+    label_ml: float
+    slices: SliceCalls
 
 
 def score_case(dataset: Path, case: str, reference: Path | None) -> CaseStages:
@@ -43,47 +78,71 @@ def score_case(dataset: Path, case: str, reference: Path | None) -> CaseStages:
     dataset : Path
         Folder that `clisc_make_pseudo_dataset` wrote.
     case : str
+        One that did not fail.
     reference : Path, optional
         Mask (voxels above 0) on the scan's grid. None: there is no tumour in this scan.
+
+    Raises
+    ------
+    ScanError
+        If the reference cannot be read or lies on another grid.
     """
     stages = dataset / "clisc" / "stages" / case
     stack = unpack_stack(_load(stages / "slices.npz"))
     scan = read_geometry(dataset / "clisc" / "roi" / f"{case}.nii.gz")
     truth = np.zeros(scan.shape, bool) if reference is None else read_mask(reference, scan)
+    # A case without a label is left out of the dataset: it counts as background.
     label_file = dataset / "labelsTr" / f"{case}.nii.gz"
     drawn = read_mask(label_file, scan) if label_file.exists() else np.zeros(scan.shape, bool)
 
     regions = {
-        path.stem.removesuffix("_regions"): _load(path) for path in stages.glob("*_regions.npz")
+        name: _load(path)
+        for name in CLASSIFIERS
+        if (path := stages / f"{name}_regions.npz").exists()
     }
     scores = {f"{name} ROI": dice(_region(r, stack, scan), truth) for name, r in regions.items()}
     scores["pseudo-label"] = dice(drawn, truth)
 
     labels = _load(stages / "labels.npz")
     planes = labels["planes"]
-    on_planes = resample(truth.astype(np.float32), scan, stack.geometry)[planes] > 0.5
-    area = on_planes.sum(axis=(1, 2)) * np.prod(stack.geometry.spacing[:2])
+    area = _area_mm2(truth, scan, stack)[planes]
     clear = (area == 0) | (area >= CLEAR_MM2)
+    calls = SliceCalls(
+        truth=(area > 0)[clear],
+        clip=labels["probability"][clear],
+        sure=labels["label"][clear],
+        voted=labels["voted"][clear],
+        classifiers={name: r["probability"][clear] for name, r in regions.items()},
+        drawn=(_area_mm2(drawn, scan, stack)[planes] > 0)[clear],
+    )
     return CaseStages(
-        case,
-        scores,
-        precision(drawn, truth),
-        sensitivity(drawn, truth),
-        (area > 0)[clear],
-        labels["probability"][clear],
-        labels["voted"][clear],
-        {name: r["probability"][clear] for name, r in regions.items()},
+        case=case,
+        dice=scores,
+        precision=precision(drawn, truth),
+        sensitivity=sensitivity(drawn, truth),
+        truth_ml=float(truth.sum()) * scan.voxel_ml,
+        label_ml=float(drawn.sum()) * scan.voxel_ml,
+        slices=calls,
     )
 
 
-def tumour_share(case: CaseStages) -> dict[str, float]:
-    """Share of the clear planes that each stage calls tumour; unsure ones are not called so."""
-    shares = {"clip": float((case.clip_probability > 0.5).mean())}
-    shares["vote"] = float((case.voted == TUMOUR).mean())
-    shares["unsure"] = float((case.voted == UNSURE).mean())
-    for name, probability in case.classifier_probability.items():
-        shares[f"{name} classifier"] = float((probability > 0.5).mean())
-    return shares
+def tumour_shares(calls: SliceCalls) -> dict[str, float]:
+    """Share of the planes that each stage calls tumour; `unsure` ones are counted by themselves."""
+    shares = {
+        "CLIP": calls.clip > 0.5,
+        "sure": calls.sure == TUMOUR,
+        "voted": calls.voted == TUMOUR,
+        "unsure": calls.voted == UNSURE,
+        **{f"{name} classifier": p > 0.5 for name, p in calls.classifiers.items()},
+        "pseudo-label": calls.drawn,
+    }
+    return {name: float(called.mean()) for name, called in shares.items()}
+
+
+def _area_mm2(mask: np.ndarray, scan: Geometry, stack: SliceStack) -> np.ndarray:
+    """Area of a mask on the scan's grid in each plane of the slices, (plane,)."""
+    inside = resample(mask.astype(np.float32), scan, stack.geometry) > 0.5
+    return inside.sum(axis=(1, 2)) * float(np.prod(stack.geometry.spacing[:2]))
 
 
 def _region(arrays: dict[str, np.ndarray], stack: SliceStack, scan: Geometry) -> np.ndarray:
@@ -93,5 +152,6 @@ def _region(arrays: dict[str, np.ndarray], stack: SliceStack, scan: Geometry) ->
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:
+    """Arrays of a finished run, whatever its signature."""
     with np.load(path, allow_pickle=False) as file:
         return {key: file[key] for key in file.files}

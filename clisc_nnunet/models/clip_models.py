@@ -14,6 +14,7 @@ import torch.nn.functional as F
 
 from clisc_nnunet.digest import file_sha256
 from clisc_nnunet.errors import UserError, WeightsError
+from clisc_nnunet.models.registry import find_file
 from clisc_nnunet.models.weights import bundled_state, load_strictly, read_state
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -167,8 +168,8 @@ def load_clip(name: str, device: torch.device) -> ClipModel:
     Parameters
     ----------
     name : str
-        `bundled`, or the path of a checkpoint of OpenAI's ViT-B/32, ViT-B/16 or ViT-L/14 in
-        open_clip's format.
+        `bundled`, `ViT-B-32`, or the path of a checkpoint of OpenAI's ViT-B/32, ViT-B/16 or
+        ViT-L/14 in open_clip's format.
     device : torch.device
 
     Raises
@@ -184,7 +185,7 @@ def load_clip(name: str, device: torch.device) -> ClipModel:
         mean, std, size = (0.5,) * 3, (0.5,) * 3, config.image_size
         digest = card["sha256"]
     else:
-        path = Path(name)
+        path = find_file(name, "clip")
         state = read_state(path)
         architecture = _architecture(state, path)
         # OpenAI's weights were trained with the quick approximation of GELU.

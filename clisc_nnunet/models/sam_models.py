@@ -18,6 +18,7 @@ from segment_anything.modeling import (
 
 from clisc_nnunet.digest import file_sha256
 from clisc_nnunet.errors import WeightsError
+from clisc_nnunet.models.registry import find_file
 from clisc_nnunet.models.weights import bundled_state, load_strictly, read_state
 
 # Width of the first layer tells the published architectures apart.
@@ -88,7 +89,8 @@ def load_sam(name: str, device: torch.device) -> SamModel:
     Parameters
     ----------
     name : str
-        `bundled`, or the path of a checkpoint of SAM ViT-B, ViT-L or ViT-H (MedSAM is a ViT-B).
+        `bundled`, `sam_vit_b`, or the path of a checkpoint of SAM ViT-B, ViT-L or ViT-H (MedSAM is
+        a ViT-B).
     device : torch.device
 
     Raises
@@ -101,7 +103,7 @@ def load_sam(name: str, device: torch.device) -> SamModel:
         load_strictly(sam, state, "bundled SAM")
         digest = card["sha256"]
     else:
-        path = Path(name)
+        path = find_file(name, "sam")
         state = read_state(path)
         sam = sam_model_registry[_architecture(state, path)]()
         load_strictly(sam, state, name)

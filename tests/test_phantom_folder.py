@@ -1,0 +1,50 @@
+import json
+
+import SimpleITK as sitk
+
+from clisc_nnunet.phantoms.command import main
+
+CALL = ["-n", "2", "--spacing", "5", "--seed", "3"]
+
+
+def _bytes(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*.nii.gz")}
+
+
+def test_layout_and_geometry(tmp_path):
+    assert main(["-o", str(tmp_path), *CALL]) == 0
+    case = tmp_path / "images" / "phantom_0001" / "phantom_0001_flair.nii.gz"
+    scan = sitk.ReadImage(str(case))
+    mask = sitk.ReadImage(str(tmp_path / "labels" / "phantom_0001.nii.gz"))
+    assert scan.GetSpacing() == mask.GetSpacing() == (5.0, 5.0, 5.0)
+    assert scan.GetSize() == mask.GetSize()
+    assert scan.GetPixelID() == sitk.sitkInt16
+    facts = json.loads((tmp_path / "phantoms.json").read_text())["cases"]
+    assert [fact["case"] for fact in facts] == ["phantom_0000", "phantom_0001"]
+
+
+def test_goes_on_where_it_was_stopped(tmp_path):
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    assert main(["-o", str(whole), *CALL]) == 0
+    assert main(["-o", str(stopped), "-n", "1", *CALL[2:]]) == 0
+    assert main(["-o", str(stopped), *CALL]) == 0
+    assert _bytes(whole) == _bytes(stopped)
+
+
+def test_other_settings_are_refused(tmp_path, capsys):
+    assert main(["-o", str(tmp_path), *CALL]) == 0
+    before = _bytes(tmp_path)
+    assert main(["-o", str(tmp_path), *CALL[:-1], "4"]) == 2
+    assert "phantoms of another seed or other settings" in capsys.readouterr().err
+    assert _bytes(tmp_path) == before
+
+
+def test_a_folder_of_other_things_is_refused(tmp_path, capsys):
+    (tmp_path / "thesis.txt").write_text("mine")
+    assert main(["-o", str(tmp_path), *CALL]) == 2
+    assert "other files" in capsys.readouterr().err
+
+
+def test_out_of_range_is_told(tmp_path, capsys):
+    assert main(["-o", str(tmp_path / "new"), "-n", "1", "--tumour-free", "2"]) == 2
+    assert "a share from 0 to 1" in capsys.readouterr().err

@@ -1,0 +1,107 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from clisc_nnunet.errors import UserError
+from clisc_nnunet.phantoms.anatomy import TISSUES, load_anatomies, mni152_anatomy
+from clisc_nnunet.phantoms.fields import smooth_noise
+from clisc_nnunet.phantoms.phantom import make_phantom
+from clisc_nnunet.phantoms.scanner import field_of_view
+from clisc_nnunet.phantoms.settings import PhantomSettings, ScannerSettings, TumourSettings
+
+ALWAYS = replace(PhantomSettings(), tumour=TumourSettings(free=0.0))
+NEVER = replace(PhantomSettings(), tumour=TumourSettings(free=1.0))
+
+
+@pytest.fixture(scope="module")
+def mni():
+    return mni152_anatomy(4.0)
+
+
+def test_tissues_of_mni152_share_the_voxels(mni):
+    shares = mni.tissues.astype(int).sum(axis=0)
+    assert mni.tissues.shape[0] == len(TISSUES)
+    assert shares.max() <= 255 + len(TISSUES)  # rounding
+    litres = (mni.tissues[:4] / 255).sum() * 4.0**3 / 1e6
+    assert 1.2 < litres < 2.2  # MNI152 is larger than most heads
+
+
+def test_mni152_lies_as_the_axes_say(mni):
+    """The cerebellum is low and at the back; the ventricles lie near the middle."""
+    brain = mni.tissues[:4].sum(axis=0) > 127
+    lowest = np.argwhere(brain)[:40]
+    assert lowest[:, 1].mean() > np.argwhere(brain)[:, 1].mean()
+    ventricle = np.argwhere(mni.tissues[0] > 127)
+    assert abs(ventricle[:, 2].mean() - mni.tissues.shape[3] / 2) < 3
+
+
+def test_same_seed_same_phantom(mni):
+    first, second, other = (make_phantom(seed, [mni], ALWAYS) for seed in (3, 3, 4))
+    assert np.array_equal(first.flair, second.flair)
+    assert np.array_equal(first.tumour, second.tumour)
+    assert first.facts == second.facts
+    assert not np.array_equal(first.flair, other.flair)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_tumour_lies_in_the_head_and_is_brighter(mni, seed):
+    phantom = make_phantom(seed, [mni], ALWAYS)
+    head = phantom.flair > 0
+    assert phantom.tumour.any()
+    assert not (phantom.tumour & ~head).any()
+    bright = np.percentile(phantom.flair[phantom.tumour], 75)
+    assert bright > 1.1 * np.median(phantom.flair[head & ~phantom.tumour])
+    assert phantom.facts["tumour_ml"] == pytest.approx(phantom.tumour.sum() * 0.064, abs=0.06)
+
+
+def test_without_a_tumour_nothing_is_labelled(mni):
+    phantom = make_phantom(1, [mni], NEVER)
+    assert phantom.facts["kind"] == "none"
+    assert not phantom.tumour.any()
+
+
+def test_fluid_is_dark_in_flair(mni):
+    phantom = make_phantom(2, [mni], NEVER)
+    inside = phantom.flair[phantom.flair > 0]
+    # Ventricles and sulci: a tail of dark voxels far below the bulk of grey and white matter.
+    assert np.percentile(inside, 1) < 0.6 * np.median(inside)
+
+
+def test_smooth_noise_is_standardised_and_smooth():
+    noise = smooth_noise((20, 30, 40), 4, np.random.default_rng(0))
+    assert noise.dtype == np.float32
+    assert noise.std() == pytest.approx(1, abs=1e-3)
+    assert np.abs(np.diff(noise, axis=2)).max() < 0.6
+
+
+def test_field_of_view_cuts_top_or_bottom():
+    settings = ScannerSettings(cut_field_of_view=1.0)
+    seen = field_of_view((100, 5, 5), settings, np.random.default_rng(0))
+    assert 70 <= seen.sum() <= 90
+    assert np.abs(np.diff(seen.astype(int))).sum() == 1
+
+
+def test_a_folder_without_label_maps_is_told(tmp_path):
+    with pytest.raises(UserError, match="no label maps"):
+        load_anatomies(tmp_path)
+
+
+def test_brainweb_values_become_tissues(tmp_path):
+    """A made-up head: fat around skull around grey around white around fluid."""
+    radius = np.sqrt(sum((np.indices((96, 96, 96)) - 47.5) ** 2))
+    labels = np.select(
+        [radius < 6, radius < 22, radius < 30, radius < 33, radius < 38], [1, 3, 2, 7, 4], 0
+    )
+    image = sitk.GetImageFromArray(labels.astype(np.uint8))
+    image.SetSpacing((1.0, 1.0, 1.0))
+    sitk.WriteImage(image, str(tmp_path / "brainweb_made_up.nii.gz"))
+    (anatomy,) = load_anatomies(tmp_path, spacing_mm=2.0)
+    millilitres = anatomy.tissues.reshape(len(TISSUES), -1).sum(axis=1) / 255 * 8 / 1000
+    expected = 4 / 3 * np.pi * np.diff(np.array([0, 6, 22, 30, 33, 38]) ** 3) / 1000
+    found = dict(zip(TISSUES, millilitres, strict=True))
+    assert found["white"] == pytest.approx(expected[1], rel=0.1)
+    assert found["grey"] == pytest.approx(expected[2], rel=0.1)
+    assert found["scalp"] == pytest.approx(expected[4], rel=0.15)
+    assert found["ventricle"] + found["csf"] == pytest.approx(expected[0], rel=0.25)
