@@ -58,11 +58,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     blocks = [run_line(arguments.d), table([*rows, mean])]
     if arguments.r:
         truths = np.concatenate([c.slices.truth for c in cases])
-        worst = ", ".join(row["case"] for row in rows[:3])
-        undefined = sum(math.isnan(row["pseudo-label"]) for row in rows)
+        scored = [row["case"] for row in rows if not math.isnan(row["pseudo-label"])]
         blocks += [
-            f"Worst three by pseudo-label: {worst}. Means are over what is defined: "
-            f"{undefined} cases without tumour and without label have no Dice.",
+            f"Worst three by pseudo-label: {', '.join(scored[:3])}. Without a Dice, as there is "
+            f"neither tumour nor label, and not in its mean: {len(rows) - len(scored)}.",
             table(slices),
             f"{len(truths)} clear slices (no tumour, or {CLEAR_MM2:g} square mm or more), "
             f"{truths.mean():.0%} of them with a tumour.",
@@ -169,9 +168,7 @@ def run_line(dataset: Path) -> str:
 def table(rows: Sequence[Row]) -> str:
     """Markdown table of rows with the same keys."""
     lines = [list(rows[0]), ["---"] * len(rows[0])]
-    lines += [
-        [f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values()] for row in rows
-    ]
+    lines += [[_shown(key, value) for key, value in row.items()] for row in rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
@@ -183,6 +180,12 @@ def write_figures(path: Path, rows: Sequence[Row], others: dict[str, Any]) -> No
         writer.writerows(rows)
     content = _without_nan({"cases": list(rows), **others})
     write_text(path.with_suffix(".json"), json.dumps(content, indent=1) + "\n")
+
+
+def _shown(key: str, value: Any) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.1f}" if key.endswith(" ml") else f"{value:.3f}"
 
 
 def _without_nan(value: Any) -> Any:

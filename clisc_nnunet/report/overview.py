@@ -112,9 +112,8 @@ def draw_row(axes: Sequence[Axes], row: Row) -> None:
     """Draw one row into four axes, one for each of `COLUMNS`."""
     for axis in axes:
         axis.imshow(row.pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-    axes[1].imshow(
-        row.cam, cmap="inferno", vmin=0, vmax=1, alpha=np.where(row.cam > 0.05, 0.6, 0.0)
-    )
+    # The more active, the more opaque: where the CAM is low, the brain is seen.
+    axes[1].imshow(row.cam, cmap="inferno", vmin=0, vmax=1, alpha=0.8 * row.cam)
     _outline(axes[2], row.roi, ROI_COLOUR)
     if row.prompts is not None:
         x0, y0, x1, y1 = row.prompts.boxes[0]
@@ -177,4 +176,5 @@ def _telling_plane(work: Casework, case: str, label: np.ndarray, region: np.ndar
         if mask.any():
             return int(mask.sum(axis=(1, 2)).argmax())
     labels = work.arrays(case, "labels")
-    return int(labels["planes"][labels["probability"].argmax()])
+    likely = labels["planes"][labels["probability"] == labels["probability"].max()]
+    return int(likely[len(likely) // 2])  # given labels are often equal in all planes
