@@ -1,0 +1,130 @@
+import csv
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from finished import SCAN, SHAPE, FinishedCase, block, on_scan, write_finished
+
+from benchmarks.evaluate_stages import case_rows, main, means, table
+from clisc_nnunet.evaluation.stages import score_case
+from clisc_nnunet.slice_labels import NORMAL, TUMOUR, UNSURE
+from clisc_nnunet.volume import write_volume
+
+EMPTY = np.zeros(SHAPE, bool)
+TRUTH = block(slice(2, 5), slice(2, 10), slice(3, 13))
+HALF = block(slice(2, 5), slice(2, 6), slice(3, 13))
+PROBABILITY = np.array([0.1, 0.6, 0.7, 0.9, 0.4, 0.2, 0.1, 0.1])
+VOTED = np.array([NORMAL, UNSURE, TUMOUR, TUMOUR, TUMOUR, NORMAL, NORMAL, NORMAL])
+GOOD = FinishedCase(HALF, TRUTH, TRUTH, PROBABILITY, VOTED)
+POOR = replace(GOOD, label=HALF)
+HEALTHY = FinishedCase(EMPTY, EMPTY, EMPTY, np.full(8, 0.1), np.full(8, NORMAL))
+TRUTHS = {"good": TRUTH, "poor": TRUTH, "healthy": EMPTY}
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    cases = {"good": GOOD, "healthy": HEALTHY, "poor": POOR}
+    return write_finished(tmp_path / "dataset", cases, failed="broken")
+
+
+@pytest.fixture
+def references(tmp_path):
+    for name, truth in TRUTHS.items():
+        write_volume(
+            tmp_path / "references" / f"{name}.nii.gz", on_scan(truth).astype(np.uint8), SCAN
+        )
+    return tmp_path / "references"
+
+
+def cells(text, first):
+    """The cells of the table line that starts with this one."""
+    lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
+    return next(line for line in lines if line[0] == first)
+
+
+def test_prints_dice_and_slice_tables(dataset, references, capsys):
+    assert main(["-d", str(dataset), "-r", str(references)]) == 0
+    text = capsys.readouterr().out
+    assert cells(text, "case")[1:4] == ["raw ROI", "enhanced ROI", "pseudo-label"]
+    assert cells(text, "good")[1:4] == ["0.667", "1.000", "1.000"]
+    assert cells(text, "poor")[3] == "0.667"
+    assert cells(text, "mean")[1:4] == ["0.667", "1.000", "0.833"]
+    assert "Worst three by pseudo-label: poor, good." in text
+    assert "not in its mean: 1." in text
+    assert "Failed, not scored: broken." in text
+    assert "4 s in all: SAM 3 (75%); peak memory 1.5 GB" in text
+    # Of the 8 + 8 planes with a label, CLIP has one tumour below 0.5 and one normal above.
+    assert float(cells(text, "CLIP")[3]) == pytest.approx(20 / 24, abs=1e-3)
+    assert cells(text, "CLIP, voted")[1] == f"{2 / 24:.3f}"
+    assert cells(text, "CLIP, voted")[3] == "1.000"
+    assert cells(text, "enhanced classifier")[0] == "enhanced classifier"
+    assert "24 clear slices" in text
+
+
+def test_without_tumours_slices_called_one_are_counted(dataset, capsys):
+    assert main(["-d", str(dataset), "--no-tumour"]) == 0
+    text = capsys.readouterr().out
+    found = dict(zip(cells(text, "case"), cells(text, "good"), strict=True))
+    assert found["CLIP"] == found["pseudo-label"] == "0.375"
+    assert found["unsure"] == "0.125"
+    assert float(cells(text, "mean")[1]) == pytest.approx(0.25)
+    assert set(cells(text, "healthy")[1:-2]) == {"0.000"}
+    assert "Worst" not in text
+
+
+def test_writes_figures(dataset, references, tmp_path):
+    path = tmp_path / "figures.csv"
+    assert main(["-d", str(dataset), "-r", str(references), "-o", str(path)]) == 0
+    with path.open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["case"] for row in rows] == ["poor", "good", "healthy"]
+    assert float(rows[0]["pseudo-label"]) == pytest.approx(2 / 3)
+    figures = json.loads(path.with_suffix(".json").read_text())
+    assert figures["cases"][2]["pseudo-label"] is None
+    assert figures["mean"]["pseudo-label"] == pytest.approx(5 / 6)
+    assert figures["failed"] == ["broken"]
+    assert figures["slices"][0]["slice labels"] == "CLIP"
+
+
+def test_a_conversion_that_ended_without_a_dataset_is_scored(dataset, capsys):
+    (dataset / "clisc" / "run.json").unlink()
+    assert main(["-d", str(dataset), "--no-tumour"]) == 0
+    assert "seconds" not in capsys.readouterr().out
+
+
+def test_missing_conversion_is_told_in_one_line(tmp_path, capsys):
+    assert main(["-d", str(tmp_path), "--no-tumour"]) == 2
+    error = capsys.readouterr().err
+    assert "expected a finished conversion" in error
+    assert error.count("\n") == 1
+
+
+def test_only_failed_cases_are_told(tmp_path, capsys):
+    (tmp_path / "clisc").mkdir()
+    (tmp_path / "clisc" / "cases.csv").write_text("case,status\na,failed\n")
+    assert main(["-d", str(tmp_path), "--no-tumour"]) == 2
+    assert "failed cases only" in capsys.readouterr().err
+
+
+def test_missing_reference_is_told(dataset, tmp_path, capsys):
+    assert main(["-d", str(dataset), "-r", str(tmp_path)]) == 2
+    assert "good.nii.gz: found no such file" in capsys.readouterr().err
+
+
+def test_worst_first_and_undefined_last(dataset, references):
+    cases = [score_case(dataset, name, references / f"{name}.nii.gz") for name in sorted(TRUTHS)]
+    assert [row["case"] for row in case_rows(cases)] == ["poor", "good", "healthy"]
+
+
+def test_means_leave_out_what_is_undefined():
+    rows = [{"case": "a", "x": 1.0, "y": np.nan}, {"case": "b", "x": np.nan, "y": np.nan}]
+    found = means(rows)
+    assert found["x"] == 1.0
+    assert np.isnan(found["y"])
+
+
+def test_table_is_markdown():
+    assert table([{"case": "a", "x": 0.12345, "x ml": 12.345}]) == (
+        "| case | x | x ml |\n| --- | --- | --- |\n| a | 0.123 | 12.3 |"
+    )
