@@ -115,7 +115,7 @@ def test_more_cases_than_rows_are_told():
     shown, title, failed = contents(outcomes)
     assert len(shown) == MAX_ROWS
     assert shown[0].case == str(MAX_ROWS + 4)
-    assert f"the {MAX_ROWS} least sure of {MAX_ROWS + 5} are shown" in title
+    assert f"the {MAX_ROWS} least sure of {MAX_ROWS + 5} usable ones are shown" in title
     assert failed == ""
 
 

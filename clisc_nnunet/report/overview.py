@@ -100,7 +100,7 @@ def contents(outcomes: Sequence[CaseOutcome]) -> tuple[list[CaseOutcome], str, s
     shown = usable[:MAX_ROWS]
     title = f"{len(outcomes)} cases, the least sure on top"
     if len(shown) < len(usable):
-        title += f"; the {len(shown)} least sure of {len(usable)} are shown"
+        title += f"; the {len(shown)} least sure of {len(usable)} usable ones are shown"
     names = [o.case for o in outcomes if o.status == "failed"]
     failed = f"{len(names)} failed: {', '.join(names[:MAX_NAMES])}" if names else ""
     if len(names) > MAX_NAMES:
