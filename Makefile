@@ -16,9 +16,10 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	rm -rf $(TREE) && mkdir -p $(TREE)/clisc_nnunet
-	ln -s $(CURDIR)/clisc_nnunet/* $(CURDIR)/dataset_conversion $(CURDIR)/trainers $(TREE)/clisc_nnunet
-	cd $(TREE) && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml
-	cd $(TREE) && $(CURDIR)/$(BIN)/lint-imports --config $(CURDIR)/pyproject.toml
+	ln -s '$(CURDIR)'/clisc_nnunet/* '$(CURDIR)'/dataset_conversion '$(CURDIR)'/trainers $(TREE)/clisc_nnunet
+	ln -s '$(CURDIR)'/pyproject.toml $(TREE)
+	cd $(TREE) && '$(CURDIR)'/$(BIN)/mypy --cache-dir '$(CURDIR)'/.mypy_cache
+	cd $(TREE) && '$(CURDIR)'/$(BIN)/lint-imports --no-cache
 
 demo: $(STAMP)
 	$(BIN)/python -m benchmarks.demo -o demo_out
