@@ -1,10 +1,20 @@
+import functools
 import json
 
+import pytest
 import SimpleITK as sitk
 
+from clisc_nnunet.phantoms.anatomy import mni152_anatomy
 from clisc_nnunet.phantoms.command import main
 
 CALL = ["-n", "2", "--spacing", "5", "--seed", "3"]
+_made_once = functools.cache(mni152_anatomy)
+
+
+@pytest.fixture(autouse=True)
+def head_made_once(monkeypatch):
+    """It takes seconds to make, and every call of these tests needs the same."""
+    monkeypatch.setattr("clisc_nnunet.phantoms.folder.mni152_anatomy", _made_once)
 
 
 def _bytes(folder):

@@ -1,8 +1,10 @@
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from scipy.ndimage import center_of_mass
 
 from clisc_nnunet.errors import UserError
 from clisc_nnunet.phantoms.anatomy import TISSUES, load_anatomies, mni152_anatomy
@@ -88,20 +90,62 @@ def test_a_folder_without_label_maps_is_told(tmp_path):
         load_anatomies(tmp_path)
 
 
-def test_brainweb_values_become_tissues(tmp_path):
-    """A made-up head: fat around skull around grey around white around fluid."""
+RADII = np.array([0, 6, 22, 30, 33, 38])
+
+
+def _balls(values, path):
+    """A made-up head: fat around skull around grey around white around fluid, as label map."""
     radius = np.sqrt(sum((np.indices((96, 96, 96)) - 47.5) ** 2))
-    labels = np.select(
-        [radius < 6, radius < 22, radius < 30, radius < 33, radius < 38], [1, 3, 2, 7, 4], 0
-    )
+    labels = np.select([radius < outer for outer in RADII[1:]], values, 0)
     image = sitk.GetImageFromArray(labels.astype(np.uint8))
     image.SetSpacing((1.0, 1.0, 1.0))
-    sitk.WriteImage(image, str(tmp_path / "brainweb_made_up.nii.gz"))
+    sitk.WriteImage(image, str(path))
+
+
+def _millilitres(anatomy, where=slice(None)):
+    voxel_ml = anatomy.spacing_mm**3 / 1000
+    shares = [tissue[where].sum() / 255 * voxel_ml for tissue in anatomy.tissues]
+    return dict(zip(TISSUES, shares, strict=True))
+
+
+def _distance_mm(anatomy):
+    """Of each voxel from the centre of the volume."""
+    shape = anatomy.tissues.shape[1:]
+    steps = (i - (n - 1) / 2 for i, n in zip(np.indices(shape), shape, strict=True))
+    return np.sqrt(sum(step**2 for step in steps)) * anatomy.spacing_mm
+
+
+def test_brainweb_values_become_tissues(tmp_path):
+    _balls([1, 3, 2, 7, 4], tmp_path / "brainweb_made_up.nii.gz")
     (anatomy,) = load_anatomies(tmp_path, spacing_mm=2.0)
-    millilitres = anatomy.tissues.reshape(len(TISSUES), -1).sum(axis=1) / 255 * 8 / 1000
-    expected = 4 / 3 * np.pi * np.diff(np.array([0, 6, 22, 30, 33, 38]) ** 3) / 1000
-    found = dict(zip(TISSUES, millilitres, strict=True))
+    expected = 4 / 3 * np.pi * np.diff(RADII**3) / 1000
+    found = _millilitres(anatomy)
     assert found["white"] == pytest.approx(expected[1], rel=0.1)
     assert found["grey"] == pytest.approx(expected[2], rel=0.1)
     assert found["scalp"] == pytest.approx(expected[4], rel=0.15)
-    assert found["ventricle"] + found["csf"] == pytest.approx(expected[0], rel=0.25)
+    deep = _millilitres(anatomy, _distance_mm(anatomy) < 12)
+    assert deep["ventricle"] + deep["csf"] == pytest.approx(expected[0], rel=0.25)
+
+
+def test_closing_the_brain_neither_moves_nor_thickens_it(tmp_path):
+    _balls([1, 3, 2, 7, 4], tmp_path / "brainweb_made_up.nii.gz")
+    (anatomy,) = load_anatomies(tmp_path, spacing_mm=2.0)
+    fluid = anatomy.tissues[:2].sum(axis=0, dtype=float) * (_distance_mm(anatomy) > 12)
+    # The closing works at half resolution; what it adds must be thin, and alike on all sides.
+    rim_mm = fluid.sum() / 255 * 8 / (4 * np.pi * RADII[3] ** 2)
+    assert rim_mm < 0.2
+    brain = anatomy.tissues[:4].sum(axis=0, dtype=float)
+    middle = (np.array(brain.shape) - 1) / 2
+    assert center_of_mass(brain) == pytest.approx(middle, abs=0.02)
+
+
+def test_synthseg_lesions_are_white_matter(tmp_path):
+    """Lesions of the heads behind the label maps must not become holes full of fluid."""
+    _balls([4, 25, 3, 245, 246], tmp_path / "synthseg_plain.nii.gz")
+    index = {"4": 4, "25": 25, "3": 3, "245": 501, "246": 502}
+    (tmp_path / "synthseg_label_index.json").write_text(json.dumps(index))
+    (anatomy,) = load_anatomies(tmp_path, spacing_mm=2.0)
+    expected = 4 / 3 * np.pi * np.diff(RADII**3) / 1000
+    found = _millilitres(anatomy)
+    assert found["white"] == pytest.approx(expected[1], rel=0.1)
+    assert found["ventricle"] == pytest.approx(expected[0], rel=0.25)

@@ -31,9 +31,10 @@ _BRAINWEB = {
     10: "csf",
     11: "skull",
 }
-# FreeSurfer's numbers, as in SynthSeg's label maps -> tissue.
+# FreeSurfer's numbers, as in SynthSeg's label maps -> tissue. 25 and 57 are lesions of white
+# matter, 40 ml in some heads: here they are healthy, `lesions.py` draws its own.
 _FREESURFER = {
-    **dict.fromkeys((2, 41, 7, 46, 16, 28, 60, 85), "white"),
+    **dict.fromkeys((2, 41, 7, 46, 16, 25, 28, 57, 60, 85), "white"),
     **dict.fromkeys((3, 42, 8, 47, 10, 49, 11, 50, 12, 51, 13, 52, 17, 53, 18, 54, 26, 58), "grey"),
     **dict.fromkeys((4, 43, 5, 44, 14, 15), "ventricle"),
     24: "csf",
@@ -151,8 +152,12 @@ def _closed_brain(tissue: np.ndarray) -> np.ndarray:
     sizes = np.bincount(pieces.ravel())
     sizes[0] = 0
     brain = pieces == sizes.argmax()
-    # At half resolution: the closing is wide, and the outline is smooth anyway.
-    small = np.pad(brain[::2, ::2, ::2], 8)
+    # At half resolution: the closing is wide, and the outline is smooth anyway. Means of blocks,
+    # since every second voxel, repeated, would shift the brain by half a voxel.
+    even = np.pad(brain, [(0, n % 2) for n in brain.shape])
+    planes, rows, columns = (n // 2 for n in even.shape)
+    blocks = even.reshape(planes, 2, rows, 2, columns, 2).mean(axis=(1, 3, 5), dtype=np.float32)
+    small = np.pad(blocks >= 0.5, 8)
     small = ndimage.binary_closing(small, iterations=5)
     small = np.stack([ndimage.binary_fill_holes(plane) for plane in small])[8:-8, 8:-8, 8:-8]
     large = small.repeat(2, 0).repeat(2, 1).repeat(2, 2)
