@@ -50,7 +50,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> ZipFile:
             (source / path.name).symlink_to(path)
     with tarfile.open(_build("sdist", source, folder)) as archive:
         archive.extractall(folder, filter="data")
-    (unpacked,) = folder.glob("clisc_nnunet-*/")
+    (unpacked,) = (path for path in folder.glob("clisc_nnunet-*") if path.is_dir())
     return ZipFile(_build("wheel", unpacked, folder))
 
 
