@@ -15,7 +15,7 @@ import torch
 from tqdm import tqdm
 
 from clisc_nnunet import classifier, masking, slice_labels
-from clisc_nnunet.choice import Trial, agreement, best
+from clisc_nnunet.choice import Trial, best
 from clisc_nnunet.embeddings import EmbeddingCache
 from clisc_nnunet.errors import NoTumourError
 from clisc_nnunet.executors import make_executor
@@ -166,7 +166,7 @@ class Casework:
 
     def segment_regions(self, name: str) -> None:
         """Stages 9 and 10: prompts from the regions of classifier `name`, masks from SAM."""
-        settings = self.settings
+        settings, finder = self.settings, self._finder(name)
         with self._clock("SAM"):
             for case in _track(self.cases, "SAM"):
                 signature = sign(
@@ -175,7 +175,12 @@ class Casework:
                     self.models.sam.sha256,
                     [settings.prompts, settings.sam],
                 )
-                self._get(case, "masks", signature, partial(self._masks, name, case))
+                self._get(
+                    case,
+                    "masks",
+                    signature,
+                    partial(finder.draw, case, self.stack(case), self.region(case, name)),
+                )
 
     def draw_labels(
         self, name: str, scans: Mapping[str, Path], labels_folder: Path
@@ -284,17 +289,6 @@ class Casework:
         return RegionFinder(
             self._classifiers[name], self.models, self.settings, self.embeddings, self.device
         )
-
-    def _masks(self, name: str, case: str) -> dict[str, np.ndarray]:
-        region = self.region(case, name)
-        planes = np.flatnonzero(region.any(axis=(1, 2)))
-        masks = self._finder(name).segment(case, self.stack(case), planes, region)
-        return {
-            "planes": planes,
-            "logits": masks.logits.astype(np.float16),
-            "predicted_iou": masks.predicted_iou,
-            "agreement": agreement(masks.logits > 0, region[planes]),
-        }
 
     def region(self, case: str, name: str) -> np.ndarray:
         """Region of interest of a case, bool (plane, row, column)."""

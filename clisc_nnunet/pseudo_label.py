@@ -13,6 +13,8 @@ from clisc_nnunet.volume import Geometry
 
 # Logit where SAM was not asked, or where its mask was dropped: surely background.
 OUTSIDE_LOGIT = -10.0
+# Logit of holes that are filled: as sure as an ordinary mask pixel.
+FILLED_LOGIT = 2.0
 
 
 def stack_masks(
@@ -66,7 +68,14 @@ def draw_label(
         1 tumour, 0 background.
     """
     # Interpolating logits, not masks, keeps the outline smooth between planes.
-    mask = (to_scan_grid(logits, stack, scan, outside=OUTSIDE_LOGIT) > 0) & brain
     if settings.fill_holes:
-        mask = binary_fill_holes(mask)
+        logits = fill_holes(logits)
+    mask = (to_scan_grid(logits, stack, scan, outside=OUTSIDE_LOGIT) > 0) & brain
     return large_components(mask, settings.component_ratio).astype(np.uint8)
+
+
+def fill_holes(logits: np.ndarray) -> np.ndarray:
+    """Fill what the mask encloses in each plane; float32 (plane, row, column) in and out."""
+    mask = logits > 0
+    filled = np.stack([binary_fill_holes(plane) for plane in mask])
+    return np.where(filled & ~mask, np.float32(FILLED_LOGIT), logits)

@@ -120,6 +120,9 @@ class SamSettings:
     equalise: bool = False
     """Histogram equalisation of every slice (paper)."""
     batch: int = 16
+    views: tuple[str, ...] = ("axial", "coronal", "sagittal")
+    """The views after the first are prompted by the axial masks; the mean logit decides. Stacks
+    of planes thicker than 1.5 pixels are seen axially alone."""
     min_predicted_iou: float = 0.0
     """Masks that SAM itself rates lower are dropped."""
 
@@ -130,7 +133,8 @@ class PseudoLabelSettings:
 
     component_ratio: float = 0.0
     """3D components smaller than this share of the largest are dropped; 0 keeps all."""
-    fill_holes: bool = False
+    fill_holes: bool = True
+    """Fill what a mask encloses in its axial plane, such as the dark core of a bright rim."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +182,8 @@ PRESETS: dict[str, Settings] = {
         cam=CamSettings(layer="layer3"),
         roi=RoiSettings(fill_gaps=False),
         prompts=PromptSettings(margin=10),
-        sam=SamSettings(equalise=True),
+        sam=SamSettings(equalise=True, views=("axial",)),
+        pseudo_label=PseudoLabelSettings(fill_holes=False),
     ),
 }
 

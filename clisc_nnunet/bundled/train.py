@@ -27,12 +27,11 @@ LEARNING_RATE = {"clip": 1e-3, "sam": 8e-4, "classifier": 2e-3}
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     arguments = _parser().parse_args(argv)
-    command = "python -m clisc_nnunet.bundled.train " + " ".join(argv or sys.argv[1:])
     try:
         if arguments.what == "phantoms":
             _make_phantoms(arguments)
         else:
-            _train(arguments, command)
+            _train(arguments)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status
@@ -76,7 +75,7 @@ def _make_phantoms(arguments: argparse.Namespace) -> None:
     make_phantom_set(arguments.o, seeds, anatomies[len(kept) :], settings, arguments.np)
 
 
-def _train(arguments: argparse.Namespace, command: str) -> None:
+def _train(arguments: argparse.Namespace) -> None:
     import torch
 
     from clisc_nnunet.bundled.augment import AugmentSettings
@@ -106,7 +105,9 @@ def _train(arguments: argparse.Namespace, command: str) -> None:
     figures = recipe.figures(module, held_out)
     print(figures)
     provenance = Provenance(
-        command,
+        # Folders of this machine mean nothing to a reader of the card.
+        f"python -m clisc_nnunet.bundled.train {arguments.what} -i SET -o WORK "
+        f"--steps {arguments.steps} --seed {arguments.seed}",
         arguments.seed,
         {"phantoms": len(volumes), "held_out": len(held_out)},
         {"loop": asdict(loop), "augment": asdict(augment)},
