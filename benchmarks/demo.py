@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _run(["clisc_add_small_plans", "-d", DATASET, *SMALL, "--overwrite"], out)
     small = ["-c", "3d_fullres", "-plans_name", "nnUNetPlansSmall", "-np", 2]
     _run(["nnUNetv2_preprocess", "-d", DATASET, *small], out)
-    job = ["-p", "nnUNetPlansSmall", "-tr", TRAINER, "-device", "cpu"]
+    job: list[object] = ["-p", "nnUNetPlansSmall", "-tr", TRAINER, "-device", "cpu"]
     # Without worker processes: on two cores they would fight with the training.
     _run(["nnUNetv2_train", DATASET, "3d_fullres", "all", *job], out, nnUNet_n_proc_DA="0")
 

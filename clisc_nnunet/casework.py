@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -84,7 +85,7 @@ class Casework:
                     self.cases.append(case)
                 else:
                     self.failures[case] = result.failure
-                    tqdm.write(f"set aside: {result.failure}")
+                    tqdm.write(f"set aside: {result.failure}", file=sys.stderr)
 
     def label_slices(self) -> None:
         """Stages 2 and 3: tumour, normal or unsure, by CLIP and the vote."""

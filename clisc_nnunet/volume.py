@@ -6,7 +6,9 @@ Arrays are (plane, row, column), as SimpleITK gives them; `Geometry` keeps Simpl
 
 from __future__ import annotations
 
+import gzip
 import os
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -265,12 +267,21 @@ def same_grid(first: Geometry, second: Geometry) -> bool:
 
 def _read_image(path: Path) -> sitk.Image:
     try:
+        _check_gzip(path)
         return sitk.ReadImage(str(path))
-    except RuntimeError as error:
+    except (RuntimeError, EOFError, OSError, zlib.error) as error:
         raise _unreadable(path, error) from None
 
 
-def _unreadable(path: Path, error: RuntimeError) -> ScanError:
+def _check_gzip(path: Path) -> None:
+    """Read a compressed file to its end: ITK gives zeros for what a truncated one lacks."""
+    if path.suffix == ".gz":
+        with gzip.open(path) as file:
+            while file.read(1 << 22):
+                pass
+
+
+def _unreadable(path: Path, error: Exception) -> ScanError:
     if not path.exists():
         return ScanError(path, "no such file", "a scan", "check the path")
     reason = str(error).strip().splitlines()[-1].removeprefix("ITK ERROR: ").strip()

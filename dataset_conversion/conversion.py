@@ -128,6 +128,7 @@ def convert(request: Request) -> Conversion:
     ]
     for case in sorted(scans.keys() - set(kept)):
         (folder / "labelsTr" / f"{case}{FILE_ENDING}").unlink(missing_ok=True)
+        (folder / "imagesTr" / f"{case}_0000{FILE_ENDING}").unlink(missing_ok=True)
     for case in kept:
         place_scan(scans[case], folder / "imagesTr" / f"{case}_0000{FILE_ENDING}", request.copy)
     write_dataset_json(

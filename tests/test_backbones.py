@@ -9,6 +9,7 @@ from safetensors.torch import save_file
 from timm.models.efficientnet import tf_efficientnet_lite0
 from timm.models.resnet import resnet50
 
+from clisc_nnunet.digest import file_sha256
 from clisc_nnunet.errors import WeightsError
 from clisc_nnunet.models import backbones, weights
 from clisc_nnunet.models.backbones import (
@@ -43,7 +44,7 @@ def bundled_folder(tmp_path, monkeypatch):
     module = build_tiny_backbone(config)
     file = tmp_path / "classifier.safetensors"
     save_file({k: v.half().contiguous() for k, v in module.state_dict().items()}, str(file))
-    card = {"architecture": asdict(config), "sha256": weights.sha256(file)}
+    card = {"architecture": asdict(config), "sha256": file_sha256(file)}
     (tmp_path / "classifier.json").write_text(json.dumps(card))
     monkeypatch.setattr(weights, "BUNDLED", tmp_path)
     return module
@@ -124,7 +125,7 @@ def test_resnet50_comes_from_the_cache_or_a_file_without_its_classes(empty_cache
     for name in ("resnet50", str(file)):
         backbone = load_backbone(name)
         assert (backbone.name, backbone.channels) == ("resnet50", 2048)
-        assert (backbone.input_size, backbone.sha256) == (224, weights.sha256(file))
+        assert (backbone.input_size, backbone.sha256) == (224, file_sha256(file))
         torch.testing.assert_close(backbone.module.conv1.weight, state["conv1.weight"])
 
 
