@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -40,8 +42,8 @@ class Store:
                 if str(file["signature"]) != signature:
                     return None
                 return {key: file[key] for key in file.files if key != "signature"}
-        except (OSError, ValueError, KeyError, EOFError):
-            return None  # absent, or of another version: it is made again
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+            return None  # absent, broken, or of another version: it is made again
 
     def require(self, case: str, stage: str, signature: str) -> dict[str, np.ndarray]:
         """Arrays of a result that an earlier stage has made."""

@@ -1,0 +1,33 @@
+"""What tests of several modules share."""
+
+import numpy as np
+import pytest
+import torch
+
+from clisc_nnunet.models.sam_models import TinySamConfig, build_tiny_sam
+from clisc_nnunet.volume import Geometry, Volume
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def random_sam():
+    """Tiny SAM with random weights."""
+    torch.manual_seed(0)
+    return build_tiny_sam(TinySamConfig()).eval().requires_grad_(False)
+
+
+@pytest.fixture
+def head():
+    """Axial scan, 2 mm: an ellipsoid brain of 100 with a bright blob to the left, back and top."""
+    shape = (60, 80, 70)
+    plane, row, column = np.indices(shape)
+    brain = ((plane - 30) / 26) ** 2 + ((row - 40) / 36) ** 2 + ((column - 35) / 30) ** 2 < 1
+    blob = (plane - 40) ** 2 + (row - 52) ** 2 + (column - 48) ** 2 < 8**2
+    array = np.where(brain, 100.0, 0.0) + np.where(blob & brain, 80.0, 0.0)
+    array = array + np.where(brain, np.random.default_rng(0).normal(0, 5, shape), 0.0)
+    geometry = Geometry((70, 80, 60), (2.0, 2.0, 2.0), (-70.0, -80.0, -60.0), tuple(np.eye(3).flat))
+    return Volume(array.astype(np.float32), geometry), blob & brain

@@ -1,0 +1,121 @@
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from clisc_nnunet.errors import ScanError
+from clisc_nnunet.settings import SliceSettings
+from clisc_nnunet.slices import (
+    DARKEST_BRAIN,
+    background_value,
+    brain_mask,
+    make_slices,
+    scale_to_8bit,
+    to_scan_grid,
+)
+from clisc_nnunet.volume import Geometry, Volume
+
+
+def turned(volume, orientation):
+    image = sitk.GetImageFromArray(volume.array)
+    image.SetSpacing(volume.geometry.spacing)
+    image.SetOrigin(volume.geometry.origin)
+    image.SetDirection(volume.geometry.direction)
+    image = sitk.DICOMOrient(image, orientation)
+    geometry = Geometry(
+        image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection()
+    )
+    return Volume(sitk.GetArrayFromImage(image), geometry)
+
+
+def test_slices_are_square_and_hold_the_brain(head):
+    stack = make_slices(head[0], SliceSettings())
+    assert stack.pixels.shape[1:] == (128, 128)
+    assert stack.pixels.dtype == np.uint8
+    assert stack.geometry.spacing[0] == stack.geometry.spacing[1] >= 1.5
+    litres = stack.brain.sum() * np.prod(stack.geometry.spacing) / 1e6
+    true = (head[0].array != 0).sum() * 8 / 1e6
+    assert litres == pytest.approx(true, rel=0.03)
+    assert (stack.pixels[stack.brain] >= DARKEST_BRAIN).all()
+    assert (stack.pixels[~stack.brain] == 0).all()
+
+
+@pytest.mark.parametrize("orientation", ["LPS", "RAS", "PIR", "ASL"])
+def test_what_is_drawn_on_slices_comes_back_where_it_was(head, orientation):
+    volume, blob = head
+    scan = turned(volume, orientation)
+    truth = turned(Volume(blob.astype(np.float32), volume.geometry), orientation).array > 0.5
+    stack = make_slices(scan, SliceSettings())
+    drawn = (stack.pixels > 200).astype(np.float32)  # the blob alone is so bright
+    back = to_scan_grid(drawn, stack, scan.geometry, outside=0.0) > 0.5
+    assert 2 * (back & truth).sum() / (back.sum() + truth.sum()) > 0.85
+
+
+def test_blob_is_up_back_and_left_on_the_slices(head):
+    stack = make_slices(head[0], SliceSettings())
+    centre = np.argwhere(stack.pixels > 200).mean(axis=0)
+    middle = np.argwhere(stack.brain).mean(axis=0)
+    assert (centre > middle + 5).all()
+
+
+def test_background_may_have_any_value(head):
+    volume, _ = head
+    shifted = Volume(np.where(volume.array == 0, -1000, volume.array + 500), volume.geometry)
+    assert background_value(shifted.array) == -1000
+    assert np.array_equal(brain_mask(shifted.array), volume.array != 0)
+    one, other = (make_slices(v, SliceSettings()).pixels.astype(int) for v in (shifted, volume))
+    assert np.abs(one - other).max() <= 1  # rounding
+
+
+def test_a_tumour_does_not_change_how_other_slices_look(head):
+    """Per volume, a healthy slice stays dark beside a bright one; per slice it does not."""
+    volume, _ = head
+    by_volume = make_slices(volume, SliceSettings())
+    by_slice = make_slices(volume, SliceSettings(scaling="slice"))
+    low = len(by_volume.pixels) // 4  # far below the blob
+    assert by_volume.pixels[low].max() < 180
+    assert by_slice.pixels[low].max() == 255
+
+
+def test_a_large_head_gets_larger_pixels(head):
+    volume, _ = head
+    large = Volume(
+        volume.array,
+        Geometry(
+            volume.geometry.size, (3.5, 3.5, 3.5), volume.geometry.origin, volume.geometry.direction
+        ),
+    )
+    stack = make_slices(large, SliceSettings())
+    assert stack.geometry.spacing[0] > 1.9
+    assert stack.brain[:, 0].sum() == stack.brain[:, :, 0].sum() == 0
+
+
+def test_thick_planes_stay_thin_ones_are_joined(head):
+    volume, _ = head
+    for spacing, expected in ((5.0, 5.0), (0.5, 1.5)):
+        geometry = Geometry(
+            volume.geometry.size, (2.0, 2.0, spacing), (0.0,) * 3, volume.geometry.direction
+        )
+        stack = make_slices(Volume(volume.array, geometry), SliceSettings())
+        assert stack.geometry.spacing[2] == expected
+
+
+def test_brain_box_stretches_the_brain(head):
+    stack = make_slices(head[0], SliceSettings(frame="brain_box", pixels=96, plane_mm=0))
+    assert stack.pixels.shape == (51, 96, 96)
+    assert stack.brain[:, 1].any()
+    assert stack.brain[:, :, -2].any()
+
+
+def test_scaling_spans_the_percentiles():
+    values = np.linspace(0, 1000, 1001)
+    scaled = scale_to_8bit(values, values > 0, 10.0, 90.0)
+    assert scaled[0] == 0
+    assert scaled[1] == scaled[100] == DARKEST_BRAIN
+    assert scaled[-1] == scaled[901] == 255
+    assert DARKEST_BRAIN < scaled[500] < 255
+
+
+def test_nothing_but_background_is_told(head):
+    volume, _ = head
+    with pytest.raises(ScanError, match="background only"):
+        make_slices(volume, SliceSettings(), np.zeros(volume.array.shape, bool))

@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+
+from clisc_nnunet.settings import RoiSettings
+from clisc_nnunet.store import Store, sign, write_text
+
+
+def test_signature_depends_on_every_part():
+    first = sign("stage", RoiSettings(), ["a", 1])
+    assert first == sign("stage", RoiSettings(), ["a", 1])
+    assert first != sign("stage", RoiSettings(threshold=0.2), ["a", 1])
+    assert first != sign("stage", RoiSettings(), ["a", 2])
+    assert sign([RoiSettings()]) != sign([RoiSettings(opening=False)])
+
+
+def test_a_result_is_made_once(tmp_path):
+    store, made = Store(tmp_path), []
+
+    def make():
+        made.append(1)
+        return {"values": np.arange(3)}
+
+    for _ in range(2):
+        assert store.get("case", "stage", "abc", make)["values"].tolist() == [0, 1, 2]
+    assert made == [1]
+    store.get("case", "stage", "other", make)
+    assert made == [1, 1]
+    assert store.load("case", "stage", "abc") is None
+
+
+@pytest.mark.parametrize("keep", [0, 10, 100])
+def test_a_truncated_result_counts_as_absent(tmp_path, keep):
+    store = Store(tmp_path)
+    store.save("case", "stage", "abc", {"values": np.arange(100)})
+    path = store.path("case", "stage")
+    path.write_bytes(path.read_bytes()[:keep])
+    assert store.load("case", "stage", "abc") is None
+    with pytest.raises(RuntimeError, match="is gone or was changed"):
+        store.require("case", "stage", "abc")
+
+
+def test_nothing_half_written_is_left(tmp_path):
+    store = Store(tmp_path)
+
+    class Broken:
+        def __array__(self, *_, **__):
+            raise RuntimeError("disk full")
+
+    with pytest.raises(RuntimeError, match="disk full"):
+        store.save("case", "stage", "abc", {"values": Broken()})
+    assert list((tmp_path / "case").iterdir()) == []
+
+
+def test_text_is_replaced_whole(tmp_path):
+    write_text(tmp_path / "a" / "b.txt", "one")
+    write_text(tmp_path / "a" / "b.txt", "two")
+    assert [p.read_text() for p in (tmp_path / "a").iterdir()] == ["two"]

@@ -1,0 +1,142 @@
+import gzip
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from clisc_nnunet.errors import ScanError
+from clisc_nnunet.volume import (
+    Geometry,
+    read_mask,
+    read_volume,
+    recording,
+    resample,
+    same_grid,
+    scan_digest,
+    to_axial,
+    write_volume,
+)
+
+UNIT = Geometry((6, 5, 4), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), tuple(np.eye(3).flat))
+
+
+def test_what_is_written_is_read_again(tmp_path):
+    geometry = Geometry(
+        (6, 5, 4), (1.0, 2.0, 3.0), (7.0, -8.0, 9.0), (0.0, 1.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 1.0)
+    )
+    array = np.arange(120, dtype=np.float32).reshape(4, 5, 6)
+    write_volume(tmp_path / "deep" / "scan.nii.gz", array, geometry)
+    volume = read_volume(tmp_path / "deep" / "scan.nii.gz")
+    assert np.array_equal(volume.array, array)
+    assert same_grid(volume.geometry, geometry)
+    assert [p.name for p in (tmp_path / "deep").iterdir()] == ["scan.nii.gz"]
+
+
+def test_shape_and_geometry_must_agree(tmp_path):
+    with pytest.raises(ValueError, match="geometry of shape"):
+        write_volume(tmp_path / "scan.nii.gz", np.zeros((4, 5, 7)), UNIT)
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.full((4, 5, 6), 3.0), r"a constant volume \(3 everywhere\)"),
+        (np.where(np.arange(120).reshape(4, 5, 6) == 7, np.inf, 1.0), "1 voxels that are NaN"),
+    ],
+)
+def test_useless_intensities_are_told(tmp_path, array, message):
+    path = tmp_path / "scan.mha"
+    write_volume(path, array.astype(np.float32), UNIT)
+    with pytest.raises(ScanError, match=message):
+        read_volume(path)
+
+
+def test_four_dimensions_are_told(tmp_path):
+    image = sitk.JoinSeries([sitk.Image(4, 4, 4, sitk.sitkFloat32)] * 2)
+    sitk.WriteImage(image, str(tmp_path / "bold.nii.gz"))
+    with pytest.raises(ScanError, match="4D"):
+        read_volume(tmp_path / "bold.nii.gz")
+
+
+@pytest.mark.parametrize("keep", [0, 5, 60, 300])
+def test_truncated_files_are_told(tmp_path, keep):
+    path = tmp_path / "scan.nii.gz"
+    write_volume(path, np.random.default_rng(0).random((4, 5, 6)).astype(np.float32), UNIT)
+    whole = path.read_bytes()
+    assert len(whole) > 400
+    path.write_bytes(whole[:keep])
+    with pytest.raises(ScanError, match="cannot be read"):
+        read_volume(path)
+
+
+def test_a_wrong_check_sum_is_told(tmp_path):
+    path = tmp_path / "scan.nii.gz"
+    write_volume(path, np.random.default_rng(0).random((4, 5, 6)).astype(np.float32), UNIT)
+    content = bytearray(path.read_bytes())
+    content[-6] ^= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(ScanError, match="CRC"):
+        read_volume(path)
+
+
+def test_an_absent_file_is_told(tmp_path):
+    with pytest.raises(ScanError, match="no such file"):
+        read_volume(tmp_path / "nobody.nii.gz")
+    with pytest.raises(ScanError, match="a readable scan"):
+        scan_digest(tmp_path / "nobody.nii.gz")
+
+
+def test_text_in_gzip_is_no_volume(tmp_path):
+    (tmp_path / "scan.nii.gz").write_bytes(gzip.compress(b"not a brain"))
+    with pytest.raises(ScanError, match="cannot be read"):
+        read_volume(tmp_path / "scan.nii.gz")
+
+
+def test_recording_keeps_what_is_read(tmp_path):
+    write_volume(tmp_path / "a.mha", np.arange(120.0).reshape(4, 5, 6), UNIT)
+    with recording() as read:
+        read_volume(tmp_path / "a.mha")
+        read_mask(tmp_path / "a.mha", UNIT)
+    read_volume(tmp_path / "a.mha")
+    assert read == [str(tmp_path / "a.mha")] * 2
+
+
+def test_a_mask_of_another_grid_is_refused(tmp_path):
+    write_volume(tmp_path / "mask.mha", np.ones((4, 5, 6), bool), UNIT)
+    with pytest.raises(ScanError, match="resample the mask"):
+        read_mask(
+            tmp_path / "mask.mha",
+            Geometry((6, 5, 4), (2.0, 1.0, 1.0), *(UNIT.origin,), UNIT.direction),
+        )
+
+
+@pytest.mark.parametrize("orientation", ["LPS", "RAS", "PIR", "ASL", "SAR"])
+def test_every_orientation_ends_in_the_same_axial_array(head, orientation):
+    volume, _ = head
+    image = sitk.GetImageFromArray(volume.array)
+    image.SetSpacing(volume.geometry.spacing)
+    image.SetOrigin(volume.geometry.origin)
+    turned = sitk.DICOMOrient(image, orientation)
+    acquired = type(volume)(
+        sitk.GetArrayFromImage(turned),
+        Geometry(turned.GetSize(), turned.GetSpacing(), turned.GetOrigin(), turned.GetDirection()),
+    )
+    axial = to_axial(acquired)
+    assert np.array_equal(axial.array, volume.array)
+    assert same_grid(axial.geometry, volume.geometry)
+
+
+def test_resampling_there_and_back_keeps_a_blob(head):
+    volume, blob = head
+    coarse = Geometry(
+        (50, 60, 45), (2.8, 2.6, 2.7), volume.geometry.origin, volume.geometry.direction
+    )
+    there = resample(blob.astype(np.float32), volume.geometry, coarse)
+    back = resample(there, coarse, volume.geometry) > 0.5
+    assert 2 * (back & blob).sum() / (back.sum() + blob.sum()) > 0.9
+
+
+def test_outside_has_the_value_asked_for():
+    shifted = Geometry((6, 5, 4), (1.0, 1.0, 1.0), (100.0, 0.0, 0.0), UNIT.direction)
+    moved = resample(np.ones((4, 5, 6)), UNIT, shifted, outside=-10.0)
+    assert np.all(moved == -10.0)
