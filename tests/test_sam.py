@@ -33,10 +33,12 @@ def test_a_batch_equals_segment_anything_one_by_one(random_sam, slices):
             prompts.points[k], prompts.labels[k], box=prompts.boxes[k],
             multimask_output=False, return_logits=True,
         )  # fmt: skip
-        # At another side the library resizes with PIL, and its masks twice: nearly the same.
-        tolerance = 1e-4 if side == 128 else 0.1 * np.abs(logits).max()
-        assert np.abs(masks.logits[k] - logits[0]).max() < tolerance
-        assert masks.predicted_iou[k] == pytest.approx(iou[0], abs=1e-4 if side == 128 else 0.05)
+        if side == 128:
+            assert np.abs(masks.logits[k] - logits[0]).max() < 1e-4
+            assert masks.predicted_iou[k] == pytest.approx(iou[0], abs=1e-4)
+        else:  # here the library resizes images with PIL, and its masks twice: nearly the same
+            assert np.corrcoef(masks.logits[k].ravel(), logits[0].ravel())[0, 1] > 0.98
+            assert masks.predicted_iou[k] == pytest.approx(iou[0], abs=0.05)
 
 
 def test_an_earlier_mask_is_taken_as_segment_anything_takes_it(random_sam):

@@ -1,0 +1,150 @@
+"""The trainings of the bundled models: a few steps of each, on made-up volumes."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from clisc_nnunet.bundled.augment import AugmentSettings, random_affine, random_intensity
+from clisc_nnunet.bundled.captions import draw_captions
+from clisc_nnunet.bundled.export import Provenance, export_model
+from clisc_nnunet.bundled.phantom_set import TrainingVolume
+from clisc_nnunet.bundled.recipes import RECIPES
+from clisc_nnunet.bundled.slice_sampler import SliceSampler
+from clisc_nnunet.bundled.spoilt_prompts import spoilt_prompt
+from clisc_nnunet.bundled.training import LoopSettings, learning_rate, train
+from clisc_nnunet.digest import file_sha256
+from clisc_nnunet.models.weights import load_strictly, read_state
+
+
+@pytest.fixture(scope="module")
+def volumes():
+    """Four brains, two of them with a bright ball."""
+    made = []
+    plane, row, column = np.indices((60, 128, 100))
+    brain = ((plane - 30) / 28) ** 2 + ((row - 64) / 50) ** 2 + ((column - 50) / 45) ** 2 < 1
+    for k in range(4):
+        rng = np.random.default_rng(k)
+        pixels = np.where(brain, rng.integers(80, 110, brain.shape), 0).astype(np.uint8)
+        ball = (plane - 30) ** 2 + (row - 50) ** 2 + (column - 40 - 5 * k) ** 2 < 15**2
+        tumour = ball & brain if k % 2 else np.zeros_like(brain)
+        pixels[tumour] = 220
+        made.append(TrainingVolume(pixels, tumour))
+    return made
+
+
+def test_sampler_gives_what_was_asked_for(volumes):
+    batch = SliceSampler(volumes).draw(40, 0.5, np.random.default_rng(0))
+    assert batch.pixels.shape == batch.tumour.shape == batch.neighbour.shape == (40, 128, 128)
+    share = batch.tumour.any(axis=(1, 2)).mean()
+    assert 0.25 < share < 0.75
+    assert (batch.pixels[batch.tumour] == 220).all()
+
+
+def test_affine_moves_images_and_masks_alike(volumes):
+    batch = SliceSampler(volumes).draw(8, 1.0, np.random.default_rng(0))
+    images = torch.from_numpy(batch.pixels)[:, None].float() / 255
+    masks = torch.from_numpy(batch.tumour)[:, None].float()
+    generator = torch.Generator().manual_seed(0)
+    moved, moved_masks = random_affine(images, masks, AugmentSettings(), generator)
+    assert not torch.equal(moved, images)
+    bright = (moved > 0.7).float()
+    overlap = 2 * (bright * moved_masks).sum() / (bright.sum() + moved_masks.sum())
+    assert overlap > 0.9
+
+
+def test_intensity_keeps_the_background_and_the_range(volumes):
+    batch = SliceSampler(volumes).draw(8, 0.5, np.random.default_rng(0))
+    images = torch.from_numpy(batch.pixels)[:, None].float() / 255
+    changed = random_intensity(images, AugmentSettings(), torch.Generator().manual_seed(0))
+    assert (changed[images == 0] == 0).all()
+    assert changed.min() >= 0
+    assert changed.max() <= 1
+
+
+def test_prompts_are_spoilt_but_usable(volumes):
+    rng = np.random.default_rng(0)
+    batch = SliceSampler(volumes).draw(100, 0.7, rng)
+    sizes = []
+    for pixels, tumour in zip(batch.pixels, batch.tumour, strict=True):
+        box, points, labels, target = spoilt_prompt(pixels, tumour, rng)
+        assert (box[2:] > box[:2]).all()
+        assert box.min() >= 0
+        assert box.max() <= 127
+        assert points.shape == (9, 2)
+        assert set(labels.tolist()) <= {-1, 0, 1}
+        assert np.array_equal(target, tumour) or not target.any()
+        x0, y0, x1, y1 = box.astype(int)
+        assert target.any() == tumour[y0 : y1 + 1, x0 : x1 + 1].any()
+        if target.any():
+            sizes.append((x1 - x0) * (y1 - y0) / target.sum())
+    assert min(sizes) < 0.7  # parts only
+    assert max(sizes) > 3  # far too large
+
+
+def test_captions_of_both_classes_differ():
+    normal, tumour = draw_captions(500, seed=3)
+    assert not set(normal) & set(tumour)
+    assert draw_captions(500, seed=3) == (normal, tumour)
+
+
+@pytest.mark.parametrize("name", list(RECIPES))
+def test_the_loss_falls_and_the_file_loads(volumes, tmp_path, name):
+    recipe = RECIPES[name]
+    module, architecture = recipe.build(0)
+    step = recipe.step(module, SliceSampler(volumes, views=recipe.views), 0, AugmentSettings())
+    loop = LoopSettings(20, 3e-4, warm_up=2, log_every=5, save_every=100)
+    curve = train(module, step, loop, tmp_path / "checkpoint.pt", lambda _: None)
+    assert curve[-1]["loss"] < curve[0]["loss"]
+
+    shipped = recipe.shipped(module)
+    provenance = Provenance("command", 0, {}, {}, curve)
+    path = export_model(name, shipped, architecture, provenance, {}, tmp_path)
+    card = json.loads((tmp_path / f"{name}.json").read_text())
+    assert card["sha256"] == file_sha256(path)
+    again = recipe.shipped(recipe.build(1)[0])
+    state = {key: value.float() for key, value in read_state(path).items()}
+    load_strictly(again, state, name)
+    assert card["parameters"] == sum(p.numel() for p in again.parameters())
+
+
+def test_a_training_that_was_stopped_goes_on_to_the_same_weights(tmp_path):
+    def run(steps, checkpoint):
+        torch.manual_seed(0)
+        module = torch.nn.Linear(3, 1)
+
+        def step(number):
+            inputs = torch.randn(8, 3, generator=torch.Generator().manual_seed(number))
+            loss = ((module(inputs) - inputs.sum(1, keepdim=True)) ** 2).mean()
+            return loss, {}
+
+        settings = LoopSettings(10, 0.1, warm_up=2, log_every=2, save_every=5)
+        if steps < 10:  # stopped: the schedule stays that of ten steps
+
+            def stopping(number):
+                if number == steps:
+                    raise KeyboardInterrupt
+                return step(number)
+
+            with pytest.raises(KeyboardInterrupt):
+                train(module, stopping, settings, checkpoint, lambda _: None)
+            return None
+        curve = train(module, step, settings, checkpoint, lambda _: None)
+        return module.weight.detach().clone(), curve
+
+    weights, curve = run(10, tmp_path / "whole.pt")
+    run(7, tmp_path / "stopped.pt")
+    again, curve_again = run(10, tmp_path / "stopped.pt")
+    assert torch.equal(weights, again)
+    assert [point["step"] for point in curve_again] == [point["step"] for point in curve]
+
+
+def test_learning_rate_rises_and_falls():
+    loop = LoopSettings(1000, 1.0, warm_up=100)
+    rates = [learning_rate(step, loop) for step in range(1000)]
+    assert rates[0] == pytest.approx(0.01, abs=1e-3)
+    assert max(rates) == pytest.approx(rates[99], abs=0.03)
+    assert rates[-1] == pytest.approx(0.01, abs=1e-3)
+    assert learning_rate(0, replace(loop, warm_up=1)) == pytest.approx(1.0)
