@@ -96,7 +96,8 @@ def test_the_loss_falls_and_the_file_loads(volumes, tmp_path, name):
     module, architecture = recipe.build(0)
     step = recipe.step(module, SliceSampler(volumes, views=recipe.views), 0, AugmentSettings())
     loop = LoopSettings(20, 3e-4, warm_up=2, log_every=5, save_every=100)
-    curve = train(module, step, loop, tmp_path / "checkpoint.pt", lambda _: None)
+    # One batch again and again: what falls is learning, not luck with the batches.
+    curve = train(module, lambda _: step(0), loop, tmp_path / "checkpoint.pt", lambda _: None)
     assert curve[-1]["loss"] < curve[0]["loss"]
 
     shipped = recipe.shipped(module)
