@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,6 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     arguments = make_parser().parse_args(argv)
     command = "clisc_make_pseudo_dataset " + " ".join(sys.argv[1:] if argv is None else argv)
+    # open_clip still uses a part of torch that warns at import; a user can do nothing about it.
+    warnings.filterwarnings("ignore", message=".*torch.jit.*", category=FutureWarning)
     from clisc_nnunet.dataset_conversion.conversion import Request, convert
 
     try:

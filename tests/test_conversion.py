@@ -133,6 +133,18 @@ def test_given_slice_labels_take_the_place_of_clips(dataset, phantoms, tmp_path)
     assert {p.name: p.read_bytes() for p in again.iterdir()} == first
 
 
+def test_the_papers_preset_runs(phantoms, tmp_path):
+    quick = ["--set", "slices.plane_mm=8", "--set", "classifier.epochs=1", "-device", "cpu"]
+    call = ["-i", str(phantoms / "images"), "-d", "501", "-o", str(tmp_path), "--preset", "paper"]
+    assert main([*call, *quick, "-np", "1"]) == 0
+    clisc = tmp_path / "Dataset501_CLISC" / "clisc"
+    kept = json.loads((clisc / "settings.json").read_text())
+    assert (kept["preset"], kept["slices"]["frame"]) == ("paper", "brain_box")
+    trials = json.loads((clisc / "run.json").read_text())["choice"]
+    assert {trial["layer"] for trial in trials["raw"]} == {"layer3"}
+    assert len({trial["threshold"] for trial in trials["enhanced"]}) == 5
+
+
 def test_a_broken_scan_is_set_aside_and_told(phantoms, tmp_path, capsys):
     scans = tmp_path / "scans"
     shutil.copytree(phantoms / "images", scans)
