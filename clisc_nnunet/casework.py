@@ -18,7 +18,7 @@ from tqdm import tqdm
 from clisc_nnunet import classifier, masking, slice_labels
 from clisc_nnunet.choice import Trial, best
 from clisc_nnunet.embeddings import EmbeddingCache
-from clisc_nnunet.errors import NoTumourError
+from clisc_nnunet.errors import NoTumourError, ScanError
 from clisc_nnunet.executors import make_executor
 from clisc_nnunet.models.trio import Models
 from clisc_nnunet.outcome import CaseOutcome, Status
@@ -73,7 +73,11 @@ class Casework:
         with self._clock("slices"), make_executor(self.processes) as executor:
             jobs = {}
             for case in sorted(scans):
-                signature = sign("slices", scan_digest(scans[case]), self.settings.slices)
+                try:
+                    signature = sign("slices", scan_digest(scans[case]), self.settings.slices)
+                except ScanError as error:
+                    self._set_aside(case, str(error))
+                    continue
                 self._signatures[case, "slices"] = signature
                 jobs[case] = executor.submit(
                     cut_scan, case, scans[case], self.settings.slices, self.store, signature
@@ -84,8 +88,7 @@ class Casework:
                 if result.failure is None:
                     self.cases.append(case)
                 else:
-                    self.failures[case] = result.failure
-                    tqdm.write(f"set aside: {result.failure}", file=sys.stderr)
+                    self._set_aside(case, result.failure)
 
     def label_slices(self) -> None:
         """Stages 2 and 3: tumour, normal or unsure, by CLIP and the vote."""
@@ -94,26 +97,11 @@ class Casework:
         classes = slice_labels.class_embeddings(clip, prompts)
         with self._clock("slice labels"):
             for case in _track(self.cases, "slice labels"):
-                stack = self.stack(case)
-                planes = stack.planes_with_brain
                 given = self.given_labels.get(case) if self.given_labels is not None else None
-                before = self._signatures[case, "slices"]
-                what = [clip.sha256, prompts] if given is None else sorted(given.items())
-                signature = sign("labels", before, settings, what)
-
-                def label(stack=stack, planes=planes, given=given) -> dict[str, np.ndarray]:
-                    if given is not None:
-                        labels = np.array([given.get(int(p), slice_labels.UNSURE) for p in planes])
-                        probability = np.where(labels < 0, 0.5, labels).astype(np.float32)
-                        return _slice_table(planes, probability, labels, labels)
-                    probability = slice_labels.tumour_probability(
-                        clip, classes, stack.pixels[planes]
-                    )
-                    sure = slice_labels.sure_labels(probability, settings)
-                    voted = slice_labels.vote(sure, planes, settings)
-                    return _slice_table(planes, probability, sure, voted)
-
-                self._get(case, "labels", signature, label)
+                source = [clip.sha256, prompts] if given is None else sorted(given.items())
+                signature = sign("labels", self._signatures[case, "slices"], settings, source)
+                make = partial(self._labels, self.stack(case), classes, given)
+                self._get(case, "labels", signature, make)
         self._refuse_one_sided_labels()
 
     def train_classifier(self, name: str, masked_by: str | None = None) -> None:
@@ -200,7 +188,6 @@ class Casework:
                     slices=self._result(case, "slices"),
                     region=self._result(case, f"{name}_regions"),
                     masks=self._result(case, "masks"),
-                    min_predicted_iou=self.settings.sam.min_predicted_iou,
                     settings=self.settings.pseudo_label,
                     label_file=labels_folder / f"{case}.nii.gz",
                     cam_file=self.overlays / "cam" / f"{case}.nii.gz",
@@ -244,6 +231,26 @@ class Casework:
         """SAM's embeddings of the slices seen last."""
         return EmbeddingCache(self.models.sam, self.settings.sam)
 
+    def _set_aside(self, case: str, reason: str) -> None:
+        self.failures[case] = reason
+        tqdm.write(f"set aside: {reason}", file=sys.stderr)
+
+    def _labels(
+        self, stack: SliceStack, classes: torch.Tensor, given: Mapping[int, int] | None
+    ) -> dict[str, np.ndarray]:
+        """Slice labels of a case: CLIP's and the vote's, or the given ones as they are."""
+        planes = stack.planes_with_brain
+        if given is not None:
+            sure = np.array([given.get(int(plane), slice_labels.UNSURE) for plane in planes])
+            probability = np.where(sure == slice_labels.UNSURE, 0.5, sure).astype(np.float32)
+            voted = sure
+        else:
+            pixels = stack.pixels[planes]
+            probability = slice_labels.tumour_probability(self.models.clip, classes, pixels)
+            sure = slice_labels.sure_labels(probability, self.settings.labels)
+            voted = slice_labels.vote(sure, planes, self.settings.labels)
+        return {"planes": planes, "probability": probability, "label": sure, "voted": voted}
+
     def _sure_slices(self, case: str) -> tuple[np.ndarray, np.ndarray]:
         """Planes with a sure label after the vote, and the labels."""
         arrays = self.arrays(case, "labels")
@@ -258,8 +265,8 @@ class Casework:
                 f"{len(self.cases)} usable cases",
                 f"only {side} slices" if found else "no slice that CLIP is sure of",
                 "slices with and without a tumour",
-                "check that these are FLAIR scans of tumour patients, try other --prompts, or "
-                "give --slice-labels",
+                "check that these are FLAIR scans of tumour patients, try other prompts "
+                "(--set labels.prompts=FILE), or give --slice-labels",
             )
 
     def _choose(self, name: str) -> tuple[str, float]:
@@ -361,12 +368,6 @@ class _Slices(Sequence[np.ndarray]):
         return masking.mask_stack(
             stack.pixels, volume, self._work.region(case, name), self._work.settings.masking
         )
-
-
-def _slice_table(
-    planes: np.ndarray, probability: np.ndarray, label: np.ndarray, voted: np.ndarray
-) -> dict[str, np.ndarray]:
-    return {"planes": planes, "probability": probability, "label": label, "voted": voted}
 
 
 def _track(items: Any, stage: str) -> Any:

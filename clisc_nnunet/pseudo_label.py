@@ -18,7 +18,10 @@ FILLED_LOGIT = 2.0
 
 
 def stack_masks(
-    masks: Masks, planes: np.ndarray, shape: tuple[int, int, int], min_predicted_iou: float
+    masks: Masks,
+    planes: np.ndarray,
+    shape: tuple[int, int, int],
+    min_predicted_iou: float = -np.inf,
 ) -> np.ndarray:
     """Logit volume of a case.
 

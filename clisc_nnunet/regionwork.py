@@ -134,7 +134,7 @@ class RegionFinder:
                 rows = planes[start : start + batch]
                 embedded = sam.embed(sam_model.sam, pixels[rows], self.settings.sam)
                 parts.append(self._prompted(pixels[rows], seeds[rows], embedded))
-            logits = stack_masks(_joined(parts), planes, pixels.shape, 0.0)
+            logits = stack_masks(_joined(parts), planes, pixels.shape)
             moved, seen = from_square_planes(logits, AXES[name], axial.shape)
             total += np.where(seen, moved, 0.0)
             views += seen

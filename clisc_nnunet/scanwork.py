@@ -70,7 +70,6 @@ class DrawTask:
     slices: tuple[str, str]
     region: tuple[str, str]
     masks: tuple[str, str]
-    min_predicted_iou: float
     settings: PseudoLabelSettings
     label_file: Path
     cam_file: Path
@@ -93,7 +92,7 @@ def draw_case(task: DrawTask) -> tuple[float, tuple[str, ...]]:
     with recording() as read:
         scan = read_volume(task.scan)
     masks = Masks(drawn["logits"].astype(np.float32), drawn["predicted_iou"])
-    logits = stack_masks(masks, drawn["planes"], stack.pixels.shape, task.min_predicted_iou)
+    logits = stack_masks(masks, drawn["planes"], stack.pixels.shape)
     brain = brain_mask(scan.array)
     label = draw_label(logits, stack, scan.geometry, brain, task.settings)
 
