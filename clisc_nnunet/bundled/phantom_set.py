@@ -19,7 +19,7 @@ from clisc_nnunet.phantoms.phantom import make_phantom
 from clisc_nnunet.phantoms.settings import PhantomSettings
 from clisc_nnunet.settings import SliceSettings
 from clisc_nnunet.slices import make_slices
-from clisc_nnunet.volume import Geometry, Volume, resample
+from clisc_nnunet.volume import Volume, resample
 
 # Seeds of the phantoms that models are chosen on; training uses those below.
 HELD_OUT_SEED = 900_000
@@ -45,13 +45,7 @@ def training_volume(
 ) -> TrainingVolume:
     """Make one phantom and cut it as the pipeline cuts a scan."""
     phantom = make_phantom(seed, anatomies, settings)
-    plane, row, column = phantom.spacing_mm
-    geometry = Geometry(
-        phantom.flair.shape[::-1],
-        (column, row, plane),
-        (0.0, 0.0, 0.0),
-        (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0),
-    )
+    geometry = phantom.geometry
     stack = make_slices(Volume(phantom.flair, geometry), SliceSettings(), phantom.flair > 0)
     tumour = resample(phantom.tumour.astype(np.float32), geometry, stack.geometry) > 0.5
     return TrainingVolume(stack.pixels, tumour)

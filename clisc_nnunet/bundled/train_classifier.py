@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from clisc_nnunet.bundled.augment import AugmentSettings, random_affine, random_intensity
+from clisc_nnunet.bundled.augment import AugmentSettings
+from clisc_nnunet.bundled.batches import augmented_batch, step_rng
 from clisc_nnunet.bundled.slice_sampler import MIN_TUMOUR_PIXELS, SliceSampler
 from clisc_nnunet.models.backbones import TinyBackboneConfig, build_tiny_backbone
 
@@ -58,13 +59,9 @@ def classifier_step(
     """Step of `training.train`: its number and the seed decide all that is random in it."""
 
     def step(number: int) -> tuple[torch.Tensor, dict[str, float]]:
-        rng = np.random.default_rng([seed, number])
-        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        batch = sampler.draw(SLICES, TUMOUR_SHARE, rng)
-        images = torch.from_numpy(batch.pixels)[:, None].float() / 255
-        masks = torch.from_numpy(batch.tumour)[:, None].float()
-        images, masks = random_affine(images, masks, augment, generator)
-        images = random_intensity(images, augment, generator)
+        rng = step_rng(seed, number)
+        images, masks = augmented_batch(sampler, SLICES, TUMOUR_SHARE, augment, rng)
+        masks = masks[:, :1]
         logits, patches = module(_normalised(images))
 
         area = masks.sum((1, 2, 3))

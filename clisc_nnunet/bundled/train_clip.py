@@ -9,7 +9,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from clisc_nnunet.bundled.augment import AugmentSettings, random_affine, random_intensity
+from clisc_nnunet.bundled.augment import AugmentSettings
+from clisc_nnunet.bundled.batches import augmented_batch, step_rng
 from clisc_nnunet.bundled.slice_sampler import SliceSampler
 from clisc_nnunet.models.clip_models import patch_embeddings
 
@@ -38,13 +39,9 @@ def clip_step(
     """
 
     def step(number: int) -> tuple[torch.Tensor, dict[str, float]]:
-        rng = np.random.default_rng([seed, number])
-        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        batch = sampler.draw(SLICES, TUMOUR_SHARE, rng)
-        images = torch.from_numpy(batch.pixels)[:, None].float() / 255
-        masks = torch.from_numpy(batch.tumour)[:, None].float()
-        images, masks = random_affine(images, masks, augment, generator)
-        images = random_intensity(images, augment, generator)
+        rng = step_rng(seed, number)
+        images, masks = augmented_batch(sampler, SLICES, TUMOUR_SHARE, augment, rng)
+        masks = masks[:, :1]
 
         inputs = ((images - 0.5) / 0.5).expand(-1, 3, -1, -1)
         pooled, patches = patch_embeddings(module, inputs)

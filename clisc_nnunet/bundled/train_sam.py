@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from segment_anything.modeling import Sam
 
-from clisc_nnunet.bundled.augment import AugmentSettings, random_affine, random_intensity
+from clisc_nnunet.bundled.augment import AugmentSettings
+from clisc_nnunet.bundled.batches import augmented_batch, step_rng
 from clisc_nnunet.bundled.slice_sampler import SliceSampler
 from clisc_nnunet.bundled.spoilt_prompts import NOT_A_POINT, spoilt_prompt
 from clisc_nnunet.prompts import box_prompt
@@ -25,13 +26,8 @@ def sam_step(
     """Step of `training.train`: its number and the seed decide all that is random in it."""
 
     def step(number: int) -> tuple[torch.Tensor, dict[str, float]]:
-        rng = np.random.default_rng([seed, number])
-        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        batch = sampler.draw(SLICES, TUMOUR_SHARE, rng)
-        images = torch.from_numpy(batch.pixels)[:, None].float() / 255
-        masks = torch.from_numpy(np.stack([batch.tumour, batch.neighbour], axis=1)).float()
-        images, masks = random_affine(images, masks, augment, generator)
-        images = random_intensity(images, augment, generator)
+        rng = step_rng(seed, number)
+        images, masks = augmented_batch(sampler, SLICES, TUMOUR_SHARE, augment, rng)
 
         pixels = (images[:, 0] * 255).round().byte().numpy()
         tumour, neighbour = masks[:, 0].bool().numpy(), masks[:, 1].bool().numpy()

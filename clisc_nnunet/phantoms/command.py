@@ -17,7 +17,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     try:
         if arguments.n < 1 or arguments.np < 1:
-            raise UserError("-n and -np", f"{arguments.n} and {arguments.np}", "1 or more", "mend")
+            raise UserError(
+                "-n and -np", f"{arguments.n} and {arguments.np}", "1 or more", "give other numbers"
+            )
         cases = make_folder(
             arguments.o,
             arguments.n,

@@ -18,7 +18,7 @@ from clisc_nnunet.phantoms.anatomy import Anatomy, load_anatomies, mni152_anatom
 from clisc_nnunet.phantoms.phantom import make_phantom
 from clisc_nnunet.phantoms.settings import PhantomSettings
 from clisc_nnunet.store import write_text
-from clisc_nnunet.volume import Geometry, write_volume
+from clisc_nnunet.volume import write_volume
 
 # Intensity of white matter in the files, of the order of a scanner's.
 WHITE_MATTER = 400.0
@@ -116,13 +116,7 @@ def _make_case(
     if facts_file.exists():
         return json.loads(facts_file.read_text(encoding="utf-8"))
     phantom = make_phantom(seed, anatomies, settings)
-    plane, row, column = phantom.spacing_mm
-    geometry = Geometry(
-        phantom.flair.shape[::-1],
-        (column, row, plane),
-        (0.0, 0.0, 0.0),
-        (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0),
-    )
+    geometry = phantom.geometry
     # Rounding must not turn the darkest voxels of the head into background.
     flair = np.where(phantom.flair > 0, np.maximum(np.rint(phantom.flair * WHITE_MATTER), 1), 0)
     write_volume(folder / "labels" / f"{case}.nii.gz", phantom.tumour, geometry)

@@ -15,6 +15,7 @@ from clisc_nnunet.phantoms.lesions import add_mimics
 from clisc_nnunet.phantoms.scanner import field_of_view, scan
 from clisc_nnunet.phantoms.settings import ContrastSettings, PhantomSettings
 from clisc_nnunet.phantoms.tumour import Seed, appearance, grow, plant, push
+from clisc_nnunet.volume import Geometry
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,14 @@ class Phantom:
     tumour: np.ndarray
     spacing_mm: tuple[float, float, float]
     facts: dict[str, Any]
+
+    @property
+    def geometry(self) -> Geometry:
+        """Of the arrays, with the origin in the corner; the axes are LPS."""
+        planes, rows, columns = self.flair.shape
+        plane, row, column = self.spacing_mm
+        axes = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+        return Geometry((columns, rows, planes), (column, row, plane), (0.0, 0.0, 0.0), axes)
 
 
 def make_phantom(seed: int, anatomies: Sequence[Anatomy], settings: PhantomSettings) -> Phantom:
