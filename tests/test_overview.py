@@ -11,7 +11,7 @@ from clisc_nnunet.outcome import CaseOutcome
 from clisc_nnunet.report import overview as module
 from clisc_nnunet.report.overview import MAX_ROWS, Row, contents, draw_row, overview
 from clisc_nnunet.scanwork import unpack_stack
-from clisc_nnunet.settings import MaskingSettings, SamSettings, Settings
+from clisc_nnunet.settings import MaskingSettings, Settings
 
 EMPTY = np.zeros(SHAPE, bool)
 # The region covers planes 2 to 5; the label is largest in plane 4.
@@ -89,11 +89,6 @@ def test_empty_case_shows_the_slice_likeliest_for_clip(probability, plane):
 def test_a_region_without_a_label_is_shown(tmp_path, drawn):
     picture(tmp_path, replace(CASE, label=EMPTY), status="empty")
     np.testing.assert_array_equal(drawn[0].roi, REGION[2])
-
-
-def test_masks_that_were_dropped_are_not_drawn(tmp_path, drawn):
-    picture(tmp_path, CASE, Settings(sam=SamSettings(min_predicted_iou=0.9)))
-    assert not drawn[0].label.any()
 
 
 def test_without_masking_the_raw_regions_are_shown(tmp_path, drawn):

@@ -17,7 +17,7 @@ from matplotlib.patches import Rectangle
 from clisc_nnunet.casework import Casework
 from clisc_nnunet.outcome import CaseOutcome
 from clisc_nnunet.prompts import make_prompts
-from clisc_nnunet.pseudo_label import stack_masks
+from clisc_nnunet.pseudo_label import fill_holes, stack_masks
 from clisc_nnunet.records import Masks, Prompts
 
 MAX_ROWS = 40
@@ -167,7 +167,8 @@ def _label(work: Casework, case: str, shape: tuple[int, int, int]) -> np.ndarray
     """Pseudo-label on the models' slices, bool (plane, row, column)."""
     kept = work.arrays(case, "masks")
     masks = Masks(kept["logits"].astype(np.float32), kept["predicted_iou"])
-    return stack_masks(masks, kept["planes"], shape, work.settings.sam.min_predicted_iou) > 0
+    logits = stack_masks(masks, kept["planes"], shape)
+    return (fill_holes(logits) if work.settings.pseudo_label.fill_holes else logits) > 0
 
 
 def _telling_plane(work: Casework, case: str, label: np.ndarray, region: np.ndarray) -> int:

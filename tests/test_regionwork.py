@@ -1,0 +1,99 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from clisc_nnunet.embeddings import EmbeddingCache
+from clisc_nnunet.models.backbones import Backbone, TinyBackboneConfig, build_tiny_backbone
+from clisc_nnunet.models.sam_models import SamModel, load_sam
+from clisc_nnunet.models.slice_classifier import SliceClassifier
+from clisc_nnunet.models.trio import Models
+from clisc_nnunet.regionwork import RegionFinder, Sample, spread
+from clisc_nnunet.settings import RoiSettings, SamSettings, Settings, SliceSettings
+from clisc_nnunet.slices import make_slices
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def finder():
+    def make(**changes):
+        settings = replace(Settings(), **changes)
+        torch.manual_seed(0)
+        layers = ("layer1", "layer2", "layer3", "layer4")
+        half = (0.5, 0.5, 0.5)
+        module = build_tiny_backbone(TinyBackboneConfig())
+        backbone = Backbone(module, 128, layers, 128, half, half, "tiny", "")
+        sam = load_sam("bundled", CPU)
+        models = Models(None, SamModel(sam.sam, "bundled", ""), backbone)
+        cache = EmbeddingCache(models.sam, settings.sam)
+        return RegionFinder(SliceClassifier(backbone).eval(), models, settings, cache, CPU)
+
+    return make
+
+
+@pytest.fixture
+def seen(head):
+    """Slices of the head, and a coarse region round its blob."""
+    stack = make_slices(head[0], replace(SliceSettings(), plane_mm=2.0))
+    region = np.zeros(stack.pixels.shape, bool)
+    planes, rows, columns = np.nonzero(stack.pixels > 200)
+    region[
+        planes.min() + 2 : planes.max() - 1, rows.min() : rows.max(), columns.min() : columns.max()
+    ] = True
+    return stack, region, stack.pixels > 200
+
+
+def dice(first, second):
+    return 2 * (first & second).sum() / (first.sum() + second.sum())
+
+
+@pytest.mark.parametrize("views", [("axial",), ("axial", "coronal", "sagittal")])
+def test_sam_draws_the_blob_from_a_coarse_region(finder, seen, views):
+    stack, region, blob = seen
+    drawn = finder(sam=SamSettings(views=views)).draw("case", stack, region)
+    mask = np.zeros(blob.shape, bool)
+    mask[drawn["planes"]] = drawn["logits"] > 0
+    assert dice(mask, blob) > 0.6
+    lengths = {len(drawn[key]) for key in ("planes", "logits", "predicted_iou", "agreement")}
+    assert len(lengths) == 1
+
+
+def test_thick_planes_are_seen_axially_alone(finder, head):
+    stack = make_slices(head[0], replace(SliceSettings(), plane_mm=6.0))
+    region = stack.pixels > 200
+    three, one = (
+        finder(sam=SamSettings(views=v)).draw("case", stack, region)
+        for v in (("axial", "coronal"), ("axial",))
+    )
+    assert np.array_equal(three["logits"], one["logits"])
+
+
+def test_masks_that_sam_rates_low_are_dropped(finder, seen):
+    stack, region, _ = seen
+    settings = SamSettings(views=("axial",), min_predicted_iou=1.5)
+    assert not (finder(sam=settings).draw("case", stack, region)["logits"] > 0).any()
+
+
+def test_no_region_no_masks(finder, seen):
+    stack, region, _ = seen
+    assert len(finder().draw("case", stack, np.zeros_like(region))["planes"]) == 0
+
+
+def test_every_layer_and_threshold_is_tried_unless_set(finder, seen):
+    stack, _, blob = seen
+    some = finder(roi=RoiSettings(candidates=(0.2, 0.4)))
+    layers, thresholds = some.candidates()
+    samples = [Sample("case", stack, np.flatnonzero(blob.any(axis=(1, 2)))[::4])]
+    trials = some.trials(samples, layers[:2], thresholds)
+    assert [(t.layer, t.threshold) for t in trials] == [
+        ("layer1", 0.2), ("layer1", 0.4), ("layer2", 0.2), ("layer2", 0.4),
+    ]  # fmt: skip
+    assert finder(roi=RoiSettings(threshold=0.3)).candidates()[1] == [0.3]
+
+
+def test_spread_is_even_and_keeps_the_ends():
+    assert spread(np.arange(100), 3).tolist() == [0, 50, 99]
+    assert spread(np.arange(2), 8).tolist() == [0, 1]
+    assert spread(np.arange(0), 8).tolist() == []
