@@ -7,6 +7,7 @@ Arrays are (plane, row, column), as SimpleITK gives them; `Geometry` keeps Simpl
 from __future__ import annotations
 
 import gzip
+import math
 import os
 import zlib
 from collections.abc import Iterator
@@ -267,18 +268,28 @@ def same_grid(first: Geometry, second: Geometry) -> bool:
 
 def _read_image(path: Path) -> sitk.Image:
     try:
-        _check_gzip(path)
+        _check_whole(path)
         return sitk.ReadImage(str(path))
     except (RuntimeError, EOFError, OSError, zlib.error) as error:
         raise _unreadable(path, error) from None
 
 
-def _check_gzip(path: Path) -> None:
-    """Read a compressed file to its end: ITK gives zeros for what a truncated one lacks."""
+def _check_whole(path: Path) -> None:
+    """Hold a NIfTI file's length against its header: ITK gives zeros for what a cut one lacks."""
     if path.suffix == ".gz":
         with gzip.open(path) as file:
-            while file.read(1 << 22):
-                pass
+            length = sum(len(block) for block in iter(lambda: file.read(1 << 22), b""))
+    else:
+        length = path.stat().st_size
+    if not path.name.endswith((".nii", ".nii.gz")):
+        return
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    header = int(float(reader.GetMetaData("vox_offset")))
+    needed = header + math.prod(reader.GetSize()) * int(reader.GetMetaData("bitpix")) // 8
+    if length < needed:
+        raise OSError(f"{length} bytes where the header promises {needed}")
 
 
 def _unreadable(path: Path, error: Exception) -> ScanError:

@@ -69,6 +69,31 @@ def test_truncated_files_are_told(tmp_path, keep):
         read_volume(path)
 
 
+@pytest.mark.parametrize("ending", [".nii", ".mha", ".nrrd"])
+@pytest.mark.parametrize("lost", [40, 400])
+def test_truncated_files_of_other_formats_are_told(tmp_path, ending, lost):
+    path = tmp_path / f"scan{ending}"
+    write_volume(path, np.random.default_rng(0).random((4, 5, 6)).astype(np.float32), UNIT)
+    path.write_bytes(path.read_bytes()[:-lost])
+    with pytest.raises(ScanError, match="cannot be read"):
+        read_volume(path)
+
+
+def test_a_truncated_file_is_told_even_if_compressed_afterwards(tmp_path):
+    write_volume(tmp_path / "scan.nii", np.arange(120.0).reshape(4, 5, 6), UNIT)
+    content = (tmp_path / "scan.nii").read_bytes()
+    (tmp_path / "scan.nii.gz").write_bytes(gzip.compress(content[:-8]))
+    with pytest.raises(ScanError, match="1304 bytes where the header promises 1312"):
+        read_volume(tmp_path / "scan.nii.gz")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32, np.float64])
+def test_whole_files_of_every_type_are_read(tmp_path, dtype):
+    array = np.arange(120, dtype=dtype).reshape(4, 5, 6)
+    write_volume(tmp_path / "scan.nii", array, UNIT)
+    assert np.array_equal(read_volume(tmp_path / "scan.nii").array, array)
+
+
 def test_a_wrong_check_sum_is_told(tmp_path):
     path = tmp_path / "scan.nii.gz"
     write_volume(path, np.random.default_rng(0).random((4, 5, 6)).astype(np.float32), UNIT)
