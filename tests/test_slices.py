@@ -1,30 +1,19 @@
 import numpy as np
 import pytest
-import SimpleITK as sitk
+from acquisitions import tilted, turned
 
 from clisc_nnunet.errors import ScanError
 from clisc_nnunet.settings import SliceSettings
 from clisc_nnunet.slices import (
     DARKEST_BRAIN,
+    SliceStack,
     background_value,
     brain_mask,
     make_slices,
     scale_to_8bit,
     to_scan_grid,
 )
-from clisc_nnunet.volume import Geometry, Volume
-
-
-def turned(volume, orientation):
-    image = sitk.GetImageFromArray(volume.array)
-    image.SetSpacing(volume.geometry.spacing)
-    image.SetOrigin(volume.geometry.origin)
-    image.SetDirection(volume.geometry.direction)
-    image = sitk.DICOMOrient(image, orientation)
-    geometry = Geometry(
-        image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection()
-    )
-    return Volume(sitk.GetArrayFromImage(image), geometry)
+from clisc_nnunet.volume import Geometry, Volume, resample
 
 
 def test_slices_are_square_and_hold_the_brain(head):
@@ -39,15 +28,48 @@ def test_slices_are_square_and_hold_the_brain(head):
     assert (stack.pixels[~stack.brain] == 0).all()
 
 
+@pytest.mark.parametrize("degrees", [0, 20])
 @pytest.mark.parametrize("orientation", ["LPS", "RAS", "PIR", "ASL"])
-def test_what_is_drawn_on_slices_comes_back_where_it_was(head, orientation):
+def test_what_is_drawn_on_slices_comes_back_where_it_was(head, orientation, degrees):
     volume, blob = head
-    scan = turned(volume, orientation)
-    truth = turned(Volume(blob.astype(np.float32), volume.geometry), orientation).array > 0.5
+    oblique = Geometry(
+        volume.geometry.size, volume.geometry.spacing, volume.geometry.origin, tilted(degrees)
+    )
+    scan = turned(Volume(volume.array, oblique), orientation)
+    truth = turned(Volume(blob.astype(np.float32), oblique), orientation).array > 0.5
     stack = make_slices(scan, SliceSettings())
     drawn = (stack.pixels > 200).astype(np.float32)  # the blob alone is so bright
     back = to_scan_grid(drawn, stack, scan.geometry, outside=0.0) > 0.5
     assert 2 * (back & truth).sum() / (back.sum() + truth.sum()) > 0.85
+    # Neither mirrored nor upside down: any flip moves the blob off its place.
+    for axis in range(3):
+        assert not (np.flip(back, axis) & truth).any()
+
+
+def test_thick_sagittal_scans_become_axial_slices_too(head):
+    """5 mm from ear to ear, 1 mm within the planes."""
+    volume, blob = head
+    fine = Geometry((28, 160, 120), (5.0, 1.0, 1.0), (-70.0, -80.0, -60.0), tilted(0))
+    thick = Volume(resample(volume.array, volume.geometry, fine), fine)
+    thick = Volume(np.where(thick.array > 50, thick.array, 0.0), fine)
+    truth = resample(blob.astype(np.float32), volume.geometry, fine) > 0.5
+    scan = turned(thick, "PIR")
+    stack = make_slices(scan, SliceSettings())
+    assert stack.geometry.spacing[0] == stack.geometry.spacing[1]
+    drawn = (stack.pixels > 180).astype(np.float32)
+    back = turned(
+        Volume(to_scan_grid(drawn, stack, scan.geometry, outside=0.0), scan.geometry), "LPS"
+    )
+    overlap = (back.array > 0.5) & truth
+    assert 2 * overlap.sum() / ((back.array > 0.5).sum() + truth.sum()) > 0.8
+
+
+def test_planes_are_worth_a_look_from_one_per_cent_of_brain_on(head):
+    brain = np.zeros((3, 20, 20), bool)
+    brain[1, 0, :3] = True
+    brain[2, 0, :4] = True
+    stack = SliceStack(brain.astype(np.uint8), brain, head[0].geometry)
+    assert stack.planes_with_brain.tolist() == [2]
 
 
 def test_blob_is_up_back_and_left_on_the_slices(head):

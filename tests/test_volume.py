@@ -1,12 +1,16 @@
 import gzip
+from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from acquisitions import tilted, turned
 
 from clisc_nnunet.errors import ScanError
 from clisc_nnunet.volume import (
     Geometry,
+    Volume,
+    read_geometry,
     read_mask,
     read_volume,
     recording,
@@ -30,6 +34,38 @@ def test_what_is_written_is_read_again(tmp_path):
     assert np.array_equal(volume.array, array)
     assert same_grid(volume.geometry, geometry)
     assert [p.name for p in (tmp_path / "deep").iterdir()] == ["scan.nii.gz"]
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "scan.mha"
+    write_volume(path, np.arange(120.0).reshape(4, 5, 6), UNIT)
+    before = path.read_bytes()
+
+    def full(_image, name, **_):
+        Path(name).write_bytes(b"half")
+        raise RuntimeError("disk full")
+
+    monkeypatch.setattr(sitk, "WriteImage", full)
+    with pytest.raises(RuntimeError, match="disk full"):
+        write_volume(path, np.ones((4, 5, 6)), UNIT)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["scan.mha"]
+
+
+def test_bool_is_written_as_whole_numbers(tmp_path):
+    mask = np.arange(120).reshape(4, 5, 6) % 3 == 0
+    write_volume(tmp_path / "mask.nii.gz", mask, UNIT)
+    assert sitk.ReadImage(str(tmp_path / "mask.nii.gz")).GetPixelID() == sitk.sitkUInt8
+    assert np.array_equal(read_mask(tmp_path / "mask.nii.gz", UNIT), mask)
+
+
+def test_the_header_alone_gives_the_geometry(tmp_path):
+    geometry = Geometry((6, 5, 4), (1.0, 2.0, 3.0), (7.0, -8.0, 9.0), UNIT.direction)
+    write_volume(tmp_path / "scan.nii.gz", np.ones(geometry.shape), geometry)
+    assert same_grid(read_geometry(tmp_path / "scan.nii.gz"), geometry)
+    assert geometry.voxel_ml == pytest.approx(0.006)
+    with pytest.raises(ScanError, match="no such file"):
+        read_geometry(tmp_path / "none.nii.gz")
 
 
 def test_shape_and_geometry_must_agree(tmp_path):
@@ -138,27 +174,53 @@ def test_a_mask_of_another_grid_is_refused(tmp_path):
 @pytest.mark.parametrize("orientation", ["LPS", "RAS", "PIR", "ASL", "SAR"])
 def test_every_orientation_ends_in_the_same_axial_array(head, orientation):
     volume, _ = head
-    image = sitk.GetImageFromArray(volume.array)
-    image.SetSpacing(volume.geometry.spacing)
-    image.SetOrigin(volume.geometry.origin)
-    turned = sitk.DICOMOrient(image, orientation)
-    acquired = type(volume)(
-        sitk.GetArrayFromImage(turned),
-        Geometry(turned.GetSize(), turned.GetSpacing(), turned.GetOrigin(), turned.GetDirection()),
-    )
-    axial = to_axial(acquired)
+    axial = to_axial(turned(volume, orientation))
     assert np.array_equal(axial.array, volume.array)
     assert same_grid(axial.geometry, volume.geometry)
 
 
-def test_resampling_there_and_back_keeps_a_blob(head):
-    volume, blob = head
-    coarse = Geometry(
-        (50, 60, 45), (2.8, 2.6, 2.7), volume.geometry.origin, volume.geometry.direction
+@pytest.mark.parametrize("orientation", ["LPS", "RAS", "PIR"])
+@pytest.mark.parametrize("degrees", [-20, 30])
+def test_oblique_scans_go_by_their_nearest_axes(head, orientation, degrees):
+    """The voxels are those of the axial scan, and every one stays where it lies in the patient."""
+    volume, _ = head
+    oblique = Geometry(
+        volume.geometry.size, volume.geometry.spacing, volume.geometry.origin, tilted(degrees)
     )
-    there = resample(blob.astype(np.float32), volume.geometry, coarse)
-    back = resample(there, coarse, volume.geometry) > 0.5
+    axial = to_axial(turned(Volume(volume.array, oblique), orientation))
+    assert np.array_equal(axial.array, volume.array)
+    assert same_grid(axial.geometry, oblique)
+
+
+@pytest.mark.parametrize(
+    ("size", "spacing"),
+    [
+        pytest.param((50, 60, 45), (2.8, 2.6, 2.7), id="coarse"),
+        pytest.param((160, 180, 24), (0.9, 0.9, 5.0), id="anisotropic"),
+        pytest.param((70, 80, 120), (2.0, 2.0, 1.0), id="thin"),
+    ],
+)
+@pytest.mark.parametrize("degrees", [0, 15])
+def test_resampling_there_and_back_keeps_a_blob(head, size, spacing, degrees):
+    volume, blob = head
+    direction = tilted(degrees)
+    origin = -np.reshape(direction, (3, 3)) @ (np.array(size) * spacing / 2)
+    other = Geometry(size, spacing, tuple(origin), direction)
+    there = resample(blob.astype(np.float32), volume.geometry, other)
+    back = resample(there, other, volume.geometry) > 0.5
     assert 2 * (back & blob).sum() / (back.sum() + blob.sum()) > 0.9
+
+
+def test_resampling_keeps_a_plane_of_intensities():
+    """What is linear in the patient's coordinates stays so, wherever the other grid lies."""
+    source = Geometry((20, 20, 20), (2.0, 2.0, 2.0), (-20.0, -20.0, -20.0), UNIT.direction)
+    ramp = (np.indices(source.shape) * 2.0 - 20.0)[::-1]  # x, y, z in mm
+    target = Geometry((9, 9, 9), (1.5, 1.1, 1.9), (-5.0, -4.0, -6.0), tilted(10))
+    inside = np.indices(target.shape)[::-1].reshape(3, -1) * np.reshape(target.spacing, (3, 1))
+    places = np.reshape(target.origin, (3, 1)) + np.reshape(target.direction, (3, 3)) @ inside
+    for axis in range(3):
+        moved = resample(ramp[axis], source, target)
+        np.testing.assert_allclose(moved.ravel(), places[axis], atol=1e-3)
 
 
 def test_outside_has_the_value_asked_for():
