@@ -40,15 +40,16 @@ def read_prompts(name: str) -> dict[str, tuple[str, ...]]:
     expected = 'JSON of the form {"normal": ["..."], "tumour": ["..."]}'
     try:
         values = json.loads(Path(name).read_text(encoding="utf-8"))
-        prompts = {key: tuple(values[key]) for key in ("normal", "tumour")}
+        prompts = {key: values[key] for key in ("normal", "tumour")}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             name, f"no prompt set ({type(error).__name__}: {error})", expected, "mend the file"
         ) from None
     for key, texts in prompts.items():
-        if not texts or not all(isinstance(text, str) and text for text in texts):
+        listed = isinstance(texts, list) and len(texts) > 0
+        if not listed or not all(isinstance(text, str) and text for text in texts):
             raise UserError(name, f"{key}: {texts!r}", expected, "give at least one prompt each")
-    return prompts
+    return {key: tuple(texts) for key, texts in prompts.items()}
 
 
 def class_embeddings(clip: ClipModel, prompts: dict[str, tuple[str, ...]]) -> torch.Tensor:

@@ -44,6 +44,8 @@ class Store:
                 return {key: file[key] for key in file.files if key != "signature"}
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
             return None  # absent, broken, or of another version: it is made again
+        except RuntimeError:
+            return None  # zipfile takes a damaged header for one of an unknown kind
 
     def require(self, case: str, stage: str, signature: str) -> dict[str, np.ndarray]:
         """Arrays of a result that an earlier stage has made."""

@@ -71,13 +71,21 @@ def test_prompts_from_a_file(tmp_path):
     assert read_prompts("paper") == PAPER_PROMPTS
 
 
+def test_an_absent_prompt_file_is_told(tmp_path):
+    with pytest.raises(UserError, match="FileNotFoundError"):
+        read_prompts(str(tmp_path / "none.json"))
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ("{", "no prompt set"),
         ('{"normal": ["a"]}', "KeyError: 'tumour'"),
-        ('{"normal": [], "tumour": ["a"]}', r"normal: \(\)"),
-        ('{"normal": [1], "tumour": ["a"]}', r"normal: \(1,\)"),
+        ('{"normal": [], "tumour": ["a"]}', r"normal: \[\]"),
+        ('{"normal": [1], "tumour": ["a"]}', r"normal: \[1\]"),
+        ('{"normal": ["a"], "tumour": "a tumour"}', "tumour: 'a tumour'"),
+        ('{"normal": ["a"], "tumour": 3}', "tumour: 3"),
+        ('["a", "b"]', "TypeError"),
     ],
 )
 def test_wrong_prompt_files_are_told(tmp_path, content, message):

@@ -39,6 +39,29 @@ def test_a_truncated_result_counts_as_absent(tmp_path, keep):
         store.require("case", "stage", "abc")
 
 
+def test_a_damaged_result_counts_as_absent_unless_it_is_still_the_same(tmp_path):
+    store, values = Store(tmp_path), np.arange(20)
+    store.save("case", "stage", "abc", {"values": values})
+    whole = store.path("case", "stage").read_bytes()
+    found = 0
+    for place in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1
+        store.path("case", "stage").write_bytes(bytes(damaged))
+        kept = store.load("case", "stage", "abc")
+        found += kept is None
+        assert kept is None or np.array_equal(kept["values"], values)
+    assert found > len(whole) / 2  # the rest are dates and the like
+
+
+def test_a_failed_save_leaves_the_earlier_result(tmp_path):
+    store = Store(tmp_path)
+    store.save("case", "stage", "abc", {"values": np.arange(3)})
+    with pytest.raises(ValueError, match="inhomogeneous"):
+        store.save("case", "stage", "other", {"values": [[1], [2, 3]]})
+    assert store.require("case", "stage", "abc")["values"].tolist() == [0, 1, 2]
+
+
 def test_nothing_half_written_is_left(tmp_path):
     store = Store(tmp_path)
 
