@@ -6,11 +6,20 @@ Stage numbers are those of the method's table in docs/method.md.
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from clisc_nnunet.errors import UserError
+
+# Numbers with their smallest and largest value; every other one is 0 or more.
+Count = Annotated[int, (1, sys.maxsize)]
+Share = Annotated[float, (0.0, 1.0)]
+Percentile = Annotated[float, (0.0, 100.0)]
+_ANY_NUMBER = (0, sys.float_info.max)
+
+View = Literal["axial", "coronal", "sagittal"]
 
 
 @dataclass(frozen=True)
@@ -19,7 +28,7 @@ class SliceSettings:
 
     frame: Literal["square", "brain_box"] = "square"
     """`square`: square pixels of `pixel_mm` round the brain; `brain_box`: its box, stretched."""
-    pixels: int = 128
+    pixels: Count = 128
     """Side of a slice in pixels."""
     pixel_mm: float = 1.5
     """Pixel size of the square frame; grows where the brain would not fit."""
@@ -27,8 +36,8 @@ class SliceSettings:
     """Thinner planes are resampled to this spacing, thicker ones stay; 0 keeps every plane."""
     scaling: Literal["volume", "slice"] = "volume"
     """Range that goes to 8 bit: the volume's, or each slice's own (paper)."""
-    low_percentile: float = 1.0
-    high_percentile: float = 99.7
+    low_percentile: Percentile = 1.0
+    high_percentile: Percentile = 99.7
     """Percentiles of the brain's voxels that become black and white."""
 
 
@@ -36,7 +45,7 @@ class SliceSettings:
 class LabelSettings:
     """Stages 2 and 3: CLIP's slice labels and the vote of the neighbours."""
 
-    min_probability: float = 0.6
+    min_probability: Share = 0.6
     """Below it a slice is `unsure`."""
     vote_reach: int = 5
     """Sure slices asked on either side, in the list of the case's slices."""
@@ -52,13 +61,13 @@ class LabelSettings:
 class ClassifierSettings:
     """Stages 4 and 8: the slice classifier."""
 
-    epochs: int = 6
+    epochs: Count = 6
     learning_rate: float = 1e-3
-    batch: int = 32
-    step_epochs: int = 4
+    batch: Count = 32
+    step_epochs: Count = 4
     step_gamma: float = 0.1
-    hidden: int = 256
-    dropout: float = 0.5
+    hidden: Count = 256
+    dropout: Share = 0.5
     augment: bool = True
     """Flips, small shifts, and changes of contrast."""
     slices_per_epoch: int = 2000
@@ -78,12 +87,12 @@ class CamSettings:
 class RoiSettings:
     """Stage 6: from CAM to region of interest."""
 
-    threshold: float = 0.0
+    threshold: Share = 0.0
     """CAM above it is region; 0: chosen without labels, by agreement with SAM."""
-    candidates: tuple[float, ...] = (0.1, 0.2, 0.3, 0.4, 0.5)
+    candidates: tuple[Share, ...] = (0.1, 0.2, 0.3, 0.4, 0.5)
     opening: bool = True
     """3D opening, 3x3x3."""
-    component_ratio: float = 1.0 / 3.0
+    component_ratio: Share = 1.0 / 3.0
     """Components of at least this share of the largest stay."""
     fill_gaps: bool = True
     """Planes without a region between two that have one get the shape in between."""
@@ -95,8 +104,8 @@ class MaskingSettings:
 
     mode: Literal["text", "brightness", "off"] = "text"
     """As the paper's text says, as its published code works, or none."""
-    cam_fraction: float = 0.8
-    image_fraction: float = 0.8
+    cam_fraction: Share = 0.8
+    image_fraction: Share = 0.8
     keep_plain: bool = False
     """Train the enhanced classifier on plain slices too, not on masked ones alone."""
 
@@ -109,7 +118,7 @@ class PromptSettings:
     """Pixels round the region's box."""
     positive_points: int = 5
     negative_corners: bool = True
-    bright_fraction: float = 0.6
+    bright_fraction: Share = 0.6
     """Positive points lie where image times region reaches this fraction of its range."""
 
 
@@ -119,8 +128,8 @@ class SamSettings:
 
     equalise: bool = False
     """Histogram equalisation of every slice (paper)."""
-    batch: int = 16
-    views: tuple[str, ...] = ("axial", "coronal", "sagittal")
+    batch: Count = 16
+    views: tuple[View, ...] = ("axial", "coronal", "sagittal")
     """The views after the first are prompted by the axial masks; the mean logit decides. Stacks
     of planes thicker than 1.5 pixels are seen axially alone."""
     min_predicted_iou: float = 0.0
@@ -131,7 +140,7 @@ class SamSettings:
 class PseudoLabelSettings:
     """Stage 11: from masks to a pseudo-label volume."""
 
-    component_ratio: float = 0.0
+    component_ratio: Share = 0.0
     """3D components smaller than this share of the largest are dropped; 0 keeps all."""
     fill_holes: bool = True
     """Fill what a mask encloses in its axial plane, such as the dark core of a bright rim."""
@@ -209,7 +218,7 @@ def from_json(text: str, where: str = "settings") -> Settings:
 
 def preset(name: str) -> Settings:
     """Preset by name; `UserError` names the known ones."""
-    if name not in PRESETS:
+    if not isinstance(name, str) or name not in PRESETS:
         raise UserError("preset", repr(name), f"one of {', '.join(PRESETS)}", "name one of these")
     return PRESETS[name]
 
@@ -225,7 +234,7 @@ def read_settings(path: Path) -> Settings:
 
 def updated(settings: Any, values: dict[str, Any], where: str = "settings") -> Any:
     """Copy of a (nested) settings dataclass with some values replaced, types checked."""
-    hints = get_type_hints(type(settings))
+    hints = get_type_hints(type(settings), include_extras=True)
     known = {f.name for f in fields(settings)}
     changes: dict[str, Any] = {}
     for key, value in values.items():
@@ -245,22 +254,44 @@ def updated(settings: Any, values: dict[str, Any], where: str = "settings") -> A
 
 def _checked(hint: Any, key: str, value: Any, where: str) -> Any:
     """The value in the type that the field declares, or a `UserError`."""
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin is Literal:
-        good, expected = value in arguments, "one of " + ", ".join(map(str, arguments))
-    elif origin is tuple:
-        good = isinstance(value, (list, tuple)) and all(
-            isinstance(v, (int, float) if arguments[0] is float else arguments[0]) for v in value
-        )
-        expected = f"a list of {arguments[0].__name__}"
-        value = tuple(value) if good else value
-    elif hint is float:
-        good = isinstance(value, (int, float)) and not isinstance(value, bool)
-        expected = "a number"
-        value = float(value) if good else value
-    else:
-        good = isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
-        expected = f"a value of type {hint.__name__}"
-    if not good:
-        raise UserError(where, f"{key} = {value!r}", expected, "mend the value")
-    return value
+    if not _fits(hint, value):
+        raise UserError(where, f"{key} = {value!r}", _expected(hint), "mend the value")
+    return _converted(hint, value)
+
+
+def _fits(hint: Any, value: Any) -> bool:
+    kind, (low, high) = _bounds(hint)
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    if get_origin(kind) is tuple:
+        element = get_args(kind)[0]
+        return isinstance(value, (list, tuple)) and all(_fits(element, v) for v in value)
+    if kind in (int, float):
+        # The exact type, for a bool is an int; NaN lies between no bounds.
+        return type(value) in (int, kind) and low <= value <= high
+    return isinstance(value, kind)
+
+
+def _expected(hint: Any) -> str:
+    kind, (low, high) = _bounds(hint)
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(get_args(kind))
+    if get_origin(kind) is tuple:
+        return f"a list, each item {_expected(get_args(kind)[0])}"
+    if kind in (int, float):
+        limit = f"{low:g} or more" if high > 100 else f"{low:g} to {high:g}"
+        return f"a value of type {kind.__name__}, {limit}"
+    return f"a value of type {kind.__name__}"
+
+
+def _converted(hint: Any, value: Any) -> Any:
+    """Lists as tuples and whole numbers as floats where the field has them."""
+    kind, _ = _bounds(hint)
+    if get_origin(kind) is tuple:
+        return tuple(_converted(get_args(kind)[0], v) for v in value)
+    return float(value) if kind is float else value
+
+
+def _bounds(hint: Any) -> tuple[Any, tuple[float, float]]:
+    """Type of a field without its bounds, and these."""
+    return get_args(hint) if get_origin(hint) is Annotated else (hint, _ANY_NUMBER)

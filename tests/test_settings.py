@@ -1,12 +1,20 @@
 import json
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from clisc_nnunet.errors import UserError
-from clisc_nnunet.settings import PRESETS, RoiSettings, Settings, from_json, preset, read_settings
+from clisc_nnunet.settings import (
+    PRESETS,
+    RoiSettings,
+    Settings,
+    from_json,
+    preset,
+    read_settings,
+    updated,
+)
 
 
 @pytest.mark.parametrize("name", list(PRESETS))
@@ -26,6 +34,44 @@ def test_any_settings_survive_json(threshold, opening, candidates, seed):
     assert from_json(settings.to_json()) == settings
 
 
+FIELDS = [
+    (stage.name, option.name)
+    for stage in fields(Settings)
+    if is_dataclass(getattr(Settings(), stage.name))
+    for option in fields(getattr(Settings(), stage.name))
+]
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+ANYTHING = SCALARS | st.lists(SCALARS, max_size=3) | st.dictionaries(st.text(max_size=3), SCALARS)
+
+
+@given(st.sampled_from(FIELDS), ANYTHING)
+def test_whatever_a_file_says_is_taken_or_told(place, value):
+    """No value of JSON ends in a traceback, and what is taken survives being written again."""
+    stage, option = place
+    try:
+        settings = from_json(json.dumps({stage: {option: value}}))
+    except UserError as error:
+        assert f"{option} = " in str(error)
+    else:
+        assert from_json(settings.to_json()) == settings
+        assert getattr(getattr(settings, stage), option) == (
+            tuple(value) if isinstance(value, list) else value
+        )
+
+
+def test_numbers_and_lists_have_the_types_of_their_fields():
+    roi = from_json('{"roi": {"threshold": 1, "candidates": [0, 1]}}').roi
+    assert isinstance(roi.threshold, float)
+    assert [type(c) for c in roi.candidates] == [float, float]
+    assert roi == RoiSettings(threshold=1.0, candidates=(0.0, 1.0))
+
+
+def test_changing_one_setting_leaves_the_others():
+    changed = updated(PRESETS["paper"], {"sam": {"batch": 3}})
+    assert changed == replace(PRESETS["paper"], sam=replace(PRESETS["paper"].sam, batch=3))
+    assert PRESETS["paper"].sam.batch != 3
+
+
 def test_what_a_file_leaves_out_is_the_presets():
     settings = from_json(json.dumps({"preset": "paper", "roi": {"threshold": 0.3}}))
     assert settings.roi.threshold == 0.3
@@ -43,7 +89,17 @@ def test_what_a_file_leaves_out_is_the_presets():
         ('{"roi": {"opening": 1}}', "opening = 1; expected a value of type bool"),
         ('{"seed": true}', "seed = True; expected a value of type int"),
         ('{"slices": {"scaling": "none"}}', "expected one of volume, slice"),
-        ('{"cam": {"candidates": ["layer1", 2]}}', "expected a list of str"),
+        ('{"cam": {"candidates": ["layer1", 2]}}', "each item a value of type str"),
+        ('{"preset": []}', "expected one of default, paper"),
+        ('{"seed": -1}', "seed = -1; expected a value of type int, 0 or more"),
+        ('{"seed": 1.0}', "seed = 1.0; expected a value of type int"),
+        ('{"sam": {"batch": 0}}', "batch = 0; expected a value of type int, 1 or more"),
+        ('{"sam": {"views": ["axial", "oblique"]}}', "each item one of axial, coronal, sagittal"),
+        ('{"roi": {"candidates": [0.1, true]}}', "each item a value of type float, 0 to 1"),
+        ('{"roi": {"threshold": NaN}}', "threshold = nan; expected a value of type float, 0 to 1"),
+        ('{"roi": {"threshold": 1.5}}', "threshold = 1.5"),
+        ('{"prompts": {"margin": Infinity}}', "margin = inf"),
+        ('{"slices": {"high_percentile": 101}}', "0 to 100"),
     ],
 )
 def test_mistakes_are_told(text, message):
