@@ -166,7 +166,7 @@ def test_refuses_a_taken_id(dataset, phantoms, capsys):
     ("option", "message"),
     [
         ("roi.treshold=1", "unknown key 'treshold'"),
-        ("roi.threshold=high", "expected a number"),
+        ("roi.threshold=high", "threshold = 'high'; expected a"),
         ("preset=[1]", "expected"),
     ],
 )
