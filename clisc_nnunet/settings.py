@@ -280,7 +280,7 @@ def _expected(hint: Any) -> str:
         return f"a list, each item {_expected(get_args(kind)[0])}"
     if kind in (int, float):
         limit = f"{low:g} or more" if high > 100 else f"{low:g} to {high:g}"
-        return f"a value of type {kind.__name__}, {limit}"
+        return f"{'a number' if kind is float else 'a value of type int'}, {limit}"
     return f"a value of type {kind.__name__}"
 
 
