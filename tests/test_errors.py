@@ -1,0 +1,19 @@
+import pickle
+
+import pytest
+
+from clisc_nnunet.errors import NoTumourError, ScanError, UserError, WeightsError
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"), [(UserError, 2), (ScanError, 2), (WeightsError, 2), (NoTumourError, 4)]
+)
+def test_an_error_is_one_line_and_survives_a_process_border(tmp_path, kind, status):
+    error = kind(tmp_path / "a.nii", "3 bytes", "a scan", "copy it again")
+    assert str(error) == f"{tmp_path}/a.nii: found 3 bytes; expected a scan; copy it again"
+    assert error.exit_status == status
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is kind
+    assert str(again) == str(error)
+    assert (again.where, again.found) == (error.where, error.found)
+    assert (again.expected, again.cure) == (error.expected, error.cure)

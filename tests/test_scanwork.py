@@ -1,0 +1,136 @@
+"""Stages 1 and 11 on files: cutting a scan, and drawing its label."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from acquisitions import turned
+
+from clisc_nnunet.scanwork import DrawTask, cut_scan, draw_case, pack_stack, unpack_stack
+from clisc_nnunet.settings import PseudoLabelSettings, SliceSettings
+from clisc_nnunet.slices import make_slices
+from clisc_nnunet.store import Store
+from clisc_nnunet.volume import read_mask, read_volume, same_grid, write_volume
+
+SETTINGS = SliceSettings()
+
+
+@pytest.fixture
+def scan(head, tmp_path):
+    """The head on a file, acquired from front to back; its path and the blob on its grid."""
+    volume, blob = head
+    acquired = turned(volume, "PIR")
+    path = tmp_path / "scan.nii.gz"
+    write_volume(path, acquired.array, acquired.geometry)
+    truth = turned(replace(volume, array=blob.astype(np.float32)), "PIR").array > 0.5
+    return path, truth
+
+
+def test_a_stack_survives_the_store(head, tmp_path):
+    stack = make_slices(head[0], SETTINGS)
+    store = Store(tmp_path)
+    store.save("case", "slices", "abc", pack_stack(stack))
+    again = unpack_stack(store.require("case", "slices", "abc"))
+    assert np.array_equal(again.pixels, stack.pixels)
+    assert np.array_equal(again.brain, stack.brain)
+    assert again.brain.dtype == bool
+    assert again.geometry == stack.geometry
+
+
+def test_a_scan_is_cut_once_and_its_path_is_kept(scan, tmp_path):
+    path, _ = scan
+    store = Store(tmp_path)
+    first = cut_scan("case", path, SETTINGS, store, "abc")
+    assert first.read == (str(path),)
+    assert first.failure is None
+    stack = unpack_stack(store.require("case", "slices", "abc"))
+    assert np.array_equal(stack.pixels, make_slices(read_volume(path), SETTINGS).pixels)
+    assert cut_scan("case", path, SETTINGS, store, "abc").read == ()
+    assert cut_scan("case", path, SETTINGS, store, "other").read == (str(path),)
+
+
+def test_a_scan_that_cannot_be_used_fails_alone(scan, tmp_path):
+    path, _ = scan
+    path.write_bytes(path.read_bytes()[:5000])
+    result = cut_scan("case", path, SETTINGS, Store(tmp_path), "abc")
+    assert "scan.nii.gz: found a file that cannot be read (5000 bytes" in result.failure
+    assert result.read == (str(path),)
+    assert Store(tmp_path).load("case", "slices", "abc") is None
+
+
+def test_a_speck_is_no_brain(head, tmp_path):
+    volume, _ = head
+    array = np.zeros_like(volume.array)
+    array[30, 40, 35] = 9.0
+    write_volume(tmp_path / "speck.nii.gz", array, volume.geometry)
+    result = cut_scan("case", tmp_path / "speck.nii.gz", SETTINGS, Store(tmp_path), "abc")
+    assert "no plane with brain" in result.failure
+
+
+@pytest.fixture
+def task(scan, tmp_path):
+    """A case of which SAM drew exactly the blob; region and CAM are its left half."""
+    path, _ = scan
+    store = Store(tmp_path / "stages")
+    cut_scan("case", path, SETTINGS, store, "s")
+    stack = unpack_stack(store.require("case", "slices", "s"))
+    blob = stack.pixels > 200
+    planes = np.flatnonzero(blob.any(axis=(1, 2)))
+    half = blob & (np.indices(blob.shape)[2] > np.argwhere(blob)[:, 2].mean())
+    masks = {
+        "planes": planes,
+        "logits": np.where(blob[planes], 5.0, -5.0).astype(np.float16),
+        "predicted_iou": np.ones(len(planes), np.float32),
+    }
+    region = {
+        "planes": planes,
+        "cam": (200 * half[planes]).astype(np.uint8),
+        "roi": np.packbits(half),
+    }
+    store.save("case", "masks", "m", masks)
+    store.save("case", "regions", "r", region)
+    files = [tmp_path / "out" / name / "case.nii.gz" for name in ("labels", "cam", "roi")]
+    return DrawTask(
+        "case", path, store, ("slices", "s"), ("regions", "r"), ("masks", "m"),
+        PseudoLabelSettings(), *files,
+    )  # fmt: skip
+
+
+def test_label_cam_and_region_lie_on_the_scans_grid(task, scan):
+    path, truth = scan
+    volume_ml, read = draw_case(task)
+    assert read == (str(path),)
+    geometry = read_volume(path).geometry
+    label = read_mask(task.label_file, geometry)
+    assert 2 * (label & truth).sum() / (label.sum() + truth.sum()) > 0.85
+    assert volume_ml == pytest.approx(label.sum() * 8 / 1000)
+    cam = read_volume(task.cam_file)
+    assert same_grid(cam.geometry, geometry)
+    assert 190 <= cam.array.max() <= 200
+    region = read_mask(task.roi_file, geometry)
+    assert 0.35 < region.sum() / truth.sum() < 0.65
+    assert (region & ~label).mean() < 0.001
+    # Both shrink alike where they are interpolated; at the limit itself rounding decides.
+    assert (cam.array[region] >= 100).all()
+    assert region[cam.array > 100].all()
+
+
+def test_the_label_is_written_last(task, monkeypatch):
+    """Where a label is, the case is done."""
+    written = []
+
+    def note(path, array, geometry):
+        written.append(path)
+        if path == task.roi_file:
+            raise OSError("disk full")
+
+    monkeypatch.setattr("clisc_nnunet.scanwork.write_volume", note)
+    with pytest.raises(OSError, match="disk full"):
+        draw_case(task)
+    assert written == [task.cam_file, task.roi_file]
+
+
+def test_results_that_are_gone_are_told(task):
+    task.store.path("case", "masks").unlink()
+    with pytest.raises(RuntimeError, match="is gone or was changed"):
+        draw_case(task)
