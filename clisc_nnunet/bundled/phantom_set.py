@@ -80,10 +80,11 @@ def load_phantom_set(folder: Path, seeds: Iterable[int] | None = None) -> list[T
         if seeds is None
         else [_path(folder, seed) for seed in seeds]
     )
-    if not paths:
+    absent = [path.name for path in paths if not path.exists()]
+    if absent or not paths:
         raise UserError(
             folder,
-            "no phantoms",
+            f"no {absent[0]}" if absent else "no phantoms",
             "files phantom_*.npz",
             "make them with `python -m clisc_nnunet.bundled.train phantoms`",
         )

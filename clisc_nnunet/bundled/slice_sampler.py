@@ -55,12 +55,20 @@ class SliceSampler:
         self._normal = [self._planes(v, tumour=False) for v in volumes]
 
     def draw(self, n: int, tumour_share: float, rng: np.random.Generator) -> SliceBatch:
-        """Draw `n` slices, each with a tumour with probability `tumour_share`."""
+        """Draw `n` slices, each with a tumour with probability `tumour_share`.
+
+        Raises
+        ------
+        ValueError
+            If slices are asked for of which no volume has any.
+        """
         slices = [self._one(rng.random() < tumour_share, rng) for _ in range(n)]
         return SliceBatch(*(np.stack(part) for part in zip(*slices, strict=True)))
 
     def _one(self, tumour: bool, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
         planes = self._with_tumour if tumour else self._normal
+        if not any(len(p) for axes in planes for p in axes):
+            raise ValueError(f"no volume has a slice {'with' if tumour else 'without'} a tumour")
         while True:
             index = int(rng.integers(len(self._volumes)))
             axis = int(rng.choice(3, p=self._views))

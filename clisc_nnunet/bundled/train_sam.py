@@ -88,7 +88,7 @@ def mask_loss(
         iou = both.sum(over) / either.sum(over).clamp(min=1)
     loss = 6 * cross_entropy + (1 - dice).mean() + 0.5 * ((predicted_iou - iou) ** 2).mean()
     meets = target.sum(over) > 0
-    return loss, float(dice[meets].mean()) if meets.any() else 1.0
+    return loss, float(dice[meets].detach().mean()) if meets.any() else 1.0
 
 
 def _second_prompts(
