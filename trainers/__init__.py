@@ -1,1 +1,1 @@
-"""Trainers that nnU-Net finds by name; none is shipped yet."""
+"""Trainers that nnU-Net finds by name: nnUNetTrainerCLISC and its small family."""

@@ -1,0 +1,108 @@
+"""S3F's decision: which cases are worth learning from, given how well SAM and network agree."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Reason = Literal[
+    "similar",
+    "dissimilar",
+    "trusted",
+    "no tumour, as before",
+    "empty prediction",
+    "left out before",
+]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What is known of a case when the decision falls.
+
+    Parameters
+    ----------
+    similarity : float
+        0 to 1.
+    empty : bool
+        The network's prediction is empty.
+    was_empty : bool
+        So is the label it has learnt from.
+    """
+
+    similarity: float
+    empty: bool = False
+    was_empty: bool = False
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a case stays in the training set, and why."""
+
+    kept: bool
+    reason: Reason
+
+
+def select_cases(
+    judged: Mapping[str, Judged],
+    keep_ratio: float,
+    trusted: Collection[str] = (),
+    barred: Collection[str] = (),
+) -> dict[str, Verdict]:
+    """Keep the cases on which SAM and the network agree best (paper: 80 %).
+
+    Parameters
+    ----------
+    judged : mapping of case to Judged
+    keep_ratio : float
+        Share of the cases with a prediction that is kept, rounded down as in the paper, but never
+        to none.
+    trusted : collection of str
+        Cases that a person has checked: always kept, and not counted.
+    barred : collection of str
+        Cases rejected before that may not come back.
+
+    Returns
+    -------
+    dict of case to Verdict
+        In the order of `judged`. A case where the network, as its label before, finds no tumour
+        is kept as what it is, an example of a healthy brain; a case whose tumour is gone drops
+        out, as in the paper.
+    """
+    verdicts: dict[str, Verdict] = {}
+    for case, known in judged.items():
+        if case in trusted:
+            verdicts[case] = Verdict(True, "trusted")
+        elif case in barred:
+            verdicts[case] = Verdict(False, "left out before")
+        elif known.empty and known.was_empty:
+            verdicts[case] = Verdict(True, "no tumour, as before")
+        elif known.empty:
+            verdicts[case] = Verdict(False, "empty prediction")
+    ranked = sorted(
+        (case for case in judged if case not in verdicts),
+        key=lambda case: (-judged[case].similarity, case),
+    )
+    kept = max(int(keep_ratio * len(ranked) + 1e-9), 1)
+    for position, case in enumerate(ranked):
+        similar = position < kept
+        verdicts[case] = Verdict(similar, "similar" if similar else "dissimilar")
+    return {case: verdicts[case] for case in judged}
+
+
+def decision_line(judged: Mapping[str, Judged], verdicts: Mapping[str, Verdict]) -> str:
+    """The decision in one line for the log."""
+    kept = [case for case, verdict in verdicts.items() if verdict.kept]
+    similar = [judged[case].similarity for case in kept if verdicts[case].reason == "similar"]
+    line = f"kept {len(kept)} of {len(verdicts)} cases"
+    if similar:
+        line += f": similarity {min(similar):.3f} or more"
+    rejected = _counted([v.reason for v in verdicts.values() if not v.kept])
+    special = _counted([v.reason for v in verdicts.values() if v.kept and v.reason != "similar"])
+    return "; ".join(
+        [line, *([f"among them {special}"] if special else []), f"rejected {rejected or 'none'}"]
+    )
+
+
+def _counted(reasons: Sequence[str]) -> str:
+    return ", ".join(f"{reasons.count(r)} {r}" for r in dict.fromkeys(reasons))

@@ -1,0 +1,74 @@
+"""Lists that people keep beside a dataset: cases they have checked, cases to leave out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from clisc_nnunet.errors import UserError
+
+TRUSTED_FILE, EXCLUDE_FILE = "trusted.txt", "exclude.txt"
+
+
+@dataclass(frozen=True)
+class CaseLists:
+    """Cases by name.
+
+    Parameters
+    ----------
+    trusted : frozenset of str
+        Never rejected, their labels never replaced.
+    excluded : frozenset of str
+        Never learnt from.
+    """
+
+    trusted: frozenset[str] = frozenset()
+    excluded: frozenset[str] = frozenset()
+
+
+def read_case_lists(folder: Path, cases: Collection[str]) -> CaseLists:
+    """Lists of a dataset, each of which may be absent.
+
+    Parameters
+    ----------
+    folder : Path
+        The `clisc` folder of the raw dataset.
+    cases : collection of str
+        Names of all cases of the dataset.
+
+    Raises
+    ------
+    UserError
+        If a list names a case that is not there, or one case is in both.
+    """
+    lists = CaseLists(
+        _read(folder / TRUSTED_FILE, cases),
+        _read(folder / EXCLUDE_FILE, cases),
+    )
+    both = sorted(lists.trusted & lists.excluded)
+    if both:
+        raise UserError(
+            folder / EXCLUDE_FILE,
+            f"{both[0]}, which {TRUSTED_FILE} has too",
+            "each case in one list at most",
+            "take it out of one of them",
+        )
+    if lists.excluded and not set(cases) - lists.excluded:
+        raise UserError(folder / EXCLUDE_FILE, "all cases", "some left to learn from", "shorten it")
+    return lists
+
+
+def _read(path: Path, cases: Collection[str]) -> frozenset[str]:
+    """One name a line; blank lines and what follows a # are passed over."""
+    if not path.is_file():
+        return frozenset()
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(path, str(error), "a text file, one case a line", "mend it") from None
+    names = [line.split("#")[0].strip() for line in lines]
+    unknown = [name for name in names if name and name not in cases]
+    if unknown:
+        raise UserError(path, repr(unknown[0]), "names of cases of this dataset", "mend the line")
+    return frozenset(name for name in names if name)

@@ -1,0 +1,303 @@
+"""One round of S3F (paper, self-learning): predict all cases, then judge all, then decide.
+
+Everything is written into a folder `round_XX.part` first. `round_XX.json` comes last: where it is,
+the round is whole, and it is never repeated.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
+from tqdm import tqdm
+
+from clisc_nnunet.report.round_picture import Look, draw_round
+from clisc_nnunet.selection import Judged, Verdict, decision_line, select_cases
+from clisc_nnunet.similarity import (
+    agreed_component,
+    largest_component,
+    overlap,
+    redraw,
+)
+from clisc_nnunet.store import write_text
+from clisc_nnunet.trainers.case_lists import CaseLists
+from clisc_nnunet.trainers.judge import Judge
+from clisc_nnunet.trainers.overlay_dataset import TUMOUR, write_overlay
+from clisc_nnunet.trainers.preprocessed_case import PreprocessedCase
+from clisc_nnunet.trainers.round_settings import RoundSettings
+from clisc_nnunet.trainers.team import Team
+
+# Components below this share of the largest are never taken for the tumour.
+COMPONENT_RATIO = 0.1
+# A round's picture shows so many of the worst and of the best cases.
+SHOWN = 4
+# Most often that a case is drawn, with soft weights, for a case of similarity 1.
+MOST_DRAWS = 10
+
+
+@dataclass(frozen=True)
+class Round:
+    """A round that is due.
+
+    Parameters
+    ----------
+    number : int
+        From 1.
+    epoch : int
+        Epochs finished so far.
+    run : str
+        Tells this training from others that used the same folder.
+    folder : Path
+        Where rounds are kept.
+    cases : list of str
+        All cases of the training set.
+    dataset : nnUNetBaseDataset
+        Gives their images and the labels they have been learnt with so far.
+    predict : callable
+        From data, float32 (channel, x, y, z), to the tumour's mask, bool (x, y, z).
+    judge : callable
+        Loads the judge, once the predictions are done and the memory is free.
+    """
+
+    number: int
+    epoch: int
+    run: str
+    folder: Path
+    cases: list[str]
+    dataset: nnUNetBaseDataset
+    predict: Callable[[np.ndarray], np.ndarray]
+    judge: Callable[[], Judge]
+    settings: RoundSettings
+    lists: CaseLists
+    barred: frozenset[str]
+    transpose_backward: tuple[int, ...]
+    patch: tuple[int, ...]
+    team: Team
+
+    @property
+    def name(self) -> str:
+        """Name of the round's files."""
+        return f"round_{self.number:02d}"
+
+    @property
+    def report(self) -> Path:
+        """File that says that the round is whole."""
+        return self.folder / f"{self.name}.json"
+
+    @property
+    def unfinished(self) -> Path:
+        """Folder of a round that is not whole."""
+        return self.folder / f"{self.name}.part"
+
+
+@dataclass(frozen=True)
+class CaseRecord:
+    """What a round found out about a case.
+
+    Parameters
+    ----------
+    similarity : float
+        By which it was ranked.
+    sam, label : float
+        Dice of the prediction and SAM's answer, and of the prediction and the label before.
+    predicted_iou : float or None
+        SAM's own estimate.
+    volume_before_ml, volume_after_ml : float
+        Of the label before, and of the prediction's chosen component.
+    """
+
+    similarity: float
+    sam: float
+    label: float
+    predicted_iou: float | None
+    volume_before_ml: float
+    volume_after_ml: float
+    kept: bool = True
+    reason: str = ""
+    draws: int = 1
+
+
+def hold_round(due: Round) -> dict[str, Any]:
+    """Hold a round, or read what it decided where it is whole already.
+
+    Returns
+    -------
+    dict
+        Content of `round_XX.json`.
+    """
+    known = due.team.from_first(finished_round(due.report, due.run))
+    if known is not None:
+        return known
+    if due.team.rank == 0:
+        _clear_the_way(due)
+    due.team.wait()
+    started = time.monotonic()
+    _predict_all(due)
+    due.team.wait()
+    predicted = time.monotonic()
+    judge = due.judge()
+    records = due.team.gathered(_judge_all(due, judge))
+    verdicts = _verdicts(due, records)
+    records = {case: _decided(records[case], verdicts[case], due.settings) for case in records}
+    _write_labels(due, records)
+    due.team.wait()
+    judged = time.monotonic()
+    facts = {
+        "round": due.number,
+        "epoch": due.epoch,
+        "run": due.run,
+        "settings": asdict(due.settings),
+        "sam": {"name": judge.sam.name, "sha256": judge.sam.sha256},
+        "decision": decision_line(_judged(records), verdicts),
+        "seconds": {
+            "predicting": round(predicted - started, 1),
+            "judging": round(judged - predicted, 1),
+        },
+        "cases": {case: asdict(record) for case, record in records.items()},
+    }
+    if due.team.rank == 0:
+        _publish(due, facts)
+    due.team.wait()
+    return due.team.from_first(facts)
+
+
+def finished_round(report: Path, run: str) -> dict[str, Any] | None:
+    """What a round of this training decided, or None where it is not whole."""
+    try:
+        facts = json.loads(report.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return facts if facts.get("run") == run else None
+
+
+def draws(facts: dict[str, Any]) -> dict[str, int]:
+    """How often each kept case is drawn, by the content of `round_XX.json`."""
+    return {case: known["draws"] for case, known in facts["cases"].items() if known["kept"]}
+
+
+def _clear_the_way(due: Round) -> None:
+    """Start from an empty folder; rounds of an earlier training go aside, they are not ours."""
+    shutil.rmtree(due.unfinished, ignore_errors=True)
+    for path in (due.folder / due.name, due.report, due.folder / f"{due.name}.png"):
+        if path.exists():
+            aside = due.folder / f"earlier_{int(path.stat().st_mtime)}_{path.name}"
+            os.replace(path, aside)
+    for part in ("predictions", "looks"):
+        (due.unfinished / part).mkdir(parents=True)
+
+
+def _shown(due: Round, doing: str) -> Iterable[str]:
+    cases = due.team.share(due.cases)
+    return tqdm(cases, f"{due.name}: {doing}", unit="case", disable=due.team.rank > 0)
+
+
+def _predict_all(due: Round) -> None:
+    for case in _shown(due, "predicting"):
+        data, seg, _, _ = due.dataset.load_case(case)
+        mask = due.predict(np.asarray(data[:])) & (np.asarray(seg[:])[0] >= 0)
+        file = due.unfinished / "predictions" / f"{case}.npz"
+        np.savez_compressed(file, mask=np.packbits(mask), shape=np.array(mask.shape))
+
+
+def _judge_all(due: Round, judge: Judge) -> dict[str, CaseRecord]:
+    return {case: _judge_case(due, judge, case) for case in _shown(due, "judging")}
+
+
+def _judge_case(due: Round, judge: Judge, case: str) -> CaseRecord:
+    data, seg, _, properties = due.dataset.load_case(case)
+    label = np.asarray(seg[:])[0]
+    before = label == TUMOUR
+    seen = PreprocessedCase(
+        np.asarray(data[0]), label >= 0, properties, due.transpose_backward, judge.slices
+    )
+
+    def agreement(part: np.ndarray) -> float:
+        shown = seen.on_slices(part)
+        return overlap(redraw(judge.sam, seen.stack, shown, judge.redraw).mask, shown)
+
+    mask = _read_mask(due, case)
+    if due.settings.component == "agreed":
+        mask = agreed_component(mask, agreement, COMPONENT_RATIO)
+    else:
+        mask = largest_component(mask)
+    _write_mask(due, case, mask)
+    shown = seen.on_slices(mask)
+    answer = redraw(judge.sam, seen.stack, shown, judge.redraw)
+    by_sam, by_label = overlap(answer.mask, shown), overlap(before, mask)
+    measures = {"sam": by_sam, "label": by_label, "both": (by_sam + by_label) / 2}
+    look = Look.of(seen.stack.pixels, seen.on_slices(before), shown, answer.mask)
+    look.save(due.unfinished / "looks" / f"{case}.npz")
+    return CaseRecord(
+        similarity=measures[due.settings.measure],
+        sam=by_sam,
+        label=by_label,
+        predicted_iou=answer.predicted_iou if mask.any() else None,
+        volume_before_ml=float(before.sum()) * seen.voxel_ml,
+        volume_after_ml=float(mask.sum()) * seen.voxel_ml,
+    )
+
+
+def _judged(records: dict[str, CaseRecord]) -> dict[str, Judged]:
+    return {
+        case: Judged(r.similarity, empty=not r.volume_after_ml, was_empty=not r.volume_before_ml)
+        for case, r in records.items()
+    }
+
+
+def _verdicts(due: Round, records: dict[str, CaseRecord]) -> dict[str, Verdict]:
+    return select_cases(_judged(records), due.settings.keep_ratio, due.lists.trusted, due.barred)
+
+
+def _decided(record: CaseRecord, verdict: Verdict, settings: RoundSettings) -> CaseRecord:
+    ranked = verdict.reason in ("similar", "dissimilar")
+    times = max(round(MOST_DRAWS * record.similarity**2), 1) if ranked else MOST_DRAWS
+    return replace(
+        record,
+        kept=verdict.kept or (settings.soft and ranked),
+        reason=verdict.reason,
+        draws=times if settings.soft else 1,
+    )
+
+
+def _write_labels(due: Round, records: dict[str, CaseRecord]) -> None:
+    if not due.settings.relabel:
+        return
+    for case in due.team.share(due.cases):
+        if records[case].kept and records[case].reason in ("similar", "dissimilar"):
+            seg = np.asarray(due.dataset.load_case(case)[1][:])
+            write_overlay(due.unfinished, case, _read_mask(due, case), seg, due.patch)
+
+
+def _publish(due: Round, facts: dict[str, Any]) -> None:
+    """Let the finished round appear, `round_XX.json` last."""
+    shutil.rmtree(due.unfinished / "predictions")
+    final = due.folder / due.name
+    os.replace(due.unfinished, final)
+    similarity = {case: known["similarity"] for case, known in facts["cases"].items()}
+    kept = {case for case, known in facts["cases"].items() if known["kept"]}
+    order = sorted(similarity, key=lambda case: (similarity[case], case))
+    ends = dict.fromkeys([*order[:SHOWN], *order[-SHOWN:]])
+    looks = {case: Look.load(final / "looks" / f"{case}.npz") for case in ends}
+    title = f"round {due.number}, after {due.epoch} epochs: {facts['decision']}"
+    draw_round(similarity, kept, looks, title, due.folder / f"{due.name}.png")
+    write_text(due.report, json.dumps(facts, indent=1) + "\n")
+
+
+def _read_mask(due: Round, case: str) -> np.ndarray:
+    with np.load(due.unfinished / "predictions" / f"{case}.npz") as file:
+        shape = tuple(int(n) for n in file["shape"])
+        packed = np.unpackbits(file["mask"], count=int(np.prod(shape)))
+    return packed.reshape(shape).astype(bool)
+
+
+def _write_mask(due: Round, case: str, mask: np.ndarray) -> None:
+    file = due.unfinished / "predictions" / f"{case}.npz"
+    np.savez_compressed(file, mask=np.packbits(mask), shape=np.array(mask.shape))

@@ -1,0 +1,262 @@
+"""nnUNetTrainerCLISC: nnU-Net that distrusts its labels.
+
+Thin on purpose: it tells when a round takes place and what to train on afterwards. The round is in
+`filter_round`, the method in `clisc_nnunet.similarity` and `clisc_nnunet.selection`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from nnunetv2.paths import nnUNet_raw
+from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+from clisc_nnunet.errors import UserError
+from clisc_nnunet.trainers.case_lists import CaseLists, read_case_lists
+from clisc_nnunet.trainers.checkpoints import (
+    RestartedPolyLR,
+    read_entry,
+    restart_network,
+    save_with_entry,
+)
+from clisc_nnunet.trainers.filter_round import Round, draws, hold_round
+from clisc_nnunet.trainers.judge import drew_the_labels, load_judge
+from clisc_nnunet.trainers.overlay_dataset import OVERLAID, TUMOUR
+from clisc_nnunet.trainers.predicting import predicting
+from clisc_nnunet.trainers.round_settings import RoundSettings, describe, resolve, round_epochs
+from clisc_nnunet.trainers.team import Team
+
+ENTRY = "clisc"
+# nnU-Net prints these scores as if its labels were the truth.
+_AGAINST_LABELS = ("Pseudo dice", "Yayy! New best EMA", "Mean Validation Dice")
+
+
+class nnUNetTrainerCLISC(nnUNetTrainer):
+    """nnU-Net's trainer with rounds of S3F between epochs.
+
+    `clisc_settings` may be replaced in a subclass; dataset.json and variables go above it.
+    """
+
+    clisc_settings = RoundSettings()
+
+    def __init__(
+        self,
+        plans: dict,
+        configuration: str,
+        fold: int | str,
+        dataset_json: dict,
+        device: torch.device = torch.device("cuda"),  # noqa: B008 - nnU-Net's signature
+    ) -> None:
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        with self._told_in_one_line():
+            self._refuse_what_cannot_be_filtered()
+            self.rounds = resolve(self.clisc_settings, dataset_json, os.environ)
+        self.state: dict[str, Any] = {"run": uuid.uuid4().hex, "rounds": []}
+        self.lists = CaseLists()
+
+    # Data
+
+    def initialize(self) -> None:
+        """As nnU-Net's, with datasets that know the labels of rounds."""
+        super().initialize()
+        self.dataset_class = OVERLAID[self.dataset_class]
+
+    def do_split(self) -> tuple[list[str], list[str]]:
+        """As nnU-Net's, without the cases that are to be left out of training."""
+        train, validate = super().do_split()
+        train = [case for case in train if case not in self.lists.excluded]
+        return train, list(train) if self.fold == "all" else validate
+
+    def get_tr_and_val_datasets(self) -> tuple[nnUNetBaseDataset, nnUNetBaseDataset]:
+        """Datasets for the loaders, with what the last round decided."""
+        train, validate = super().get_tr_and_val_datasets()
+        if self.state["rounds"]:
+            last = self.state["rounds"][-1]
+            kept = [case for case, times in last["draws"].items() for _ in range(times)]
+            if kept:
+                train.identifiers = kept
+                train.overlay_folder = self._clisc_folder / last["name"]
+            if self.fold == "all":
+                validate.identifiers = list(dict.fromkeys(train.identifiers))
+                validate.overlay_folder = train.overlay_folder
+        return train, validate
+
+    @property
+    def _clisc_folder(self) -> Path:
+        return Path(self.output_folder) / "clisc"
+
+    # Rounds
+
+    def on_train_start(self) -> None:
+        """As nnU-Net's; what a later round will need is looked for now, not after a night."""
+        with self._told_in_one_line():
+            self._prepare()
+        super().on_train_start()
+
+    def on_epoch_start(self) -> None:
+        """Hold the round that is due, if one is, then start the epoch."""
+        held = len(self.state["rounds"])
+        due = [e for e in self._round_epochs[held:] if e <= self.current_epoch]
+        if due:
+            with self._told_in_one_line():
+                self._hold(held + 1)
+        super().on_epoch_start()
+
+    @property
+    def _round_epochs(self) -> list[int]:
+        return round_epochs(self.rounds, self.num_epochs)
+
+    def _prepare(self) -> None:
+        if not self.was_initialized:
+            self.initialize()
+        if nnUNet_raw.is_set():
+            cases = self.dataset_class.get_identifiers(self.preprocessed_dataset_folder)
+            dataset = Path(nnUNet_raw) / self.plans_manager.dataset_name
+            self.lists = read_case_lists(dataset / "clisc", cases)
+        log = self.print_to_log_file
+        log(f"CLISC: settings {describe(self.rounds)}")
+        log(f"CLISC: rounds after epochs {self._round_epochs or 'none'} of {self.num_epochs}")
+        trusted, excluded = len(self.lists.trusted), len(self.lists.excluded)
+        log(f"CLISC: {trusted} trusted and {excluded} excluded cases")
+        if self._round_epochs:
+            judge = load_judge(self.dataset_json, self.rounds.sam, torch.device("cpu"))
+            log(f"CLISC: SAM {judge.sam.name}, sha256 {judge.sam.sha256[:12]}")
+            if ENTRY in self.dataset_json and not drew_the_labels(judge.sam, self.dataset_json):
+                log("CLISC: this is not the SAM that drew the labels")
+
+    def _hold(self, number: int) -> None:
+        # What a killed round is redone from.
+        self._save_latest()
+        train, _ = self.do_split()
+        data = self.dataset_class(self.preprocessed_dataset_folder, sorted(train))
+        past = self.state["rounds"]
+        barred = set(train) - set(past[-1]["draws"]) if past and not self.rounds.readmit else ()
+        if past:
+            data.overlay_folder = self._clisc_folder / past[-1]["name"]
+        with predicting(self, self.rounds.mirroring) as predict:
+            facts = hold_round(
+                Round(
+                    number=number,
+                    epoch=self.current_epoch,
+                    run=self.state["run"],
+                    folder=self._clisc_folder,
+                    cases=sorted(train),
+                    dataset=data,
+                    predict=predict,
+                    judge=lambda: load_judge(self.dataset_json, self.rounds.sam, self.device),
+                    settings=self.rounds,
+                    lists=self.lists,
+                    barred=frozenset(barred),
+                    transpose_backward=tuple(self.plans_manager.transpose_backward),
+                    patch=tuple(self.configuration_manager.patch_size),
+                    team=Team.of_this_process(),
+                )
+            )
+        self.print_to_log_file(f"CLISC round {number}: {facts['decision']}; {facts['seconds']} s")
+        past.append(
+            {"name": f"round_{number:02d}", "epoch": self.current_epoch, "draws": draws(facts)}
+        )
+        if not past[-1]["draws"]:
+            self.print_to_log_file("CLISC: no case is left; training goes on with what it had")
+        if self.rounds.restart:
+            self._restart()
+        self._renew_loaders()
+        # Scores against the old labels do not compare with those against the new ones.
+        self._best_ema = None
+        self._save_latest()
+
+    def _restart(self) -> None:
+        """Start again from random weights (paper); the schedule runs from here to the end."""
+        with torch.random.fork_rng(devices=[]):
+            # All ranks of a distributed training start alike.
+            torch.manual_seed(self.current_epoch)
+            fresh = self.build_network_architecture(
+                self.plans_manager,
+                self.configuration_manager,
+                self.num_input_channels,
+                self.label_manager.num_segmentation_heads,
+                self.enable_deep_supervision,
+            )
+        restart_network(self.network, fresh)
+        self.state["restarted"] = self.current_epoch
+        self.optimizer, _ = self.configure_optimizers()
+        self._use_restarted_schedule()
+        self.print_to_log_file("CLISC: the network starts again from random weights")
+
+    def _use_restarted_schedule(self) -> None:
+        self.lr_scheduler = RestartedPolyLR(
+            self.optimizer, self.initial_lr, self.state["restarted"], self.num_epochs
+        )
+
+    def _renew_loaders(self) -> None:
+        # Their workers hold a copy of the old dataset.
+        for loader in (self.dataloader_train, self.dataloader_val):
+            if hasattr(loader, "_finish"):
+                with contextlib.redirect_stdout(io.StringIO()):
+                    loader._finish()
+        self.dataloader_train, self.dataloader_val = self.get_dataloaders()
+
+    # Checkpoints and log
+
+    def _save_latest(self) -> None:
+        # save_checkpoint writes the number of the next epoch, which has not begun yet.
+        self.current_epoch -= 1
+        self.save_checkpoint(str(Path(self.output_folder) / "checkpoint_latest.pth"))
+        self.current_epoch += 1
+
+    def save_checkpoint(self, filename: str) -> None:
+        """As nnU-Net's, whole or not at all, with what the rounds have decided."""
+        if self.local_rank == 0 and not self.disable_checkpointing:
+            entry = {**self.state, "settings": asdict(self.rounds)}
+            save_with_entry(super().save_checkpoint, filename, ENTRY, entry)
+        else:
+            super().save_checkpoint(filename)
+
+    def load_checkpoint(self, filename_or_checkpoint: str) -> None:
+        """As nnU-Net's, and what the rounds have decided."""
+        super().load_checkpoint(filename_or_checkpoint)
+        entry = read_entry(filename_or_checkpoint, ENTRY)
+        if entry is not None:
+            self.state = {key: value for key, value in entry.items() if key != "settings"}
+            if "restarted" in self.state:
+                self._use_restarted_schedule()
+
+    def print_to_log_file(self, *args: Any, **kwargs: Any) -> None:
+        """As nnU-Net's; scores against pseudo-labels are called so."""
+        if args and str(args[0]).startswith(_AGAINST_LABELS):
+            args = (*args, "(against pseudo-labels, not the truth)")
+        super().print_to_log_file(*args, **kwargs)
+
+    def _refuse_what_cannot_be_filtered(self) -> None:
+        if self.is_cascaded:
+            raise UserError(
+                self.configuration_name,
+                "a configuration of the cascade",
+                "2d, 3d_lowres or 3d_fullres",
+                "train one of these with this trainer",
+            )
+        if self.label_manager.has_regions or self.label_manager.foreground_labels != [TUMOUR]:
+            raise UserError(
+                "dataset.json",
+                f"labels {self.dataset_json['labels']}",
+                "background 0 and one foreground label 1",
+                "make the dataset with clisc_make_pseudo_dataset",
+            )
+
+    @contextlib.contextmanager
+    def _told_in_one_line(self) -> Iterator[None]:
+        """A user's mistake ends the training with one line, not with a traceback."""
+        try:
+            yield
+        except UserError as error:
+            self.print_to_log_file(f"nnUNetv2_train: error: {error}")
+            raise SystemExit(error.exit_status) from None

@@ -1,0 +1,81 @@
+"""nnU-Net's datasets with labels of a round laid over them; the preprocessed folder stays as is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import blosc2
+import numpy as np
+from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
+from nnunetv2.training.dataloading.nnunet_dataset import (
+    comp_blosc2_params,
+    nnUNetBaseDataset,
+    nnUNetDatasetBlosc2,
+    nnUNetDatasetNumpy,
+)
+
+TUMOUR = 1
+
+
+class _Overlaid(nnUNetBaseDataset):
+    """Takes the label of a case from `overlay_folder`, where there is one."""
+
+    overlay_folder: Path | None = None
+
+    def load_case(self, identifier: str) -> tuple[Any, Any, Any, dict[str, Any]]:
+        """As nnU-Net's: data, label, label of the previous stage, properties."""
+        data, seg, seg_prev, properties = super().load_case(identifier)
+        if self.overlay_folder is not None:
+            label, locations = overlay_files(self.overlay_folder, identifier)
+            if label.is_file():
+                # Read lazily, as nnU-Net reads its own: a patch needs a few chunks alone.
+                seg = blosc2.open(urlpath=str(label), mode="r", dparams={"nthreads": 1})
+                found = np.load(locations, allow_pickle=False)
+                properties = {**properties, "class_locations": {TUMOUR: found}}
+        return data, seg, seg_prev, properties
+
+
+class OverlaidBlosc2(_Overlaid, nnUNetDatasetBlosc2):
+    """nnU-Net's usual dataset with labels of a round."""
+
+
+class OverlaidNumpy(_Overlaid, nnUNetDatasetNumpy):
+    """nnU-Net's dataset of .npz files with labels of a round."""
+
+
+# Loaders hand the class to worker processes, so each is a module's own.
+OVERLAID: dict[type[nnUNetBaseDataset], type[_Overlaid]] = {
+    nnUNetDatasetBlosc2: OverlaidBlosc2,
+    nnUNetDatasetNumpy: OverlaidNumpy,
+}
+
+
+def overlay_files(folder: Path, case: str) -> tuple[Path, Path]:
+    """Files of a case's label and of its foreground locations."""
+    return folder / f"{case}.b2nd", folder / f"{case}_locations.npy"
+
+
+def write_overlay(
+    folder: Path, case: str, mask: np.ndarray, seg: np.ndarray, patch: tuple[int, ...]
+) -> None:
+    """Write a label to lay over a preprocessed one.
+
+    Parameters
+    ----------
+    folder : Path
+    case : str
+    mask : bool ndarray of shape (x, y, z)
+        The new label, in the plan's order of axes.
+    seg : int ndarray of shape (1, x, y, z)
+        The preprocessed label: -1 outside of the brain, which nnU-Net's masking needs to see.
+    patch : tuple of 2 or 3 int
+        The plan's patch, for which the chunks are made.
+    """
+    label = np.where(seg < 0, -1, mask[None]).astype(np.int8)
+    # Without new locations, oversampling would aim at the old label.
+    found = DefaultPreprocessor._sample_foreground_locations(label, [TUMOUR])[TUMOUR]
+    file, locations = overlay_files(folder, case)
+    blocks, chunks = comp_blosc2_params(label.shape, patch, label.itemsize)
+    nnUNetDatasetBlosc2.save_seg(label, str(file.with_suffix("")), chunks, blocks)
+    np.save(locations, np.asarray(found, np.int64).reshape(-1, label.ndim))

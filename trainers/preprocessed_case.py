@@ -1,0 +1,95 @@
+"""Where nnU-Net's preprocessed voxels lie in the patient, so that SAM sees slices as always.
+
+SAM was trained on axial slices of one pixel size, whatever axes and spacing a plan has chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from clisc_nnunet.settings import SliceSettings
+from clisc_nnunet.slices import SliceStack, make_slices
+from clisc_nnunet.volume import Geometry, Volume, resample, to_axial
+
+_IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+
+
+def preprocessed_geometry(
+    properties: Mapping[str, Any], shape: Sequence[int], transpose_backward: Sequence[int]
+) -> Geometry:
+    """Geometry of a preprocessed array, once its axes are turned back to the file's order.
+
+    Parameters
+    ----------
+    properties : mapping
+        nnU-Net's properties of the case.
+    shape : sequence of 3 int
+        Of the preprocessed array, in the plan's order of axes.
+    transpose_backward : sequence of 3 int
+        The plan's.
+
+    Returns
+    -------
+    Geometry
+        Of `array.transpose(transpose_backward)`. Readers that leave no SimpleITK geometry in the
+        properties are taken to read axial planes.
+    """
+    back = list(transpose_backward)
+    now = np.array(shape, float)[back]
+    cropped = np.array(properties["shape_after_cropping_and_before_resampling"], float)[back]
+    first = np.array([low for low, _ in properties["bbox_used_for_cropping"]], float)[back]
+    itk = properties.get("sitk_stuff")
+    direction = tuple(map(float, itk["direction"])) if itk else _IDENTITY
+    origin = np.array(itk["origin"] if itk else (0.0, 0.0, 0.0), float)
+    old_spacing = np.array(properties["spacing"], float)  # plane, row, column
+    step = cropped / now
+    # The new grid has the old one's outer faces, so that its first centre lies elsewhere.
+    start = (first + (step - 1) / 2) * old_spacing
+    axes = np.array(direction).reshape(3, 3)
+    x, y, z = (origin + axes @ start[::-1]).tolist()
+    dz, dy, dx = (old_spacing * step).tolist()
+    planes, rows, columns = (int(n) for n in now)
+    return Geometry((columns, rows, planes), (dx, dy, dz), (x, y, z), direction)
+
+
+class PreprocessedCase:
+    """One preprocessed case and its slices.
+
+    Parameters
+    ----------
+    image : float32 ndarray
+        Channel from which SAM draws, in the plan's order of axes.
+    inside : bool ndarray of the same shape
+        Voxels that nnU-Net did not crop away as background.
+    properties : mapping
+    transpose_backward : sequence of 3 int
+    settings : SliceSettings
+        Of the pseudo-labels, so that SAM sees what it saw then.
+    """
+
+    def __init__(
+        self,
+        image: np.ndarray,
+        inside: np.ndarray,
+        properties: Mapping[str, Any],
+        transpose_backward: Sequence[int],
+        settings: SliceSettings,
+    ) -> None:
+        self._back = tuple(transpose_backward)
+        self._geometry = preprocessed_geometry(properties, image.shape, transpose_backward)
+        volume = Volume(image.transpose(self._back), self._geometry)
+        self.stack: SliceStack = make_slices(volume, settings, inside.transpose(self._back))
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of a preprocessed voxel in millilitres."""
+        return self._geometry.voxel_ml
+
+    def on_slices(self, mask: np.ndarray) -> np.ndarray:
+        """A mask, bool in the plan's order of axes, on the grid of the slices."""
+        turned = Volume(mask.transpose(self._back).astype(np.float32), self._geometry)
+        axial = to_axial(turned)
+        return resample(axial.array, axial.geometry, self.stack.geometry) > 0.5

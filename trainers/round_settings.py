@@ -1,0 +1,110 @@
+"""When rounds take place and how they decide: class attribute, dataset.json, environment."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, get_origin, get_type_hints
+
+from clisc_nnunet.errors import UserError
+from clisc_nnunet.settings import Share, updated
+
+VARIABLE_PREFIX = "CLISC_"
+
+
+@dataclass(frozen=True)
+class RoundSettings:
+    """What a round between epochs does.
+
+    Every field can be set in dataset.json, `{"clisc": {"trainer": {"keep_ratio": 0.7}}}`, and,
+    above that, by a variable such as `CLISC_KEEP_RATIO=0.7` or `CLISC_ROUNDS=0.4,0.7`.
+    """
+
+    rounds: tuple[Share, ...] = (0.5,)
+    """Shares of the schedule after which a round takes place; none: no filtering at all. Half of
+    the schedule (epoch 500 of 1000) is late enough for a network that has learnt what the labels
+    have in common, at a learning rate still too high (poly: 0.54 of the first) to have learnt
+    each error by heart, and leaves as many epochs to learn from the new labels."""
+    keep_ratio: Share = 0.8
+    """Share of the cases that stays in each round (paper)."""
+    measure: Literal["sam", "label", "both"] = "sam"
+    """Similarity by which cases are ranked: Dice of the prediction and SAM's answer to it
+    (paper), Dice of the prediction and the label before, or the mean of both."""
+    component: Literal["largest", "agreed"] = "largest"
+    """Which component of a prediction counts: the largest (paper), or the one of which SAM
+    confirms most."""
+    relabel: bool = True
+    """Kept cases learn from the network's prediction from now on (paper), not from their label."""
+    readmit: bool = True
+    """A later round judges rejected cases anew; otherwise they stay out."""
+    soft: bool = False
+    """No case is rejected for its similarity; the less similar are drawn less often."""
+    restart: bool = False
+    """After a round the network starts again from random weights (paper)."""
+    mirroring: bool = False
+    """Predict with mirroring, as nnU-Net does in the end: eight times slower."""
+    sam: str = ""
+    """SAM that judges: a name or the path of a checkpoint. Empty: the one that drew the labels."""
+
+
+PAPER = RoundSettings(restart=True)
+NO_FILTER = RoundSettings(rounds=())
+
+
+def resolve(
+    base: RoundSettings, dataset_json: Mapping[str, Any], environment: Mapping[str, str]
+) -> RoundSettings:
+    """Settings in force: a class's own, overridden by dataset.json, then by variables.
+
+    Raises
+    ------
+    UserError
+        If a key or a value cannot be used.
+    """
+    chosen = dataset_json.get("clisc", {}).get("trainer", {})
+    settings = updated(base, chosen, "dataset.json: clisc: trainer")
+    return updated(settings, _from_environment(environment), "environment")
+
+
+def round_epochs(settings: RoundSettings, num_epochs: int) -> list[int]:
+    """Epochs before which a round takes place, ascending.
+
+    A round needs an epoch before it and one after it; others are left out.
+    """
+    epochs = {round(share * num_epochs) for share in settings.rounds}
+    return sorted(epoch for epoch in epochs if 0 < epoch < num_epochs)
+
+
+def describe(settings: RoundSettings) -> str:
+    """All values in one line, as the log and the JSON files show them."""
+    return json.dumps(asdict(settings))
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    hints = get_type_hints(RoundSettings)
+    names = {VARIABLE_PREFIX + field.name.upper(): field.name for field in fields(RoundSettings)}
+    return {
+        name: _parsed(hints[name], environment[variable], variable)
+        for variable, name in names.items()
+        if environment.get(variable)
+    }
+
+
+def _parsed(hint: Any, text: str, variable: str) -> Any:
+    """Value of a variable in the type of its field; the range is checked by `updated`."""
+    if hint is bool:
+        known = {"1": True, "true": True, "0": False, "false": False}
+        if text.lower() not in known:
+            raise UserError(variable, repr(text), "1, true, 0 or false", "mend the variable")
+        return known[text.lower()]
+    if hint is str or get_origin(hint) is Literal:
+        return text
+    parts = [] if text.lower() == "none" else text.split(",")
+    try:
+        numbers = [float(part) for part in parts]
+    except ValueError:
+        raise UserError(
+            variable, repr(text), "a number, or several with commas", "mend the variable"
+        ) from None
+    return numbers if get_origin(hint) is tuple else numbers[0]
