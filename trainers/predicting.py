@@ -16,9 +16,9 @@ from clisc_nnunet.trainers.overlay_dataset import TUMOUR
 
 
 @contextmanager
-def predicting(
+def predicting_logits(
     trainer: nnUNetTrainer, mirroring: bool
-) -> Iterator[Callable[[np.ndarray], np.ndarray]]:
+) -> Iterator[Callable[[np.ndarray], torch.Tensor]]:
     """Put a trainer's network into prediction for a while.
 
     Parameters
@@ -29,7 +29,7 @@ def predicting(
     Yields
     ------
     callable
-        From data, float32 (channel, x, y, z), to the tumour's mask, bool (x, y, z).
+        From data, float32 (channel, x, y, z), to logits (class, x, y, z) on the CPU.
     """
     trainer.set_deep_supervision_enabled(False)
     trainer.network.eval()
@@ -48,10 +48,9 @@ def predicting(
         trainer.inference_allowed_mirroring_axes,
     )
 
-    def predict(data: np.ndarray) -> np.ndarray:
+    def predict(data: np.ndarray) -> torch.Tensor:
         image = torch.from_numpy(np.ascontiguousarray(data))
-        logits = predictor.predict_sliding_window_return_logits(image).cpu()
-        return np.asarray(trainer.label_manager.convert_logits_to_segmentation(logits)) == TUMOUR
+        return predictor.predict_sliding_window_return_logits(image).cpu()
 
     try:
         yield predict
@@ -59,3 +58,13 @@ def predicting(
         trainer.set_deep_supervision_enabled(trainer.enable_deep_supervision)
         trainer.network.train()
         compute_gaussian.cache_clear()
+
+
+@contextmanager
+def predicting(
+    trainer: nnUNetTrainer, mirroring: bool
+) -> Iterator[Callable[[np.ndarray], np.ndarray]]:
+    """As `predicting_logits`; yields from data to the tumour's mask, bool (x, y, z)."""
+    with predicting_logits(trainer, mirroring) as predict:
+        to_labels = trainer.label_manager.convert_logits_to_segmentation
+        yield lambda data: np.asarray(to_labels(predict(data))) == TUMOUR

@@ -1,0 +1,186 @@
+"""Whether the filter finds spoilt pseudo-labels, and what the network gains.
+
+    python -m benchmarks.filter_control -i PHANTOMS -o OUT [--seeds 0 1 2] [--arms ...]
+
+30 % of the training phantoms get a spoilt label. A network learns from these labels for half of
+the schedule; from that one checkpoint on, each arm goes its own way to the end. `clean` learns
+from the true labels from the start. All are scored on phantoms that none of them has seen. Every
+finished part is kept, so a run that was stopped goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.short_training import (
+    Budget,
+    HalfWay,
+    make_dataset,
+    make_trainer,
+    predict_scans,
+    seed_everything,
+    use_folders,
+)
+from benchmarks.spoilt_labels import spoil, spoilt_cases
+from clisc_nnunet.evaluation.scores import dice
+from clisc_nnunet.volume import read_geometry, read_mask, read_volume, write_volume
+
+SPOILT_SHARE = 0.3
+# Coarse, so that two cores can train for long enough.
+SPACING = 4.0
+# What differs from the default settings of a round.
+ARMS: dict[str, dict[str, Any] | None] = {
+    "clean": None,
+    "none": {"rounds": ()},
+    "sam": {"measure": "sam"},
+    "label": {"measure": "label"},
+    "both": {"measure": "both"},
+    "agreed": {"measure": "both", "component": "agreed"},
+    "soft": {"measure": "both", "soft": True},
+    "twice": {"measure": "both", "rounds": (0.5, 0.75)},
+    "twice, no way back": {"measure": "both", "rounds": (0.5, 0.75), "readmit": False},
+    "keep 0.7": {"measure": "both", "keep_ratio": 0.7},
+    "labels stay": {"measure": "both", "relabel": False},
+    "paper": {"restart": True},
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run what is missing and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("-i", type=Path, required=True, help="folder of clisc_make_phantoms")
+    parser.add_argument("-o", type=Path, required=True, help="output folder")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--arms", nargs="+", default=["clean", "none", "sam", "both"], choices=ARMS)
+    parser.add_argument("--held-out", type=int, default=10, help="phantoms for scoring")
+    parser.add_argument("--epochs", type=int, default=Budget.epochs)
+    parser.add_argument("--iterations", type=int, default=Budget.iterations)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args(argv)
+    out: Path = options.o.resolve()
+    use_folders(out)
+    budget = Budget(options.epochs, options.iterations)
+    for seed in options.seeds:
+        for arm in options.arms:
+            _run_arm(options.i, out, seed, arm, budget, options.held_out, options.threads)
+    print(_tables(out, options.seeds, options.arms))
+    return 0
+
+
+def _run_arm(
+    phantoms: Path, out: Path, seed: int, arm: str, budget: Budget, held_out: int, threads: int
+) -> None:
+    import torch
+
+    from clisc_nnunet.trainers.nnUNetTrainerCLISC import nnUNetTrainerCLISC
+    from clisc_nnunet.trainers.round_settings import NO_FILTER, RoundSettings
+
+    result = out / "results" / f"seed{seed}_{arm.replace(' ', '_').replace(',', '')}.json"
+    if result.exists():
+        return
+    torch.set_num_threads(threads)
+    scans = {p.name: p / f"{p.name}_flair.nii.gz" for p in sorted((phantoms / "images").iterdir())}
+    truths = {case: phantoms / "labels" / f"{case}.nii.gz" for case in scans}
+    test = sorted(scans)[-held_out:]
+    train = [case for case in sorted(scans) if case not in test]
+    split = [{"train": train, "val": test}]
+    folder = out / result.stem
+    if arm == "clean":
+        dataset = make_dataset(out, 600, scans, truths, split, {}, SPACING)
+        seed_everything(seed)
+        trainer = make_trainer(dataset, 0, folder, nnUNetTrainerCLISC, budget, NO_FILTER)
+    else:
+        labels, _ = _spoilt_labels(out, scans, truths, train, seed)
+        dataset = make_dataset(out, 601 + seed, scans, labels, split, {}, SPACING)
+        warm = _warm_up(out, dataset, seed, budget)
+        settings = replace(RoundSettings(), **(ARMS[arm] or {}))
+        trainer = make_trainer(dataset, 0, folder, nnUNetTrainerCLISC, budget, settings)
+        shutil.copy(warm, Path(trainer.output_folder) / "checkpoint_latest.pth")
+        trainer.load_checkpoint(str(Path(trainer.output_folder) / "checkpoint_latest.pth"))
+        seed_everything(seed + 1000)
+    trainer.run_training()
+    found = predict_scans(trainer, test)
+    rounds = sorted(Path(trainer.output_folder).glob("clisc/round_*.json"))
+    facts = {
+        "dice": {c: dice(found[c], read_mask(truths[c], read_geometry(scans[c]))) for c in test},
+        "rounds": [json.loads(path.read_text()) for path in rounds],
+    }
+    result.parent.mkdir(exist_ok=True)
+    result.write_text(json.dumps(facts))
+    print(f"seed {seed}, {arm}: Dice {np.mean(list(facts['dice'].values())):.3f}", flush=True)
+
+
+def _warm_up(out: Path, dataset: str, seed: int, budget: Budget) -> Path:
+    """Checkpoint after the first half of the schedule, on the spoilt labels."""
+    from clisc_nnunet.trainers.nnUNetTrainerCLISC import nnUNetTrainerCLISC
+    from clisc_nnunet.trainers.round_settings import NO_FILTER
+
+    kept = out / f"seed{seed}_warm.pth"
+    if not kept.exists():
+        seed_everything(seed)
+        trainer = make_trainer(
+            dataset,
+            0,
+            out / f"seed{seed}_warm",
+            nnUNetTrainerCLISC,
+            budget,
+            NO_FILTER,
+            stop_before=budget.epochs // 2,
+        )
+        try:
+            trainer.run_training()
+        except HalfWay:
+            shutil.copy(Path(trainer.output_folder) / "checkpoint_latest.pth", kept)
+    return kept
+
+
+def _spoilt_labels(
+    out: Path, scans: dict[str, Path], truths: dict[str, Path], train: list[str], seed: int
+) -> tuple[dict[str, Path], dict[str, str]]:
+    """Label files of a seed, and which of them are spoilt and how."""
+    rng = np.random.default_rng(seed)
+    kinds = spoilt_cases(train, SPOILT_SHARE, rng)
+    folder, files = out / f"labels{seed}", dict(truths)
+    folder.mkdir(exist_ok=True)
+    for case, kind in kinds.items():
+        files[case] = folder / f"{case}.nii.gz"
+        other = truths[train[(train.index(case) + 1) % len(train)]]
+        if not files[case].exists():
+            scan = read_volume(scans[case])
+            label = read_mask(truths[case], scan.geometry)
+            wrong = spoil(label, scan.array != 0, read_volume(other).array > 0, kind, rng)
+            write_volume(files[case], wrong.astype(np.uint8), scan.geometry)
+    (folder / "kinds.json").write_text(json.dumps(kinds))
+    return files, kinds
+
+
+def _tables(out: Path, seeds: Sequence[int], arms: Sequence[str]) -> str:
+    lines = ["| arm | Dice by seed | mean | spoilt rejected | good kept |", "| - | - | - | - | - |"]
+    for arm in arms:
+        means, spoilt_out, good_in = [], [], []
+        for seed in seeds:
+            stem = f"seed{seed}_{arm.replace(' ', '_').replace(',', '')}"
+            facts = json.loads((out / "results" / f"{stem}.json").read_text())
+            means.append(float(np.mean(list(facts["dice"].values()))))
+            if facts["rounds"]:
+                kinds = json.loads((out / f"labels{seed}" / "kinds.json").read_text())
+                cases = facts["rounds"][0]["cases"]
+                spoilt_out += [not cases[c]["kept"] for c in cases if c in kinds]
+                good_in += [cases[c]["kept"] for c in cases if c not in kinds]
+        shares = [f"{np.mean(s):.2f}" if s else "" for s in (spoilt_out, good_in)]
+        by_seed = " ".join(f"{m:.3f}" for m in means)
+        lines.append(f"| {arm} | {by_seed} | {np.mean(means):.3f} | {shares[0]} | {shares[1]} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""Spoil pseudo-labels on purpose, to see whether a filter finds the spoilt ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import ndimage
+
+KINDS = ("shifted", "elsewhere", "half", "inflated", "empty", "other case")
+
+
+def spoil(
+    label: np.ndarray, brain: np.ndarray, other: np.ndarray, kind: str, rng: np.random.Generator
+) -> np.ndarray:
+    """A label with one fault.
+
+    Parameters
+    ----------
+    label : bool ndarray of shape (plane, row, column)
+        Not empty.
+    brain : bool ndarray of the same shape
+        Faults stay inside.
+    other : bool ndarray of any shape
+        Label of another case, for the kind `other case`.
+    kind : str
+        One of `KINDS`: moved by two thirds of its size; mirrored to the other side of the head;
+        one half missing; dilated to three times its volume; empty; another case's label.
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    bool ndarray of the same shape
+    """
+    if kind == "shifted":
+        where = ndimage.find_objects(label.astype(np.uint8))[0]
+        extent = np.array([part.stop - part.start for part in where])
+        steps = (extent * 2 / 3 * rng.choice([-1, 1], 3)).astype(int)
+        return _moved(label, steps) & brain
+    if kind == "elsewhere":
+        return label[:, :, ::-1] & brain
+    if kind == "half":
+        axis = int(rng.integers(3))
+        middle = np.median(np.nonzero(label)[axis])
+        index = np.indices(label.shape, sparse=True)[axis]
+        return label & (index < middle if rng.random() < 0.5 else index >= middle)
+    if kind == "inflated":
+        distance = ndimage.distance_transform_edt(~label)
+        reach = np.sort(distance[brain])[min(3 * int(label.sum()), int(brain.sum()) - 1)]
+        return (distance <= reach) & brain
+    if kind == "empty":
+        return np.zeros_like(label)
+    if kind == "other case":
+        return _fitted(other, label.shape) & brain
+    raise ValueError(f"kind {kind!r}; one of {KINDS}")
+
+
+def spoilt_cases(cases: Sequence[str], share: float, rng: np.random.Generator) -> dict[str, str]:
+    """Which cases are spoilt and how: a share of them, the kinds as evenly as can be."""
+    count = round(share * len(cases))
+    chosen = rng.choice(len(cases), count, replace=False)
+    kinds = rng.permutation([KINDS[i % len(KINDS)] for i in range(count)])
+    return {cases[i]: str(kind) for i, kind in zip(sorted(chosen), kinds, strict=True)}
+
+
+def _moved(mask: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    return ndimage.shift(mask.astype(np.uint8), steps, order=0, prefilter=False).astype(bool)
+
+
+def _fitted(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Padded or cropped at the far ends to a shape."""
+    fitted = np.zeros(shape, bool)
+    common = tuple(slice(0, min(a, b)) for a, b in zip(mask.shape, shape, strict=True))
+    fitted[common] = mask[common]
+    return fitted
