@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("-r", type=Path, required=True, help="folder of references")
     parser.add_argument("-o", type=Path, required=True, help="output folder")
     parser.add_argument("--arms", nargs="+", default=ARMS, choices=ARMS)
-    parser.add_argument("--epochs", type=int, default=16)
+    parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--iterations", type=int, default=Budget.iterations)
     parser.add_argument("--spacing", type=float, default=3.0, help="mm")
     parser.add_argument("--seed", type=int, default=0)

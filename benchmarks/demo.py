@@ -1,7 +1,8 @@
 """The whole way on phantoms: `python -m benchmarks.demo -o demo_out` (or `make demo`).
 
-Makes phantoms, draws pseudo-labels without looking at their masks, trains stock nnU-Net on them
-for a short while, predicts phantoms that it never saw, and only then compares with the truth.
+Makes phantoms, draws pseudo-labels without looking at their masks, trains nnU-Net on them for two
+short epochs with a round of filtering in between, predicts phantoms that it never saw with the
+network before and after the round, and only then compares with the truth.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +26,13 @@ from clisc_nnunet.volume import read_geometry, read_mask, read_volume
 
 DATASET = "501"
 # Every epoch has 250 iterations; features and patch are chosen for two cores and ten minutes.
-TRAINER = "nnUNetTrainer_1epoch"
+TRAINER = "nnUNetTrainerCLISC_2epochs"
 SMALL = ["--spacing", "3", "3", "3", "--features", "12", "24", "48", "--patch", "40", "48", "40"]
+CHECKPOINTS = {
+    "before the round": "checkpoint_before_round_01.pth",
+    "after it": "checkpoint_final.pth",
+}
+COLOURS = {"truth": "deepskyblue", "before the round": "gold", "after it": "red"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,20 +61,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Without worker processes: on two cores they would fight with the training.
     _run(["nnUNetv2_train", DATASET, "3d_fullres", "all", *job], out, nnUNet_n_proc_DA="0")
 
-    scans, predicted = out / "unseen_scans", out / "predictions"
+    scans = out / "unseen_scans"
     scans.mkdir(exist_ok=True)
     for path in sorted((unseen / "images").glob("*/*_flair.nii.gz")):
         shutil.copy(path, scans / path.name.replace("_flair", "_0000"))
     job += ["-d", DATASET, "-c", "3d_fullres", "-f", "all", "--disable_tta", "-npp", 1, "-nps", 1]
-    _run(["nnUNetv2_predict", "-i", scans, "-o", predicted, *job], out)
+    predicted = {when: out / f"predictions_{name[:-4]}" for when, name in CHECKPOINTS.items()}
+    for when, name in CHECKPOINTS.items():
+        to = ["-i", scans, "-o", predicted[when], "-chk", name]
+        _run(["nnUNetv2_predict", *to, *job], out)
 
     minutes = (time.monotonic() - started) / 60
     print("\nStages against the truth of the phantoms, which none of them has read:\n")
     evaluate_stages.main(["-d", str(dataset), "-r", str(seen / "labels")])
-    print("\nnnU-Net, trained on the pseudo-labels, on phantoms it never saw:\n")
+    (report,) = (out / "nnUNet_results").rglob("fold_all/clisc/round_01.json")
+    print(f"\nThe round: {json.loads(report.read_text())['decision']}")
+    print("\nDice of nnU-Net on phantoms it never saw, before and after the round:\n")
     print(_prediction_table(scans, predicted, unseen / "labels", out / "predictions.png"))
-    print(f"\n{minutes:.1f} minutes; pictures: {dataset / 'clisc' / 'overview.png'}")
-    print(f"{' ' * 23}{out / 'predictions.png'}")
+    print(f"\n{minutes:.1f} minutes; pictures to look at:")
+    for picture in (
+        dataset / "clisc" / "overview.png",
+        report.with_suffix(".png"),
+        out / "predictions.png",
+    ):
+        print(f"  {picture}")
     return 0
 
 
@@ -95,29 +111,36 @@ def _run(command: Sequence[object], out: Path, **variables: str) -> None:
         sys.exit(done.returncode)
 
 
-def _prediction_table(scans: Path, predicted: Path, truths: Path, picture: Path) -> str:
+def _prediction_table(
+    scans: Path, predicted: Mapping[str, Path], truths: Path, picture: Path
+) -> str:
     """Dice of each prediction as Markdown, and the picture of their largest slices."""
     files = sorted(scans.glob("*_0000.nii.gz"))
-    figure = Figure(figsize=(3.2 * len(files), 3.6), layout="constrained")
-    lines, scores = ["| case | Dice |", "| --- | --- |"], []
-    for axes, path in zip(figure.subplots(1, len(files), squeeze=False)[0], files, strict=True):
+    figure = Figure(figsize=(3.2 * len(files), 3.8), layout="constrained")
+    panels = figure.subplots(1, len(files), squeeze=False)[0]
+    lines = [f"| case | {' | '.join(predicted)} |", "| --- |" + " --- |" * len(predicted)]
+    scores: dict[str, list[float]] = {when: [] for when in predicted}
+    for axes, path in zip(panels, files, strict=True):
         case = path.name.removesuffix("_0000.nii.gz")
         grid = read_geometry(path)
-        truth = read_mask(truths / f"{case}.nii.gz", grid)
-        found = read_mask(predicted / f"{case}.nii.gz", grid)
-        scores.append(dice(found, truth))
-        lines.append(f"| {case} | {scores[-1]:.3f} |")
-        plane = int(truth.sum(axis=(1, 2)).argmax())
+        masks = {"truth": read_mask(truths / f"{case}.nii.gz", grid)}
+        for when, folder in predicted.items():
+            masks[when] = read_mask(folder / f"{case}.nii.gz", grid)
+            scores[when].append(dice(masks[when], masks["truth"]))
+        found = [f"{scores[when][-1]:.3f}" for when in predicted]
+        lines.append(f"| {case} | {' | '.join(found)} |")
+        plane = int(masks["truth"].sum(axis=(1, 2)).argmax())
         axes.imshow(read_volume(path).array[plane], cmap="gray")
-        for mask, colour in ((truth, "deepskyblue"), (found, "red")):
+        for name, mask in masks.items():
             if mask[plane].any():
-                axes.contour(mask[plane], levels=[0.5], colors=[colour], linewidths=1)
-        axes.set_title(f"{case}: Dice {scores[-1]:.2f}\nred prediction, blue truth", fontsize=8)
+                axes.contour(mask[plane], levels=[0.5], colors=[COLOURS[name]], linewidths=1)
+        axes.set_title(f"{case}: Dice {', then '.join(found)}", fontsize=8)
         axes.set_axis_off()
+    figure.supxlabel(", ".join(f"{c}: {name}" for name, c in COLOURS.items()), fontsize=8)
     figure.savefig(picture, dpi=100)
-    lines.append(f"| mean | {np.mean(scores):.3f} |")
-    summary = {"dice": dict(zip((p.name for p in files), scores, strict=True))}
-    (picture.parent / "predictions.json").write_text(json.dumps(summary, indent=1) + "\n")
+    means = [f"{np.mean(scores[when]):.3f}" for when in predicted]
+    lines.append(f"| mean | {' | '.join(means)} |")
+    (picture.parent / "predictions.json").write_text(json.dumps({"dice": scores}, indent=1) + "\n")
     return "\n".join(lines)
 
 

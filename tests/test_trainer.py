@@ -135,6 +135,18 @@ def test_kept_cases_learn_from_the_network_s_prediction(root):
             assert known["volume_after_ml"] != known["volume_before_ml"]
 
 
+def test_the_network_before_the_round_is_kept(root):
+    trainer = train(make_trainer(root))
+    folder = Path(trainer.output_folder)
+    before, after = (
+        torch.load(folder / f"checkpoint_{name}.pth", weights_only=False)
+        for name in ("before_round_01", "final")
+    )
+    assert before["current_epoch"] == 2
+    assert before["clisc"]["rounds"] == []
+    assert [held["name"] for held in after["clisc"]["rounds"]] == ["round_01"]
+
+
 def test_pictures_and_the_log_tell_of_the_round(root):
     trainer = train(make_trainer(root))
     assert (clisc_folder(trainer) / "round_01.png").stat().st_size > 10_000

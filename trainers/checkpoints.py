@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,17 @@ def save_with_entry(save: Callable[[str], None], path: str, key: str, entry: Any
     checkpoint[key] = entry
     torch.save(checkpoint, unfinished)
     os.replace(unfinished, path)
+
+
+def keep_copy(path: Path, name: str) -> None:
+    """Keep a checkpoint under a second name in its folder; takes no space where links are known."""
+    kept, unfinished = path.with_name(name), path.with_name(f"{name}.part")
+    unfinished.unlink(missing_ok=True)
+    try:
+        os.link(path, unfinished)
+    except OSError:
+        shutil.copyfile(path, unfinished)
+    os.replace(unfinished, kept)
 
 
 def read_entry(path: str, key: str) -> Any:

@@ -24,6 +24,7 @@ from clisc_nnunet.errors import UserError
 from clisc_nnunet.trainers.case_lists import CaseLists, read_case_lists
 from clisc_nnunet.trainers.checkpoints import (
     RestartedPolyLR,
+    keep_copy,
     read_entry,
     restart_network,
     save_with_entry,
@@ -134,8 +135,9 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
                 log("CLISC: this is not the SAM that drew the labels")
 
     def _hold(self, number: int) -> None:
-        # What a killed round is redone from.
+        # What a killed round is redone from, and what its effect can be measured against.
         self._save_latest()
+        self._keep_latest_as(f"checkpoint_before_round_{number:02d}.pth")
         train, _ = self.do_split()
         data = self.dataset_class(self.preprocessed_dataset_folder, sorted(train))
         past = self.state["rounds"]
@@ -212,6 +214,10 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
         self.current_epoch -= 1
         self.save_checkpoint(str(Path(self.output_folder) / "checkpoint_latest.pth"))
         self.current_epoch += 1
+
+    def _keep_latest_as(self, name: str) -> None:
+        if self.local_rank == 0 and not self.disable_checkpointing:
+            keep_copy(Path(self.output_folder) / "checkpoint_latest.pth", name)
 
     def save_checkpoint(self, filename: str) -> None:
         """As nnU-Net's, whole or not at all, with what the rounds have decided."""
