@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from clisc_nnunet import classifier, masking, slice_labels
 from clisc_nnunet.choice import Trial, best
+from clisc_nnunet.drawing import Draughtsman
 from clisc_nnunet.embeddings import EmbeddingCache
 from clisc_nnunet.errors import NoTumourError, ScanError
 from clisc_nnunet.executors import make_executor
@@ -227,9 +228,11 @@ class Casework:
         return lru_cache(REMEMBERED_STACKS)(lambda case: unpack_stack(self.arrays(case, "slices")))
 
     @cached_property
-    def embeddings(self) -> EmbeddingCache:
-        """SAM's embeddings of the slices seen last."""
-        return EmbeddingCache(self.models.sam, self.settings.sam)
+    def draughtsman(self) -> Draughtsman:
+        """SAM, which remembers the slices it saw last."""
+        model, settings = self.models.sam, self.settings.sam
+        cache = EmbeddingCache(model, settings)
+        return Draughtsman(model, self.settings.prompts, settings, cache)
 
     def _set_aside(self, case: str, reason: str) -> None:
         self.failures[case] = reason
@@ -295,7 +298,7 @@ class Casework:
 
     def _finder(self, name: str) -> RegionFinder:
         return RegionFinder(
-            self._classifiers[name], self.models, self.settings, self.embeddings, self.device
+            self._classifiers[name], self.models, self.settings, self.draughtsman, self.device
         )
 
     def region(self, case: str, name: str) -> np.ndarray:

@@ -132,6 +132,8 @@ class SamSettings:
     views: tuple[View, ...] = ("axial", "coronal", "sagittal")
     """The views after the first are prompted by the axial masks; the mean logit decides. Stacks
     of planes thicker than 1.5 pixels are seen axially alone."""
+    close_up: float = 1.5
+    """Side of a last, enlarged look at each view, over the longer side of the mask; 0: none."""
     min_predicted_iou: float = 0.0
     """Masks that SAM itself rates lower are dropped."""
 
@@ -191,7 +193,7 @@ PRESETS: dict[str, Settings] = {
         cam=CamSettings(layer="layer3"),
         roi=RoiSettings(fill_gaps=False),
         prompts=PromptSettings(margin=10),
-        sam=SamSettings(equalise=True, views=("axial",)),
+        sam=SamSettings(equalise=True, views=("axial",), close_up=0.0),
         pseudo_label=PseudoLabelSettings(fill_holes=False),
     ),
 }

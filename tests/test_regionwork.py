@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import torch
 
+from clisc_nnunet.drawing import Draughtsman
 from clisc_nnunet.embeddings import EmbeddingCache
 from clisc_nnunet.models.backbones import Backbone, TinyBackboneConfig, build_tiny_backbone
 from clisc_nnunet.models.sam_models import SamModel, load_sam
 from clisc_nnunet.models.slice_classifier import SliceClassifier
 from clisc_nnunet.models.trio import Models
 from clisc_nnunet.regionwork import RegionFinder, Sample, spread
-from clisc_nnunet.settings import RoiSettings, SamSettings, Settings, SliceSettings
+from clisc_nnunet.settings import RoiSettings, Settings, SliceSettings
 from clisc_nnunet.slices import make_slices
 
 CPU = torch.device("cpu")
@@ -28,7 +29,8 @@ def finder():
         sam = load_sam("bundled", CPU)
         models = Models(None, SamModel(sam.sam, "bundled", ""), backbone)
         cache = EmbeddingCache(models.sam, settings.sam)
-        return RegionFinder(SliceClassifier(backbone).eval(), models, settings, cache, CPU)
+        draughtsman = Draughtsman(models.sam, settings.prompts, settings.sam, cache)
+        return RegionFinder(SliceClassifier(backbone).eval(), models, settings, draughtsman, CPU)
 
     return make
 
@@ -49,31 +51,14 @@ def dice(first, second):
     return 2 * (first & second).sum() / (first.sum() + second.sum())
 
 
-@pytest.mark.parametrize("views", [("axial",), ("axial", "coronal", "sagittal")])
-def test_sam_draws_the_blob_from_a_coarse_region(finder, seen, views):
+def test_what_sam_draws_is_kept_plane_by_plane(finder, seen):
     stack, region, blob = seen
-    drawn = finder(sam=SamSettings(views=views)).draw("case", stack, region)
+    drawn = finder().draw("case", stack, region)
     mask = np.zeros(blob.shape, bool)
     mask[drawn["planes"]] = drawn["logits"] > 0
     assert dice(mask, blob) > 0.6
     lengths = {len(drawn[key]) for key in ("planes", "logits", "predicted_iou", "agreement")}
     assert len(lengths) == 1
-
-
-def test_thick_planes_are_seen_axially_alone(finder, head):
-    stack = make_slices(head[0], replace(SliceSettings(), plane_mm=6.0))
-    region = stack.pixels > 200
-    three, one = (
-        finder(sam=SamSettings(views=v)).draw("case", stack, region)
-        for v in (("axial", "coronal"), ("axial",))
-    )
-    assert np.array_equal(three["logits"], one["logits"])
-
-
-def test_masks_that_sam_rates_low_are_dropped(finder, seen):
-    stack, region, _ = seen
-    settings = SamSettings(views=("axial",), min_predicted_iou=1.5)
-    assert not (finder(sam=settings).draw("case", stack, region)["logits"] > 0).any()
 
 
 def test_no_region_no_masks(finder, seen):
