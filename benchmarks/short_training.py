@@ -103,7 +103,10 @@ def make_dataset(
 
 def _run(words: Sequence[str]) -> None:
     program = Path(sys.executable).parent / words[0]
-    subprocess.run([str(program), *words[1:]], check=True, stdout=subprocess.DEVNULL)
+    # nnU-Net's planning cannot do without worker processes.
+    environment = {k: v for k, v in os.environ.items() if k != "nnUNet_n_proc_DA"}
+    done = [str(program), *words[1:]]
+    subprocess.run(done, check=True, stdout=subprocess.DEVNULL, env=environment)
 
 
 class HalfWay(Exception):

@@ -78,7 +78,8 @@ def test_wheel_has_the_bundled_weights(wheel: ZipFile) -> None:
 
 def test_wheel_has_the_licence_and_nothing_beside_the_package(wheel: ZipFile) -> None:
     info = f"clisc_nnunet-{clisc_nnunet.__version__}.dist-info"
-    assert {name.split("/")[0] for name in wheel.namelist()} == {"clisc_nnunet", info}
+    start_up = {"clisc_nnunet.pth", "clisc_nnunet.start"}
+    assert {name.split("/")[0] for name in wheel.namelist()} == {"clisc_nnunet", info, *start_up}
     licences = {Path(name).name for name in wheel.namelist() if "/licenses/" in name}
     assert {"LICENSE", "NOTICE"} <= licences
 
@@ -90,6 +91,8 @@ def test_commands_exist(wheel: ZipFile) -> None:
     commands = dict(entry_points["console_scripts"])
     assert sorted(commands) == [
         "clisc_add_small_plans",
+        "clisc_doctor",
+        "clisc_export_plain_model",
         "clisc_make_phantoms",
         "clisc_make_pseudo_dataset",
     ]
@@ -119,4 +122,4 @@ def test_readme_names_files_and_commands_that_exist(metadata: Message) -> None:
     setup = ConfigParser()
     setup.read(ROOT / "setup.cfg")
     known = re.findall(r"^(\w+) =", setup["options.entry_points"]["console_scripts"], re.MULTILINE)
-    assert set(re.findall(r"\bclisc_(?:make|add)\w+", readme)) == set(known)
+    assert set(re.findall(r"\bclisc_(?:make|add|export|doctor)\w*", readme)) == set(known)

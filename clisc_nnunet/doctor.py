@@ -1,0 +1,195 @@
+"""`clisc_doctor`: what is installed, what works, and what to type where something does not."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+from clisc_nnunet.errors import EXIT_BAD_INPUT, EXIT_DONE, UserError
+
+State = Literal["ok", "note", "missing"]
+TRAINER = "nnUNetTrainerCLISC"
+NNUNET_FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
+PACKAGES = ("nnunetv2", "torch", "torchvision", "SimpleITK", "segment-anything", "open_clip_torch")
+MARKS: dict[State, str] = {"ok": "ok", "note": "--", "missing": "!!"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report.
+
+    Parameters
+    ----------
+    topic : str
+    state : str
+        `ok`; `note`, worth knowing but no fault; or `missing`: something does not work without.
+    found : str
+    cure : str
+        The line to type, or what to do.
+    """
+
+    topic: str
+    state: State
+    found: str
+    cure: str = ""
+
+
+def examine() -> list[Finding]:
+    """Everything that is looked at, in the order of the screen."""
+    looks: list[Callable[[], list[Finding]]] = [
+        installed_packages,
+        torch_works,
+        trainer_resolves,
+        nnunet_folders,
+        bundled_weights,
+        published_weights,
+        device,
+    ]
+    return [finding for look in looks for finding in look()]
+
+
+def installed_packages() -> list[Finding]:
+    """Versions of Python, of this package and of those it stands on."""
+    findings = [Finding("python", "ok", platform.python_version())]
+    for name in ("clisc_nnunet", *PACKAGES):
+        try:
+            findings.append(Finding(name, "ok", version(name)))
+        except PackageNotFoundError:
+            findings.append(Finding(name, "missing", "not installed", f"pip install {name}"))
+    return findings
+
+
+def torch_works() -> list[Finding]:
+    """Whether torch and torchvision fit together; if not, nnU-Net finds no trainer but its own."""
+    try:
+        import_module("torch")
+        import_module("torchvision")
+    except (ImportError, RuntimeError) as error:
+        why = str(error).splitlines()[0]
+        return [Finding("torch", "missing", why, "pip install --upgrade torch torchvision")]
+    return []
+
+
+def trainer_resolves() -> list[Finding]:
+    """Whether nnU-Net finds our trainer, and by which way."""
+    from clisc_nnunet import _autoload
+
+    try:
+        find = import_module("nnunetv2.utilities.find_objects").recursive_find_trainer_class_by_name
+        module = find(TRAINER).__module__
+    except Exception as error:
+        # Whatever keeps nnU-Net from finding it, the line to type is the same.
+        here = Path(__file__).parent / "_ext"
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return [Finding(TRAINER, "missing", why, f"export nnUNet_extTrainer={here}")]
+    way = "by clisc_nnunet.pth" if _autoload.registered() else "by nnUNet_extTrainer"
+    return [Finding(TRAINER, "ok", f"found {way} in {module}")]
+
+
+def nnunet_folders() -> list[Finding]:
+    """nnU-Net's three variables: set, there, and writable."""
+    findings = []
+    for name in NNUNET_FOLDERS:
+        path = os.environ.get(name)
+        if not path:
+            findings.append(Finding(name, "missing", "not set", f"export {name}=/path/to/{name}"))
+        elif not Path(path).is_dir():
+            findings.append(Finding(name, "missing", f"{path} is no folder", f"mkdir -p {path}"))
+        elif not os.access(path, os.W_OK):
+            findings.append(Finding(name, "missing", f"{path} is read-only", "choose another"))
+        else:
+            free = shutil.disk_usage(path).free / 1e9
+            findings.append(Finding(name, "ok", f"{path}, {free:.0f} GB free"))
+    return findings
+
+
+def bundled_weights() -> list[Finding]:
+    """Whether the weights that came with the package are as they left us."""
+    from clisc_nnunet.models.weights import bundled_state
+
+    findings = []
+    for role in ("clip", "sam", "classifier"):
+        try:
+            _, card = bundled_state(role)
+            findings.append(Finding(f"bundled {role}", "ok", f"sha256 {card['sha256'][:12]}"))
+        except UserError as error:
+            cure = "pip install --force-reinstall --no-deps clisc_nnunet"
+            findings.append(Finding(f"bundled {role}", "missing", error.found, cure))
+    return findings
+
+
+def published_weights() -> list[Finding]:
+    """Weights of published models, which nobody needs for the default."""
+    from clisc_nnunet.models.registry import ENTRIES, weights_folder
+
+    findings = []
+    for entry in ENTRIES.values():
+        path = weights_folder() / entry.file
+        if path.is_file():
+            findings.append(Finding(entry.name, "ok", str(path)))
+        else:
+            cure = f"for --models paper: fetch {entry.url} to {path}"
+            findings.append(Finding(entry.name, "note", "not there", cure))
+    return findings
+
+
+def device() -> list[Finding]:
+    """The device that will be used unless -device names another."""
+    try:
+        torch = import_module("torch")
+    except (ImportError, RuntimeError):
+        return []
+    if torch.cuda.is_available():
+        properties = torch.cuda.get_device_properties(0)
+        memory = properties.total_memory / 1e9
+        return [Finding("device", "ok", f"cuda: {properties.name}, {memory:.0f} GB")]
+    if torch.backends.mps.is_available():
+        return [Finding("device", "ok", "mps", "nnUNetv2_train ... -device mps")]
+    cure = "nnUNetv2_train ... -device cpu, with the plans of clisc_add_small_plans"
+    return [Finding("device", "note", f"cpu, {os.cpu_count()} cores, no GPU", cure)]
+
+
+def as_text(findings: Sequence[Finding]) -> str:
+    """The screen."""
+    width = max(len(finding.topic) for finding in findings)
+    lines = []
+    for finding in findings:
+        lines.append(f"{MARKS[finding.state]}  {finding.topic:{width}}  {finding.found}")
+        if finding.cure:
+            lines.append(f"    {'':{width}}  -> {finding.cure}")
+    missing = sum(finding.state == "missing" for finding in findings)
+    lines.append("")
+    lines.append(f"{missing} to mend, see the lines with !!" if missing else "Everything is there.")
+    return "\n".join(lines)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line; 0 if nothing is missing, else 2."""
+    parser = argparse.ArgumentParser(
+        prog="clisc_doctor",
+        description="Tells what is installed, whether nnU-Net finds our trainers, which weights "
+        "are there, which device will be used, and what to type where something is missing.",
+        epilog="Exit status: 0 nothing is missing; 2 something is.",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    options = parser.parse_args(argv)
+    findings = examine()
+    if options.json:
+        print(json.dumps([asdict(finding) for finding in findings], indent=1))
+    else:
+        print(as_text(findings))
+    return EXIT_BAD_INPUT if any(f.state == "missing" for f in findings) else EXIT_DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())
