@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import shutil
 import sys
 from collections.abc import Sequence
@@ -38,19 +39,28 @@ SPOILT_SHARE = 0.3
 # Coarse, so that two cores can train for long enough.
 SPACING = 4.0
 # What differs from the default settings of a round.
+PAPERS_CHOICES = {
+    "measure": "sam",
+    "looks": "axial",
+    "component": "largest",
+    "relabel": "network",
+}
 ARMS: dict[str, dict[str, Any] | None] = {
     "clean": None,
     "none": {"rounds": ()},
-    "sam": {"measure": "sam"},
-    "label": {"measure": "label"},
-    "both": {"measure": "both"},
-    "agreed": {"measure": "both", "component": "agreed"},
-    "soft": {"measure": "both", "soft": True},
-    "twice": {"measure": "both", "rounds": (0.5, 0.75)},
-    "twice, no way back": {"measure": "both", "rounds": (0.5, 0.75), "readmit": False},
-    "keep 0.7": {"measure": "both", "keep_ratio": 0.7},
-    "labels stay": {"measure": "both", "relabel": False},
-    "paper": {"restart": True},
+    "default": {},
+    "keep 0.7": {"keep_ratio": 0.7},
+    "paper's choices": PAPERS_CHOICES,
+    "paper's choices, keep 0.7": PAPERS_CHOICES | {"keep_ratio": 0.7},
+    "paper": PAPERS_CHOICES | {"restart": True},
+    "measure label": {"measure": "label"},
+    "one look": {"looks": "axial"},
+    "largest component": {"component": "largest"},
+    "labels stay": {"relabel": "none"},
+    "prediction as label": {"relabel": "network"},
+    "soft": {"soft": True},
+    "two rounds": {"rounds": (0.5, 0.75)},
+    "two rounds, no way back": {"rounds": (0.5, 0.75), "readmit": False},
 }
 
 
@@ -60,7 +70,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("-i", type=Path, required=True, help="folder of clisc_make_phantoms")
     parser.add_argument("-o", type=Path, required=True, help="output folder")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--arms", nargs="+", default=["clean", "none", "sam", "both"], choices=ARMS)
+    parser.add_argument(
+        "--arms",
+        nargs="+",
+        default=["clean", "none", "default", "keep 0.7", "paper's choices"],
+        choices=list(ARMS),
+    )
     parser.add_argument("--held-out", type=int, default=10, help="phantoms for scoring")
     parser.add_argument("--epochs", type=int, default=Budget.epochs)
     parser.add_argument("--iterations", type=int, default=Budget.iterations)
@@ -84,7 +99,7 @@ def _run_arm(
     from clisc_nnunet.trainers.nnUNetTrainerCLISC import nnUNetTrainerCLISC
     from clisc_nnunet.trainers.round_settings import NO_FILTER, RoundSettings
 
-    result = out / "results" / f"seed{seed}_{arm.replace(' ', '_').replace(',', '')}.json"
+    result = _result(out, seed, arm)
     if result.exists():
         return
     torch.set_num_threads(threads)
@@ -117,6 +132,10 @@ def _run_arm(
     result.parent.mkdir(exist_ok=True)
     result.write_text(json.dumps(facts))
     print(f"seed {seed}, {arm}: Dice {np.mean(list(facts['dice'].values())):.3f}", flush=True)
+
+
+def _result(out: Path, seed: int, arm: str) -> Path:
+    return out / "results" / f"seed{seed}_{re.sub('[^a-z0-9.]+', '_', arm)}.json"
 
 
 def _warm_up(out: Path, dataset: str, seed: int, budget: Budget) -> Path:
@@ -168,8 +187,7 @@ def _tables(out: Path, seeds: Sequence[int], arms: Sequence[str]) -> str:
     for arm in arms:
         means, spoilt_out, good_in = [], [], []
         for seed in seeds:
-            stem = f"seed{seed}_{arm.replace(' ', '_').replace(',', '')}"
-            facts = json.loads((out / "results" / f"{stem}.json").read_text())
+            facts = json.loads(_result(out, seed, arm).read_text())
             means.append(float(np.mean(list(facts["dice"].values()))))
             if facts["rounds"]:
                 kinds = json.loads((out / f"labels{seed}" / "kinds.json").read_text())

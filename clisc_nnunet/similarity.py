@@ -6,72 +6,70 @@ them is wrong, and the case is not worth learning from.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import cc3d
 import numpy as np
 
-from clisc_nnunet import sam
+from clisc_nnunet.drawing import Draughtsman
+from clisc_nnunet.embeddings import EmbeddingCache
 from clisc_nnunet.models.sam_models import SamModel
-from clisc_nnunet.prompts import make_prompts
-from clisc_nnunet.settings import PromptSettings, SamSettings
+from clisc_nnunet.pseudo_label import fill_holes
+from clisc_nnunet.settings import Settings
 from clisc_nnunet.slices import SliceStack
 
-
-@dataclass(frozen=True)
-class RedrawSettings:
-    """How SAM is asked again."""
-
-    prompts: PromptSettings = field(default_factory=lambda: PromptSettings(margin=0))
-    """The paper prompts with boxes that touch the network's mask."""
-    sam: SamSettings = field(default_factory=SamSettings)
+Looks = Literal["axial", "all"]
 
 
 @dataclass(frozen=True)
-class Redrawn:
+class Answer:
     """SAM's answer to a mask.
 
     Parameters
     ----------
     mask : bool ndarray of shape (plane, row, column)
     predicted_iou : float
-        SAM's own estimate, the mean of the planes weighted by the area of their prompts; NaN
-        where the prompting mask was empty.
+        SAM's own estimate, the mean of the planes; NaN where the prompting mask was empty.
     """
 
     mask: np.ndarray
     predicted_iou: float
 
 
-def redraw(
-    model: SamModel, stack: SliceStack, mask: np.ndarray, settings: RedrawSettings
-) -> Redrawn:
-    """Prompt SAM with each axial plane of a mask.
+def make_draughtsman(model: SamModel, settings: Settings, looks: Looks) -> Draughtsman:
+    """SAM as S3F prompts it.
 
     Parameters
     ----------
     model : SamModel
+    settings : Settings
+        Of the pseudo-labels.
+    looks : str
+        `axial`: each axial plane once (paper); `all`: as the pseudo-labels were drawn.
+    """
+    drawing = settings.sam
+    if looks == "axial":
+        drawing = replace(drawing, views=("axial",), close_up=0.0)
+    # The paper's boxes touch the mask; a network's outline is closer than a CAM's.
+    prompts = replace(settings.prompts, margin=0)
+    return Draughtsman(model, prompts, drawing, EmbeddingCache(model, drawing))
+
+
+def answer(draughtsman: Draughtsman, case: str, stack: SliceStack, mask: np.ndarray) -> Answer:
+    """Let SAM draw what a mask points at.
+
+    Parameters
+    ----------
+    draughtsman : Draughtsman
+    case : str
     stack : SliceStack
     mask : bool ndarray of shape stack.pixels.shape
         The network's prediction on the grid of the slices.
-    settings : RedrawSettings
     """
-    drawn = np.zeros(mask.shape, bool)
-    planes = np.flatnonzero(mask.any(axis=(1, 2)))
-    if not len(planes):
-        return Redrawn(drawn, float("nan"))
-    ious = []
-    for start in range(0, len(planes), settings.sam.batch):
-        rows = planes[start : start + settings.sam.batch]
-        pixels = stack.pixels[rows]
-        embeddings = sam.embed(model.sam, pixels, settings.sam)
-        prompts = make_prompts(pixels, mask[rows], settings.prompts)
-        masks = sam.segment(model.sam, embeddings, prompts, pixels.shape[-1], settings.sam)
-        drawn[rows] = (masks.logits > 0) & stack.brain[rows]
-        ious.append(masks.predicted_iou)
-    areas = mask[planes].sum(axis=(1, 2))
-    return Redrawn(drawn, float(np.average(np.concatenate(ious), weights=areas)))
+    drawn = draughtsman.draw(case, stack, mask)
+    estimate = float(drawn.predicted_iou.mean()) if len(drawn.planes) else float("nan")
+    return Answer((fill_holes(drawn.logits) > 0) & stack.brain, estimate)
 
 
 def overlap(first: np.ndarray, second: np.ndarray) -> float:
@@ -87,33 +85,22 @@ def largest_component(mask: np.ndarray) -> np.ndarray:
     return cc3d.largest_k(mask, k=1, connectivity=26, binary_image=True).astype(bool)
 
 
-def agreed_component(
-    mask: np.ndarray, agreement: Callable[[np.ndarray], float], ratio: float, most: int = 4
-) -> np.ndarray:
-    """Component of which SAM confirms the most voxels.
-
-    The largest component may be a bright rim of the brain, and a smaller one the tumour.
+def touched_components(mask: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """Components of a mask that meet a label; the largest one where none does.
 
     Parameters
     ----------
-    mask : bool ndarray of shape (plane, row, column)
-    agreement : callable
-        Similarity of a component and SAM's answer to it, 0 to 1.
-    ratio : float
-        Components below this share of the largest are not asked about.
-    most : int
-        At most so many are.
+    mask, label : bool ndarray of shape (plane, row, column)
 
     Returns
     -------
     bool ndarray of the same shape
     """
-    if not mask.any():
-        return mask
-    labels, count = cc3d.largest_k(mask, k=most, connectivity=26, return_N=True)
-    parts = [labels == label for label in range(1, count + 1)]
-    sizes = [int(part.sum()) for part in parts]
-    asked = [i for i, size in enumerate(sizes) if size >= ratio * max(sizes)]
-    if len(asked) == 1:
-        return parts[asked[0]]
-    return parts[max(asked, key=lambda i: (sizes[i] * agreement(parts[i]), sizes[i]))]
+    parts = cc3d.connected_components(mask, connectivity=26)
+    met = np.unique(parts[mask & label])
+    return np.isin(parts, met) & mask if len(met) else largest_component(mask)
+
+
+def vote(label: np.ndarray, prediction: np.ndarray, answered: np.ndarray) -> np.ndarray:
+    """Voxels that two of three call tumour: label, network, SAM; bool, of one shape."""
+    return label.astype(np.uint8) + prediction + answered >= 2

@@ -124,15 +124,23 @@ def test_a_round_decides_what_is_trained_on(root):
     assert digest(root / "nnUNet_preprocessed") == before
 
 
-def test_kept_cases_learn_from_the_network_s_prediction(root):
-    trainer = train(make_trainer(root))
+@pytest.mark.parametrize("relabel", ["network", "vote"])
+def test_kept_cases_learn_from_the_new_label(root, relabel):
+    trainer = train(make_trainer(root, RoundSettings(relabel=relabel)))
     learnt, _ = trainer.get_tr_and_val_datasets()
     for case, known in facts(trainer)["cases"].items():
         if known["kept"]:
             label = np.asarray(learnt.load_case(case)[1][:])
             voxel_ml = 6.0**3 / 1000
             assert (label == 1).sum() * voxel_ml == pytest.approx(known["volume_after_ml"])
-            assert known["volume_after_ml"] != known["volume_before_ml"]
+            if relabel == "network":
+                assert known["volume_after_ml"] == known["volume_predicted_ml"]
+
+
+def test_labels_may_stay(root):
+    trainer = train(make_trainer(root, RoundSettings(relabel="none")))
+    assert not list(clisc_folder(trainer).glob("round_01/*.b2nd"))
+    assert trainer.get_tr_and_val_datasets()[0].identifiers
 
 
 def test_the_network_before_the_round_is_kept(root):

@@ -21,12 +21,7 @@ from tqdm import tqdm
 
 from clisc_nnunet.report.round_picture import Look, draw_round
 from clisc_nnunet.selection import Judged, Verdict, decision_line, select_cases
-from clisc_nnunet.similarity import (
-    agreed_component,
-    largest_component,
-    overlap,
-    redraw,
-)
+from clisc_nnunet.similarity import answer, largest_component, overlap, touched_components, vote
 from clisc_nnunet.store import write_text
 from clisc_nnunet.trainers.case_lists import CaseLists
 from clisc_nnunet.trainers.judge import Judge
@@ -35,8 +30,6 @@ from clisc_nnunet.trainers.preprocessed_case import PreprocessedCase
 from clisc_nnunet.trainers.round_settings import RoundSettings
 from clisc_nnunet.trainers.team import Team
 
-# Components below this share of the largest are never taken for the tumour.
-COMPONENT_RATIO = 0.1
 # A round's picture shows so many of the worst and of the best cases.
 SHOWN = 4
 # Most often that a case is drawn, with soft weights, for a case of similarity 1.
@@ -106,19 +99,20 @@ class CaseRecord:
     ----------
     similarity : float
         By which it was ranked.
-    sam, label : float
-        Dice of the prediction and SAM's answer, and of the prediction and the label before.
+    measures : dict of name to float
+        All similarities that a round may rank by, see `RoundSettings.measure`.
     predicted_iou : float or None
-        SAM's own estimate.
-    volume_before_ml, volume_after_ml : float
-        Of the label before, and of the prediction's chosen component.
+        SAM's own estimate; None where the prediction is empty.
+    volume_before_ml, volume_predicted_ml, volume_after_ml : float
+        Of the label before, of what counts of the prediction, and of the label that a kept case
+        learns from.
     """
 
     similarity: float
-    sam: float
-    label: float
+    measures: dict[str, float]
     predicted_iou: float | None
     volume_before_ml: float
+    volume_predicted_ml: float
     volume_after_ml: float
     kept: bool = True
     reason: str = ""
@@ -219,35 +213,40 @@ def _judge_case(due: Round, judge: Judge, case: str) -> CaseRecord:
         np.asarray(data[0]), label >= 0, properties, due.transpose_backward, judge.slices
     )
 
-    def agreement(part: np.ndarray) -> float:
-        shown = seen.on_slices(part)
-        return overlap(redraw(judge.sam, seen.stack, shown, judge.redraw).mask, shown)
-
     mask = _read_mask(due, case)
-    if due.settings.component == "agreed":
-        mask = agreed_component(mask, agreement, COMPONENT_RATIO)
+    if due.settings.component == "touched":
+        mask = touched_components(mask, before)
     else:
         mask = largest_component(mask)
-    _write_mask(due, case, mask)
     shown = seen.on_slices(mask)
-    answer = redraw(judge.sam, seen.stack, shown, judge.redraw)
-    by_sam, by_label = overlap(answer.mask, shown), overlap(before, mask)
-    measures = {"sam": by_sam, "label": by_label, "both": (by_sam + by_label) / 2}
-    look = Look.of(seen.stack.pixels, seen.on_slices(before), shown, answer.mask)
+    sam = answer(judge.draughtsman, case, seen.stack, shown)
+    shown_label = seen.on_slices(before)
+    measures = {
+        "sam": overlap(sam.mask, shown),
+        "label": overlap(before, mask),
+        "answer": overlap(shown_label, sam.mask),
+    }
+    new = mask
+    if due.settings.relabel == "vote":
+        new = vote(before, mask, seen.from_slices(sam.mask) & (label >= 0))
+    _write_mask(due, case, new)
+    look = Look.of(seen.stack.pixels, shown_label, shown, sam.mask)
     look.save(due.unfinished / "looks" / f"{case}.npz")
     return CaseRecord(
         similarity=measures[due.settings.measure],
-        sam=by_sam,
-        label=by_label,
-        predicted_iou=answer.predicted_iou if mask.any() else None,
+        measures=measures,
+        predicted_iou=sam.predicted_iou if mask.any() else None,
         volume_before_ml=float(before.sum()) * seen.voxel_ml,
-        volume_after_ml=float(mask.sum()) * seen.voxel_ml,
+        volume_predicted_ml=float(mask.sum()) * seen.voxel_ml,
+        volume_after_ml=float(new.sum()) * seen.voxel_ml,
     )
 
 
 def _judged(records: dict[str, CaseRecord]) -> dict[str, Judged]:
     return {
-        case: Judged(r.similarity, empty=not r.volume_after_ml, was_empty=not r.volume_before_ml)
+        case: Judged(
+            r.similarity, empty=not r.volume_predicted_ml, was_empty=not r.volume_before_ml
+        )
         for case, r in records.items()
     }
 
@@ -268,7 +267,7 @@ def _decided(record: CaseRecord, verdict: Verdict, settings: RoundSettings) -> C
 
 
 def _write_labels(due: Round, records: dict[str, CaseRecord]) -> None:
-    if not due.settings.relabel:
+    if due.settings.relabel == "none":
         return
     for case in due.team.share(due.cases):
         if records[case].kept and records[case].reason in ("similar", "dissimilar"):

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from clisc_nnunet.drawing import Draughtsman
 from clisc_nnunet.models.registry import BUNDLED_NAME
 from clisc_nnunet.models.sam_models import SamModel, load_sam
 from clisc_nnunet.settings import Settings, SliceSettings, preset, updated
-from clisc_nnunet.similarity import RedrawSettings
+from clisc_nnunet.similarity import Looks, make_draughtsman
 
 
 @dataclass(frozen=True)
@@ -21,17 +22,19 @@ class Judge:
     Parameters
     ----------
     sam : SamModel
-    redraw : RedrawSettings
+    draughtsman : Draughtsman
     slices : SliceSettings
         Of the pseudo-labels, so that SAM sees what it saw then.
     """
 
     sam: SamModel
-    redraw: RedrawSettings
+    draughtsman: Draughtsman
     slices: SliceSettings
 
 
-def load_judge(dataset_json: Mapping[str, Any], name: str, device: torch.device) -> Judge:
+def load_judge(
+    dataset_json: Mapping[str, Any], name: str, looks: Looks, device: torch.device
+) -> Judge:
     """Load the judge of a dataset.
 
     Parameters
@@ -40,6 +43,8 @@ def load_judge(dataset_json: Mapping[str, Any], name: str, device: torch.device)
         Its key `clisc`, where there is one, tells settings and SAM of the pseudo-labels.
     name : str
         Name or path of a SAM; empty for the dataset's.
+    looks : str
+        See `make_draughtsman`.
     device : torch.device
 
     Raises
@@ -50,9 +55,7 @@ def load_judge(dataset_json: Mapping[str, Any], name: str, device: torch.device)
     made = dataset_json.get("clisc", {})
     settings = pipeline_settings(made)
     model = load_sam(name or made.get("sam", {}).get("name", BUNDLED_NAME), device)
-    # The paper's prompts of S3F have no margin; all else is as it was for the labels.
-    redraw = RedrawSettings(replace(settings.prompts, margin=0), settings.sam)
-    return Judge(model, redraw, settings.slices)
+    return Judge(model, make_draughtsman(model, settings, looks), settings.slices)
 
 
 def pipeline_settings(made: Mapping[str, Any]) -> Settings:

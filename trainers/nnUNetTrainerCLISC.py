@@ -30,7 +30,7 @@ from clisc_nnunet.trainers.checkpoints import (
     save_with_entry,
 )
 from clisc_nnunet.trainers.filter_round import Round, draws, hold_round
-from clisc_nnunet.trainers.judge import drew_the_labels, load_judge
+from clisc_nnunet.trainers.judge import Judge, drew_the_labels, load_judge
 from clisc_nnunet.trainers.overlay_dataset import OVERLAID, TUMOUR
 from clisc_nnunet.trainers.predicting import predicting
 from clisc_nnunet.trainers.round_settings import RoundSettings, describe, resolve, round_epochs
@@ -129,10 +129,13 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
         trusted, excluded = len(self.lists.trusted), len(self.lists.excluded)
         log(f"CLISC: {trusted} trusted and {excluded} excluded cases")
         if self._round_epochs:
-            judge = load_judge(self.dataset_json, self.rounds.sam, torch.device("cpu"))
+            judge = self._load_judge(torch.device("cpu"))
             log(f"CLISC: SAM {judge.sam.name}, sha256 {judge.sam.sha256[:12]}")
             if ENTRY in self.dataset_json and not drew_the_labels(judge.sam, self.dataset_json):
                 log("CLISC: this is not the SAM that drew the labels")
+
+    def _load_judge(self, device: torch.device) -> Judge:
+        return load_judge(self.dataset_json, self.rounds.sam, self.rounds.looks, device)
 
     def _hold(self, number: int) -> None:
         # What a killed round is redone from, and what its effect can be measured against.
@@ -154,7 +157,7 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
                     cases=sorted(train),
                     dataset=data,
                     predict=predict,
-                    judge=lambda: load_judge(self.dataset_json, self.rounds.sam, self.device),
+                    judge=lambda: self._load_judge(self.device),
                     settings=self.rounds,
                     lists=self.lists,
                     barred=frozenset(barred),

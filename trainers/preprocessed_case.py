@@ -82,6 +82,7 @@ class PreprocessedCase:
         self._geometry = preprocessed_geometry(properties, image.shape, transpose_backward)
         volume = Volume(image.transpose(self._back), self._geometry)
         self.stack: SliceStack = make_slices(volume, settings, inside.transpose(self._back))
+        self._forward = tuple(int(axis) for axis in np.argsort(self._back))
 
     @property
     def voxel_ml(self) -> float:
@@ -93,3 +94,9 @@ class PreprocessedCase:
         turned = Volume(mask.transpose(self._back).astype(np.float32), self._geometry)
         axial = to_axial(turned)
         return resample(axial.array, axial.geometry, self.stack.geometry) > 0.5
+
+    def from_slices(self, mask: np.ndarray) -> np.ndarray:
+        """Inverse of `on_slices`, as far as the grids allow."""
+        drawn = mask.astype(np.float32)
+        back = resample(drawn, self.stack.geometry, self._geometry, outside=0.0)
+        return (back > 0.5).transpose(self._forward)

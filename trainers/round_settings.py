@@ -28,14 +28,18 @@ class RoundSettings:
     each error by heart, and leaves as many epochs to learn from the new labels."""
     keep_ratio: Share = 0.8
     """Share of the cases that stays in each round (paper)."""
-    measure: Literal["sam", "label", "both"] = "sam"
-    """Similarity by which cases are ranked: Dice of the prediction and SAM's answer to it
-    (paper), Dice of the prediction and the label before, or the mean of both."""
-    component: Literal["largest", "agreed"] = "largest"
-    """Which component of a prediction counts: the largest (paper), or the one of which SAM
-    confirms most."""
-    relabel: bool = True
-    """Kept cases learn from the network's prediction from now on (paper), not from their label."""
+    measure: Literal["sam", "label", "answer"] = "answer"
+    """Similarity by which cases are ranked. `sam`: Dice of the prediction and SAM's answer to it
+    (paper); `label`: of the prediction and the label before; `answer`: of the label before and
+    SAM's answer."""
+    looks: Literal["axial", "all"] = "all"
+    """SAM answers plane by plane (paper), or looks as often as it did for the pseudo-labels."""
+    component: Literal["largest", "touched"] = "touched"
+    """What of a prediction counts: its largest component (paper), or all that meet the label
+    before."""
+    relabel: Literal["network", "vote", "none"] = "vote"
+    """What kept cases learn from: the network's prediction (paper); what two of three say, label,
+    network and SAM; or their label as before."""
     readmit: bool = True
     """A later round judges rejected cases anew; otherwise they stay out."""
     soft: bool = False
@@ -48,7 +52,9 @@ class RoundSettings:
     """SAM that judges: a name or the path of a checkpoint. Empty: the one that drew the labels."""
 
 
-PAPER = RoundSettings(restart=True)
+PAPER = RoundSettings(
+    measure="sam", looks="axial", component="largest", relabel="network", restart=True
+)
 NO_FILTER = RoundSettings(rounds=())
 
 
