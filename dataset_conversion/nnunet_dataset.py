@@ -183,11 +183,11 @@ def write_dataset_json(
 
 
 def describe_next_commands(dataset_id: int) -> str:
-    """The stock nnU-Net commands that train on the dataset and predict with the result."""
+    """nnU-Net's commands that train on the dataset and predict with the result."""
     return f"""Next, with nnU-Net's own commands:
   nnUNetv2_plan_and_preprocess -d {dataset_id} -c 3d_fullres --verify_dataset_integrity
-  nnUNetv2_train {dataset_id} 3d_fullres all
-  nnUNetv2_predict -d {dataset_id} -c 3d_fullres -f all -i SCANS -o SEGMENTATIONS
+  nnUNetv2_train {dataset_id} 3d_fullres all -tr nnUNetTrainerCLISC
+  nnUNetv2_predict -d {dataset_id} -c 3d_fullres -f all -tr nnUNetTrainerCLISC -i SCANS -o OUT
 Without a GPU, small plans instead:
   nnUNetv2_plan_and_preprocess -d {dataset_id} --no_pp --verify_dataset_integrity
   clisc_add_small_plans -d {dataset_id}"""

@@ -171,14 +171,15 @@ def add_small_plans(
 
 
 def describe_next_commands(dataset_id: int, configuration: str, plans_name: str) -> str:
-    """The stock nnU-Net commands that use the small plans on a CPU."""
-    job = f"-c {configuration} -f all -p {plans_name} -device cpu"
+    """nnU-Net's commands that use the small plans on a CPU."""
+    trainer = "nnUNetTrainerCLISC_20epochs"
+    job = f"-tr {trainer} -p {plans_name} -device cpu"
     return f"""Next, with nnU-Net's own commands:
   nnUNetv2_preprocess -d {dataset_id} -plans_name {plans_name} -c {configuration} -np 2
-  nnUNetv2_train {dataset_id} {configuration} all -p {plans_name} -device cpu
-  nnUNetv2_predict -d {dataset_id} {job} -i SCANS -o SEGMENTATIONS
-For a short trial add -tr nnUNetTrainer_5epochs to the last two. Where other programs use the
-same cores, export OMP_WAIT_POLICY=PASSIVE first."""
+  nnUNetv2_train {dataset_id} {configuration} all {job}
+  nnUNetv2_predict -d {dataset_id} -c {configuration} -f all {job} -i SCANS -o OUT
+nnUNetTrainerCLISC has 1000 epochs, _5epochs are a short trial. Where other programs use the same
+cores, export OMP_WAIT_POLICY=PASSIVE first."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
