@@ -1,0 +1,40 @@
+import pytest
+
+from clisc_nnunet.errors import UserError
+from clisc_nnunet.trainers.case_lists import CaseLists, read_case_lists
+
+CASES = ["a", "b", "c"]
+
+
+def test_lists_may_be_absent(tmp_path):
+    assert read_case_lists(tmp_path / "nowhere", CASES) == CaseLists()
+
+
+def test_one_case_a_line_with_remarks_and_blank_lines(tmp_path):
+    (tmp_path / "trusted.txt").write_text(
+        "\ufeffa\r\n\r\n# all of these by hand\r\n c  # again\r\n"
+    )
+    (tmp_path / "exclude.txt").write_text("b")
+    lists = read_case_lists(tmp_path, CASES)
+    assert lists == CaseLists(frozenset("ac"), frozenset("b"))
+
+
+@pytest.mark.parametrize(
+    ("trusted", "exclude", "message"),
+    [
+        ("a\nd\n", "", "trusted.txt.*'d'.*names of cases"),
+        ("a", "a", "exclude.txt.*a, which trusted.txt has too"),
+        ("", "a\nb\nc", "exclude.txt.*all cases"),
+    ],
+)
+def test_mistakes_are_told(tmp_path, trusted, exclude, message):
+    (tmp_path / "trusted.txt").write_text(trusted)
+    (tmp_path / "exclude.txt").write_text(exclude)
+    with pytest.raises(UserError, match=message):
+        read_case_lists(tmp_path, CASES)
+
+
+def test_a_list_that_is_no_text_is_told(tmp_path):
+    (tmp_path / "trusted.txt").write_bytes(b"\xff\xfe\x00a")
+    with pytest.raises(UserError, match="a text file"):
+        read_case_lists(tmp_path, CASES)

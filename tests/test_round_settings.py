@@ -1,0 +1,93 @@
+from dataclasses import fields
+
+import pytest
+
+from clisc_nnunet.errors import UserError
+from clisc_nnunet.trainers.round_settings import (
+    PAPER,
+    RoundSettings,
+    describe,
+    resolve,
+    round_epochs,
+)
+
+OTHER = {
+    "rounds": ("0.25,0.5", (0.25, 0.5)),
+    "keep_ratio": ("0.6", 0.6),
+    "measure": ("label", "label"),
+    "looks": ("axial", "axial"),
+    "component": ("largest", "largest"),
+    "relabel": ("none", "none"),
+    "readmit": ("0", False),
+    "soft": ("true", True),
+    "restart": ("1", True),
+    "mirroring": ("1", True),
+    "sam": ("sam_vit_b", "sam_vit_b"),
+}
+
+
+def test_every_setting_is_listed_here():
+    assert set(OTHER) == {field.name for field in fields(RoundSettings)}
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_a_variable_sets_it(name):
+    text, value = OTHER[name]
+    assert getattr(RoundSettings(), name) != value
+    assert getattr(resolve(RoundSettings(), {}, {f"CLISC_{name.upper()}": text}), name) == value
+
+
+def test_variables_go_above_the_dataset_and_this_above_the_class():
+    content = {"clisc": {"trainer": {"keep_ratio": 0.7, "measure": "label"}}}
+    settings = resolve(PAPER, content, {"CLISC_KEEP_RATIO": "0.9"})
+    assert settings.keep_ratio == 0.9
+    assert settings.measure == "label"
+    assert settings.restart
+
+
+def test_no_rounds_at_all_can_be_asked_for():
+    assert resolve(RoundSettings(), {}, {"CLISC_ROUNDS": "none"}).rounds == ()
+    assert resolve(RoundSettings(), {"clisc": {"trainer": {"rounds": []}}}, {}).rounds == ()
+
+
+def test_variables_of_other_parts_are_left_alone():
+    assert resolve(RoundSettings(), {}, {"CLISC_WEIGHTS": "/x", "HOME": "/y"}) == RoundSettings()
+
+
+@pytest.mark.parametrize(
+    ("content", "environment", "message"),
+    [
+        ({"clisc": {"trainer": {"keep": 0.7}}}, {}, "unknown key 'keep'.*keep_ratio"),
+        ({"clisc": {"trainer": {"keep_ratio": 1.5}}}, {}, "dataset.json.*keep_ratio = 1.5.*0 to 1"),
+        ({}, {"CLISC_MEASURE": "iou"}, "environment.*measure = 'iou'.*sam, label"),
+        ({}, {"CLISC_ROUNDS": "half"}, "CLISC_ROUNDS.*'half'.*number"),
+        ({}, {"CLISC_ROUNDS": "0.5,2"}, "rounds"),
+        ({}, {"CLISC_RESTART": "maybe"}, "CLISC_RESTART.*'maybe'.*1, true, 0 or false"),
+    ],
+)
+def test_what_cannot_be_used_is_told_in_one_line(content, environment, message):
+    with pytest.raises(UserError, match=message) as caught:
+        resolve(RoundSettings(), content, environment)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("rounds", "epochs", "expected"),
+    [
+        ((0.5,), 1000, [500]),
+        ((0.5,), 5, [2]),
+        ((0.5,), 2, [1]),
+        ((0.5,), 1, []),
+        ((0.75, 0.25), 8, [2, 6]),
+        ((0.5, 0.5001), 1000, [500]),
+        ((0.0, 1.0), 10, []),
+        ((), 1000, []),
+    ],
+)
+def test_rounds_fall_on_epochs_with_one_before_and_one_after(rounds, epochs, expected):
+    assert round_epochs(RoundSettings(rounds=rounds), epochs) == expected
+
+
+def test_the_log_shows_every_value():
+    line = describe(RoundSettings())
+    assert all(f'"{name}"' in line for name in OTHER)

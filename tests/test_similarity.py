@@ -1,0 +1,103 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis.extra.numpy import arrays
+
+from clisc_nnunet.models.sam_models import load_sam
+from clisc_nnunet.settings import PRESETS, Settings
+from clisc_nnunet.similarity import (
+    answer,
+    largest_component,
+    make_draughtsman,
+    overlap,
+    touched_components,
+    vote,
+)
+from clisc_nnunet.slices import make_slices
+
+masks = arrays(bool, (3, 4, 5))
+
+
+@pytest.fixture(scope="module")
+def sam():
+    return load_sam("bundled", torch.device("cpu"))
+
+
+@pytest.fixture
+def seen(head):
+    stack = make_slices(head[0], replace(Settings().slices, plane_mm=4.0))
+    return stack, stack.pixels > 200
+
+
+@pytest.mark.parametrize("looks", ["axial", "all"])
+def test_sam_confirms_a_good_mask_and_not_a_bad_one(sam, seen, looks):
+    stack, blob = seen
+    draughtsman = make_draughtsman(sam, Settings(), looks)
+    good = answer(draughtsman, "case", stack, blob)
+    elsewhere = np.roll(blob, -40, axis=1) & stack.brain
+    bad = answer(draughtsman, "other", stack, elsewhere)
+    assert overlap(good.mask, blob) > 0.8
+    assert overlap(bad.mask, elsewhere) < 0.6
+    assert good.predicted_iou > bad.predicted_iou
+    assert not good.mask[~stack.brain].any()
+
+
+def test_an_empty_mask_has_an_empty_answer(sam, seen):
+    stack, blob = seen
+    found = answer(make_draughtsman(sam, Settings(), "all"), "case", stack, np.zeros_like(blob))
+    assert not found.mask.any()
+    assert np.isnan(found.predicted_iou)
+
+
+def test_boxes_touch_the_mask_and_the_papers_look_is_one(sam):
+    draughtsman = make_draughtsman(sam, PRESETS["default"], "axial")
+    assert draughtsman.prompts.margin == 0
+    assert draughtsman.settings.views == ("axial",)
+    assert draughtsman.settings.close_up == 0
+    everything = make_draughtsman(sam, PRESETS["default"], "all")
+    assert everything.settings == PRESETS["default"].sam
+
+
+@given(masks, masks)
+def test_overlap_is_dice(first, second):
+    value = overlap(first, second)
+    assert 0 <= value <= 1
+    assert value == overlap(second, first)
+    assert overlap(first, first) == 1
+    total = first.sum() + second.sum()
+    if total:
+        assert value == pytest.approx(2 * (first & second).sum() / total)
+
+
+@pytest.fixture
+def two():
+    """A component of 27 voxels and one of 8."""
+    mask = np.zeros((12, 12, 12), bool)
+    mask[1:4, 1:4, 1:4] = True
+    mask[8:10, 8:10, 8:10] = True
+    return mask
+
+
+def test_the_largest_component_is_the_one_with_most_voxels(two):
+    expected = two.copy()
+    expected[8:] = False
+    assert np.array_equal(largest_component(two), expected)
+    assert not largest_component(np.zeros_like(two)).any()
+
+
+def test_components_that_meet_the_label_count_or_else_the_largest(two):
+    label = np.zeros_like(two)
+    label[9, 9, 9] = True
+    assert np.array_equal(touched_components(two, label), two & ~largest_component(two))
+    assert np.array_equal(touched_components(two, two), two)
+    assert np.array_equal(touched_components(two, np.zeros_like(two)), largest_component(two))
+    assert not touched_components(np.zeros_like(two), two).any()
+
+
+@given(masks, masks, masks)
+def test_two_of_three_decide(first, second, third):
+    agreed = vote(first, second, third)
+    assert np.array_equal(agreed, (first & second) | (first & third) | (second & third))
