@@ -19,7 +19,8 @@ lint: $(STAMP)
 	ln -s '$(CURDIR)'/clisc_nnunet/* '$(CURDIR)'/dataset_conversion '$(CURDIR)'/trainers $(TREE)/clisc_nnunet
 	ln -s '$(CURDIR)'/pyproject.toml $(TREE)
 	cd $(TREE) && '$(CURDIR)'/$(BIN)/mypy --cache-dir '$(CURDIR)'/.mypy_cache
-	cd $(TREE) && '$(CURDIR)'/$(BIN)/lint-imports --no-cache
+	# The start-up file has imported the package already: from the same folder, then.
+	cd $(TREE) && PYTHONPATH='$(CURDIR)/$(TREE)' '$(CURDIR)'/$(BIN)/lint-imports --no-cache
 
 demo: $(STAMP)
 	$(BIN)/python -m benchmarks.demo -o demo_out

@@ -47,31 +47,43 @@ class _Finder:
         others = [f for f in sys.meta_path if f is not _Finder and hasattr(f, "find_spec")]
         found = (finder.find_spec(name, path, target) for finder in others)
         spec = next((spec for spec in found if spec is not None), None)
-        if spec is not None and hasattr(spec.loader, "exec_module"):
-            run = spec.loader.exec_module
-
-            def run_and_make_known(module):
-                run(module)
-                _make_known(module)
-
-            spec.loader.exec_module = run_and_make_known
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Loader(spec.loader)  # type: ignore[assignment]
         return spec
 
 
-def _make_known(module):
-    """Give a module our trainers as attributes, imported when they are asked for."""
-    before = module.__dict__.get("__getattr__")
-    if getattr(before, "knows_clisc", False):
-        return
+class _Loader:
+    """The module's own loader, but for the word that follows."""
 
-    def __getattr__(name):
+    def __init__(self, own):
+        self._own = own
+
+    def __getattr__(self, name):
+        return getattr(self._own, name)
+
+    def exec_module(self, module):
+        """Run the module, then make our trainers known to it."""
+        self._own.exec_module(module)
+        _make_known(module)
+
+
+class _Attributes:
+    """A module's `__getattr__` (PEP 562): our trainers, imported when they are asked for."""
+
+    def __init__(self, module, before):
+        self._module, self._before = module, before
+
+    def __call__(self, name):
         if name in TRAINERS:
             from importlib import import_module
 
             return getattr(import_module(TRAINERS[name]), name)
-        if before is not None:
-            return before(name)
-        raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
+        if self._before is not None:
+            return self._before(name)
+        raise AttributeError(f"module {self._module!r} has no attribute {name!r}")
 
-    __getattr__.knows_clisc = True
-    module.__getattr__ = __getattr__
+
+def _make_known(module):
+    before = module.__dict__.get("__getattr__")
+    if not isinstance(before, _Attributes):
+        module.__getattr__ = _Attributes(module.__name__, before)

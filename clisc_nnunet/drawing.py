@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -104,9 +105,7 @@ class Draughtsman:
             pixels = square_planes(stack.pixels, AXES[view], side)
             seeds = square_planes(mask, AXES[view], side)
             planes = np.flatnonzero(seeds.sum(axis=(1, 2)) >= SEED_PIXELS)
-            masks = self._prompted(
-                pixels, seeds, planes, lambda rows, p=pixels: self._embed(p[rows])
-            )
+            masks = self._prompted(pixels, seeds, planes, partial(self._embed, pixels))
             logits = stack_masks(masks, planes, pixels.shape)
             moved, seen = from_square_planes(logits, AXES[view], axial.shape)
             total += np.where(seen, moved, 0.0)
@@ -127,9 +126,7 @@ class Draughtsman:
             pixels = _enlarged(window.cut(stack.pixels), side).round().astype(np.uint8)
             seeds = _enlarged(window.cut(mask), side) > 0.5
             planes = np.flatnonzero(seeds.sum(axis=(1, 2)) >= SEED_PIXELS)
-            masks = self._prompted(
-                pixels, seeds, planes, lambda rows, p=pixels: self._embed(p[rows])
-            )
+            masks = self._prompted(pixels, seeds, planes, partial(self._embed, pixels))
             near = stack_masks(masks, planes, pixels.shape)
             moved, seen = window.put_back(_reduced(near, window.side), mask.shape, OUTSIDE_LOGIT)
             total += np.where(seen, moved, 0.0)
@@ -158,8 +155,8 @@ class Draughtsman:
             np.concatenate([part.predicted_iou for part in parts]),
         )
 
-    def _embed(self, pixels: np.ndarray) -> torch.Tensor:
-        return sam.embed(self.model.sam, pixels, self.settings)
+    def _embed(self, pixels: np.ndarray, rows: np.ndarray) -> torch.Tensor:
+        return sam.embed(self.model.sam, pixels[rows], self.settings)
 
     def _views(self, stack: SliceStack) -> tuple[str, ...]:
         """Views to look from: the axial one alone where planes are much thicker than pixels."""

@@ -123,7 +123,7 @@ def window_round(mask: np.ndarray, axis: int, factor: float, narrowest: int) -> 
     narrowest : int
         Smallest side, pixels.
     """
-    shadow = mask.any(axis=axis)
+    shadow = np.any(mask, axis=axis)
     rows, columns = np.flatnonzero(shadow.any(axis=1)), np.flatnonzero(shadow.any(axis=0))
     extent = max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1
     side = max(round(factor * extent), narrowest)

@@ -48,6 +48,10 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
     """
 
     clisc_settings = RoundSettings()
+    # nnU-Net sets them to None first, and does not say to what later.
+    dataset_class: Any
+    dataloader_train: Any
+    dataloader_val: Any
 
     def __init__(
         self,
