@@ -85,22 +85,6 @@ def largest_component(mask: np.ndarray) -> np.ndarray:
     return cc3d.largest_k(mask, k=1, connectivity=26, binary_image=True).astype(bool)
 
 
-def touched_components(mask: np.ndarray, label: np.ndarray) -> np.ndarray:
-    """Components of a mask that meet a label; the largest one where none does.
-
-    Parameters
-    ----------
-    mask, label : bool ndarray of shape (plane, row, column)
-
-    Returns
-    -------
-    bool ndarray of the same shape
-    """
-    parts = cc3d.connected_components(mask, connectivity=26)
-    met = np.unique(parts[mask & label])
-    return np.isin(parts, met) & mask if len(met) else largest_component(mask)
-
-
 def vote(label: np.ndarray, prediction: np.ndarray, answered: np.ndarray) -> np.ndarray:
     """Voxels that two of three call tumour: label, network, SAM; bool, of one shape."""
     return label.astype(np.uint8) + prediction + answered >= 2

@@ -14,9 +14,8 @@ from clisc_nnunet.trainers.round_settings import (
 OTHER = {
     "rounds": ("0.25,0.5", (0.25, 0.5)),
     "keep_ratio": ("0.6", 0.6),
-    "measure": ("label", "label"),
+    "measure": ("sam", "sam"),
     "looks": ("axial", "axial"),
-    "component": ("largest", "largest"),
     "relabel": ("none", "none"),
     "readmit": ("0", False),
     "soft": ("true", True),
@@ -38,10 +37,10 @@ def test_a_variable_sets_it(name):
 
 
 def test_variables_go_above_the_dataset_and_this_above_the_class():
-    content = {"clisc": {"trainer": {"keep_ratio": 0.7, "measure": "label"}}}
+    content = {"clisc": {"trainer": {"keep_ratio": 0.7, "measure": "support"}}}
     settings = resolve(PAPER, content, {"CLISC_KEEP_RATIO": "0.9"})
     assert settings.keep_ratio == 0.9
-    assert settings.measure == "label"
+    assert settings.measure == "support"
     assert settings.restart
 
 
@@ -59,7 +58,7 @@ def test_variables_of_other_parts_are_left_alone():
     [
         ({"clisc": {"trainer": {"keep": 0.7}}}, {}, "unknown key 'keep'.*keep_ratio"),
         ({"clisc": {"trainer": {"keep_ratio": 1.5}}}, {}, "dataset.json.*keep_ratio = 1.5.*0 to 1"),
-        ({}, {"CLISC_MEASURE": "iou"}, "environment.*measure = 'iou'.*sam, label"),
+        ({}, {"CLISC_MEASURE": "iou"}, "environment.*measure = 'iou'.*sam, support"),
         ({}, {"CLISC_ROUNDS": "half"}, "CLISC_ROUNDS.*'half'.*number"),
         ({}, {"CLISC_ROUNDS": "0.5,2"}, "rounds"),
         ({}, {"CLISC_RESTART": "maybe"}, "CLISC_RESTART.*'maybe'.*1, true, 0 or false"),

@@ -13,7 +13,6 @@ from clisc_nnunet.similarity import (
     largest_component,
     make_draughtsman,
     overlap,
-    touched_components,
     vote,
 )
 from clisc_nnunet.slices import make_slices
@@ -86,15 +85,6 @@ def test_the_largest_component_is_the_one_with_most_voxels(two):
     expected[8:] = False
     assert np.array_equal(largest_component(two), expected)
     assert not largest_component(np.zeros_like(two)).any()
-
-
-def test_components_that_meet_the_label_count_or_else_the_largest(two):
-    label = np.zeros_like(two)
-    label[9, 9, 9] = True
-    assert np.array_equal(touched_components(two, label), two & ~largest_component(two))
-    assert np.array_equal(touched_components(two, two), two)
-    assert np.array_equal(touched_components(two, np.zeros_like(two)), largest_component(two))
-    assert not touched_components(np.zeros_like(two), two).any()
 
 
 @given(masks, masks, masks)

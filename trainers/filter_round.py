@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from clisc_nnunet.report.round_picture import Look, draw_round
 from clisc_nnunet.selection import Judged, Verdict, decision_line, select_cases
-from clisc_nnunet.similarity import answer, largest_component, overlap, touched_components, vote
+from clisc_nnunet.similarity import answer, largest_component, overlap, vote
 from clisc_nnunet.store import write_text
 from clisc_nnunet.trainers.case_lists import CaseLists
 from clisc_nnunet.trainers.judge import Judge
@@ -100,11 +100,12 @@ class CaseRecord:
     similarity : float
         By which it was ranked.
     measures : dict of name to float
-        All similarities that a round may rank by, see `RoundSettings.measure`.
+        Dice of prediction and SAM's answer (`sam`), of the label before and the prediction
+        (`label`) or the answer (`answer`), and the mean of the last two (`support`).
     predicted_iou : float or None
         SAM's own estimate; None where the prediction is empty.
     volume_before_ml, volume_predicted_ml, volume_after_ml : float
-        Of the label before, of what counts of the prediction, and of the label that a kept case
+        Of the label before, of the prediction's largest component, and of the label that a kept case
         learns from.
     """
 
@@ -213,18 +214,15 @@ def _judge_case(due: Round, judge: Judge, case: str) -> CaseRecord:
         np.asarray(data[0]), label >= 0, properties, due.transpose_backward, judge.slices
     )
 
-    mask = _read_mask(due, case)
-    if due.settings.component == "touched":
-        mask = touched_components(mask, before)
-    else:
-        mask = largest_component(mask)
-    shown = seen.on_slices(mask)
+    mask = largest_component(_read_mask(due, case))
+    shown, shown_label = seen.on_slices(mask), seen.on_slices(before)
     sam = answer(judge.draughtsman, case, seen.stack, shown)
-    shown_label = seen.on_slices(before)
+    by_label, by_answer = overlap(before, mask), overlap(shown_label, sam.mask)
     measures = {
         "sam": overlap(sam.mask, shown),
-        "label": overlap(before, mask),
-        "answer": overlap(shown_label, sam.mask),
+        "label": by_label,
+        "answer": by_answer,
+        "support": (by_label + by_answer) / 2,
     }
     new = mask
     if due.settings.relabel == "vote":

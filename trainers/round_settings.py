@@ -28,15 +28,12 @@ class RoundSettings:
     each error by heart, and leaves as many epochs to learn from the new labels."""
     keep_ratio: Share = 0.8
     """Share of the cases that stays in each round (paper)."""
-    measure: Literal["sam", "label", "answer"] = "answer"
+    measure: Literal["sam", "support"] = "support"
     """Similarity by which cases are ranked. `sam`: Dice of the prediction and SAM's answer to it
-    (paper); `label`: of the prediction and the label before; `answer`: of the label before and
-    SAM's answer."""
+    (paper). `support`: how far network and SAM support the label they have learnt from, the mean
+    of its Dice with the prediction and with SAM's answer; it finds spoilt labels better."""
     looks: Literal["axial", "all"] = "all"
     """SAM answers plane by plane (paper), or looks as often as it did for the pseudo-labels."""
-    component: Literal["largest", "touched"] = "touched"
-    """What of a prediction counts: its largest component (paper), or all that meet the label
-    before."""
     relabel: Literal["network", "vote", "none"] = "vote"
     """What kept cases learn from: the network's prediction (paper); what two of three say, label,
     network and SAM; or their label as before."""
@@ -52,9 +49,7 @@ class RoundSettings:
     """SAM that judges: a name or the path of a checkpoint. Empty: the one that drew the labels."""
 
 
-PAPER = RoundSettings(
-    measure="sam", looks="axial", component="largest", relabel="network", restart=True
-)
+PAPER = RoundSettings(measure="sam", looks="axial", relabel="network", restart=True)
 NO_FILTER = RoundSettings(rounds=())
 
 
