@@ -105,8 +105,8 @@ class CaseRecord:
     predicted_iou : float or None
         SAM's own estimate; None where the prediction is empty.
     volume_before_ml, volume_predicted_ml, volume_after_ml : float
-        Of the label before, of the prediction's largest component, and of the label that a kept case
-        learns from.
+        Of the label before, of the prediction's largest component, and of the label that a kept
+        case learns from.
     """
 
     similarity: float
