@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import platform
-import resource
 import sys
 import time
 from dataclasses import asdict, dataclass
@@ -28,6 +27,7 @@ from clisc_nnunet.dataset_conversion.nnunet_dataset import (
 )
 from clisc_nnunet.dataset_conversion.slice_label_table import read_slice_labels, slice_label_table
 from clisc_nnunet.errors import NoTumourError, UserError
+from clisc_nnunet.memory import peak_memory_gb
 from clisc_nnunet.models.backbones import load_backbone
 from clisc_nnunet.models.clip_models import load_clip
 from clisc_nnunet.models.sam_models import load_sam
@@ -205,12 +205,6 @@ def run_record(
 ) -> dict[str, Any]:
     """How the dataset came about, for `run.json`."""
     packages = ("torch", "open_clip_torch", "segment_anything", "grad-cam", "SimpleITK", "nnunetv2")
-    # Linux counts kilobytes, macOS bytes.
-    unit = 1 if sys.platform == "darwin" else 1024
-    peak = sum(
-        resource.getrusage(who).ru_maxrss
-        for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    )
     return {
         "command": request.command,
         "clisc_nnunet": __version__,
@@ -236,7 +230,7 @@ def run_record(
             **{k: round(v, 1) for k, v in work.seconds.items()},
             "total": round(seconds, 1),
         },
-        "peak_memory_gb": round(peak * unit / 1e9, 2),
+        "peak_memory_gb": peak_memory_gb(),
     }
 
 

@@ -90,3 +90,8 @@ def test_rounds_fall_on_epochs_with_one_before_and_one_after(rounds, epochs, exp
 def test_the_log_shows_every_value():
     line = describe(RoundSettings())
     assert all(f'"{name}"' in line for name in OTHER)
+
+
+def test_what_travels_with_a_model_has_no_folder_of_its_maker():
+    assert as_plain(RoundSettings(sam="/home/someone/sam.pth"))["sam"] == "sam.pth"
+    assert as_plain(RoundSettings())["sam"] == ""

@@ -19,6 +19,7 @@ import numpy as np
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
 from tqdm import tqdm
 
+from clisc_nnunet.memory import peak_memory_gb
 from clisc_nnunet.report.round_picture import Look, draw_round
 from clisc_nnunet.selection import Judged, Verdict, decision_line, select_cases
 from clisc_nnunet.similarity import answer, largest_component, overlap, vote
@@ -27,7 +28,7 @@ from clisc_nnunet.trainers.case_lists import CaseLists
 from clisc_nnunet.trainers.judge import Judge
 from clisc_nnunet.trainers.overlay_dataset import TUMOUR, write_overlay
 from clisc_nnunet.trainers.preprocessed_case import PreprocessedCase
-from clisc_nnunet.trainers.round_settings import RoundSettings
+from clisc_nnunet.trainers.round_settings import RoundSettings, as_plain
 from clisc_nnunet.trainers.team import Team
 
 # A round's picture shows so many of the worst and of the best cases.
@@ -134,7 +135,7 @@ def hold_round(due: Round) -> dict[str, Any]:
     if due.team.rank == 0:
         _clear_the_way(due)
     due.team.wait()
-    started = time.monotonic()
+    started, before = time.monotonic(), peak_memory_gb()
     _predict_all(due)
     due.team.wait()
     predicted = time.monotonic()
@@ -149,13 +150,14 @@ def hold_round(due: Round) -> dict[str, Any]:
         "round": due.number,
         "epoch": due.epoch,
         "run": due.run,
-        "settings": asdict(due.settings),
+        "settings": as_plain(due.settings),
         "sam": {"name": judge.sam.name, "sha256": judge.sam.sha256},
         "decision": decision_line(_judged(records), verdicts),
         "seconds": {
             "predicting": round(predicted - started, 1),
             "judging": round(judged - predicted, 1),
         },
+        "peak_memory_gb": {"before": before, "after": peak_memory_gb()},
         "cases": {case: asdict(record) for case, record in records.items()},
     }
     if due.team.rank == 0:

@@ -11,7 +11,6 @@ import io
 import os
 import uuid
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,13 @@ from clisc_nnunet.trainers.filter_round import Round, draws, hold_round
 from clisc_nnunet.trainers.judge import Judge, drew_the_labels, load_judge
 from clisc_nnunet.trainers.overlay_dataset import OVERLAID, TUMOUR
 from clisc_nnunet.trainers.predicting import predicting
-from clisc_nnunet.trainers.round_settings import RoundSettings, describe, resolve, round_epochs
+from clisc_nnunet.trainers.round_settings import (
+    RoundSettings,
+    as_plain,
+    describe,
+    resolve,
+    round_epochs,
+)
 from clisc_nnunet.trainers.team import Team
 
 ENTRY = "clisc"
@@ -229,7 +234,7 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
     def save_checkpoint(self, filename: str) -> None:
         """As nnU-Net's, whole or not at all, with what the rounds have decided."""
         if self.local_rank == 0 and not self.disable_checkpointing:
-            entry = {**self.state, "settings": asdict(self.rounds)}
+            entry = {**self.state, "settings": as_plain(self.rounds)}
             save_with_entry(super().save_checkpoint, filename, ENTRY, entry)
         else:
             super().save_checkpoint(filename)

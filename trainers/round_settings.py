@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any, Literal, get_origin, get_type_hints
 
 from clisc_nnunet.errors import UserError
@@ -77,8 +78,13 @@ def round_epochs(settings: RoundSettings, num_epochs: int) -> list[int]:
     return sorted(epoch for epoch in epochs if 0 < epoch < num_epochs)
 
 
+def as_plain(settings: RoundSettings) -> dict[str, Any]:
+    """All values for JSON files and checkpoints, which travel: a path of SAM is left at its name."""
+    return {**asdict(settings), "sam": Path(settings.sam).name}
+
+
 def describe(settings: RoundSettings) -> str:
-    """All values in one line, as the log and the JSON files show them."""
+    """All values in one line, for the log."""
     return json.dumps(asdict(settings))
 
 
