@@ -95,8 +95,102 @@ def test_the_blob_lies_where_the_scan_has_it(tmp_path, direction, transpose, spa
     data, seg, properties, back = preprocess(files, transpose, spacing)
     geometry = preprocessed_geometry(properties, data.shape[1:], back)
     assert data.shape[1:] != (40, 44, 36)  # cropped and resampled indeed
-    for weights in (brightness(data[0]), (seg[0] == 1).astype(float)):
-        turned = weights.transpose(back)
-        assert turned.shape == geometry.shape
-        off = np.linalg.norm(place(turned, geometry) - expected)
-        print(off, off/min(geometry.spacing), direction == OBLIQUE, transpose, spacing)
+    turned = data[0].transpose(back)
+    assert turned.shape == geometry.shape
+    off = np.linalg.norm(place(brightness(turned), geometry) - expected)
+    assert off < 0.12 * max(geometry.spacing)
+    # The label has steps where the image is smooth.
+    label = seg[0].transpose(back) == 1
+    assert np.linalg.norm(place(label, geometry) - expected) < 0.5 * min(geometry.spacing)
+
+
+@TRANSPOSES
+def test_the_spacing_is_the_one_that_fills_the_cropped_box(tmp_path, transpose):
+    files, _ = scan(tmp_path, AXIAL)
+    data, _, properties, back = preprocess(files, transpose, COARSE)
+    geometry = preprocessed_geometry(properties, data.shape[1:], back)
+    box = np.array(properties["shape_after_cropping_and_before_resampling"])[back][::-1] * SPACING
+    assert np.array(geometry.size) * geometry.spacing == pytest.approx(box)
+    assert geometry.voxel_ml == pytest.approx(np.prod(box) / np.prod(geometry.size) / 1000)
+
+
+def test_without_cropping_and_resampling_it_is_the_scans_own_grid(tmp_path):
+    files, _ = scan(tmp_path, OBLIQUE)
+    image = sitk.ReadImage(str(files[0])) + 1.0
+    sitk.WriteImage(image, str(files[0]))
+    data, _, properties, back = preprocess(files, (2, 0, 1), np.array(SPACING)[[0, 2, 1]].tolist())
+    geometry = preprocessed_geometry(properties, data.shape[1:], back)
+    assert geometry.size == image.GetSize()
+    assert geometry.spacing == pytest.approx(image.GetSpacing())
+    assert geometry.origin == pytest.approx(image.GetOrigin())
+    assert geometry.direction == pytest.approx(image.GetDirection(), abs=1e-6)
+
+
+@pytest.fixture(params=[(2, 0, 1), (1, 2, 0)], ids=str)
+def preprocessed(request, tmp_path):
+    """Returns a function that makes a case, its blob and the blob's place in millimetres."""
+
+    def make(direction, spacing):
+        files, expected = scan(tmp_path, direction)
+        data, seg, properties, back = preprocess(files, request.param, spacing)
+        image, inside = data[0], seg[0] >= 0
+        before = image.copy(), inside.copy()
+        case = PreprocessedCase(image, inside, properties, back, SliceSettings())
+        assert np.array_equal(image, before[0]) and np.array_equal(inside, before[1])
+        return case, inside, seg[0] == 1, expected
+
+    return make
+
+
+@DIRECTIONS
+@pytest.mark.parametrize("spacing", [MIXED, FLAT])
+def test_slices_show_the_brain_where_the_patient_has_it(preprocessed, direction, spacing):
+    case, inside, _, expected = preprocessed(direction, spacing)
+    stack = case.stack
+    off = np.linalg.norm(place(brightness(stack.pixels.astype(float)), stack.geometry) - expected)
+    assert off < 0.5 * max(SPACING)
+    # Axial, whatever the scan was: to the left, to the back, upwards.
+    axes = np.array(stack.geometry.direction).reshape(3, 3)
+    assert (np.diag(axes) > 0.9).all()
+    seen_ml = stack.brain.sum() * stack.geometry.voxel_ml
+    assert seen_ml == pytest.approx(inside.sum() * case.voxel_ml, rel=0.05)
+    assert not stack.pixels[~stack.brain].any()
+
+
+@DIRECTIONS
+@pytest.mark.parametrize("spacing", [MIXED, FLAT])
+def test_masks_go_to_the_slices_and_back(preprocessed, direction, spacing):
+    case, _, blob, expected = preprocessed(direction, spacing)
+    before = blob.copy()
+    shown = case.on_slices(blob)
+    assert shown.dtype == bool and shown.shape == case.stack.pixels.shape
+    assert np.linalg.norm(place(shown, case.stack.geometry) - expected) < 0.5 * max(SPACING)
+    volume = blob.sum() * case.voxel_ml
+    assert shown.sum() * case.stack.geometry.voxel_ml == pytest.approx(volume, rel=0.15)
+    drawn = shown.copy()
+    again = case.from_slices(shown)
+    assert again.dtype == bool and again.shape == blob.shape
+    assert dice(again, blob) > 0.85
+    middle, wanted = (np.array(ndimage.center_of_mass(mask)) for mask in (again, blob))
+    assert np.abs(middle - wanted).max() < 0.35
+    assert np.array_equal(blob, before) and np.array_equal(shown, drawn)
+
+
+def test_an_empty_mask_stays_empty_and_a_full_one_fills_the_brain(preprocessed):
+    case, inside, blob, _ = preprocessed(CORONAL, MIXED)
+    assert not case.on_slices(np.zeros_like(blob)).any()
+    assert not case.from_slices(np.zeros(case.stack.pixels.shape, bool)).any()
+    assert dice(case.on_slices(inside), case.stack.brain) > 0.99
+    assert dice(case.from_slices(case.stack.brain), inside) > 0.97
+
+
+def test_readers_without_a_direction_are_taken_to_be_axial(tmp_path):
+    files, _ = scan(tmp_path, AXIAL)
+    data, _, properties, back = preprocess(files, (2, 0, 1), FINE)
+    known = preprocessed_geometry(properties, data.shape[1:], back)
+    del properties["sitk_stuff"]
+    geometry = preprocessed_geometry(properties, data.shape[1:], back)
+    assert geometry.direction == AXIAL
+    assert geometry.spacing == known.spacing
+    offset = np.array(known.origin) - geometry.origin
+    assert offset == pytest.approx((-31.0, 12.0, 7.0), abs=1e-6)
