@@ -41,11 +41,7 @@ SPOILT_SHARE = 0.3
 SPACING = 4.0
 KEEP_RATIOS = (0.7, 0.8)
 # What differs from the default settings of a round.
-PAPERS_CHOICES = {
-    "measure": "sam",
-    "looks": "axial",
-    "relabel": "network",
-}
+PAPERS_CHOICES = {"min_similarity": 0.0, "measure": "sam", "looks": "axial", "relabel": "network"}
 ARMS: dict[str, dict[str, Any] | None] = {
     "clean": None,
     "none": {"rounds": ()},
@@ -54,8 +50,9 @@ ARMS: dict[str, dict[str, Any] | None] = {
     "paper": PAPERS_CHOICES | {"restart": True},
     "paper's measure": {"measure": "sam"},
     "one look": {"looks": "axial"},
-    "labels stay": {"relabel": "none"},
-    "prediction as label": {"relabel": "network"},
+    "votes as labels": {"relabel": "vote"},
+    "predictions as labels": {"relabel": "network"},
+    "no least similarity": {"min_similarity": 0.0},
     "soft": {"soft": True},
     "two rounds": {"rounds": (0.5, 0.75)},
     "two rounds, no way back": {"rounds": (0.5, 0.75), "readmit": False},

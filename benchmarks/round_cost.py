@@ -1,8 +1,8 @@
 """What rounds cost: `python -m benchmarks.round_cost FOLD_FOLDER [...]`.
 
 Reads the logs and the reports that trainings have left in their folders `fold_X`, and prints the
-time of a round in epochs, its share of a training of nnU-Net's usual 1000 epochs with one round, the
-share of SAM in it, and the memory peak before and after.
+time of a round beside that of an epoch, the share of SAM in it, and the memory peak before and
+after.
 """
 
 from __future__ import annotations

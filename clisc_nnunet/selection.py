@@ -9,6 +9,7 @@ from typing import Literal
 Reason = Literal[
     "similar",
     "dissimilar",
+    "below the least similarity",
     "trusted",
     "no tumour, as before",
     "empty prediction",
@@ -46,6 +47,7 @@ class Verdict:
 def select_cases(
     judged: Mapping[str, Judged],
     keep_ratio: float,
+    min_similarity: float = 0.0,
     trusted: Collection[str] = (),
     barred: Collection[str] = (),
 ) -> dict[str, Verdict]:
@@ -57,6 +59,8 @@ def select_cases(
     keep_ratio : float
         Share of the cases with a prediction that is kept, rounded down as in the paper, but never
         to none.
+    min_similarity : float
+        Cases below it are rejected whatever the share; all of them, if it must be.
     trusted : collection of str
         Cases that a person has checked: always kept, and not counted.
     barred : collection of str
@@ -85,8 +89,12 @@ def select_cases(
     )
     kept = max(int(keep_ratio * len(ranked) + 1e-9), 1)
     for position, case in enumerate(ranked):
-        similar = position < kept
-        verdicts[case] = Verdict(similar, "similar" if similar else "dissimilar")
+        if judged[case].similarity < min_similarity:
+            verdicts[case] = Verdict(False, "below the least similarity")
+        elif position < kept:
+            verdicts[case] = Verdict(True, "similar")
+        else:
+            verdicts[case] = Verdict(False, "dissimilar")
     return {case: verdicts[case] for case in judged}
 
 

@@ -38,3 +38,23 @@ def test_a_list_that_is_no_text_is_told(tmp_path):
     (tmp_path / "trusted.txt").write_bytes(b"\xff\xfe\x00a")
     with pytest.raises(UserError, match="a text file"):
         read_case_lists(tmp_path, CASES)
+
+
+def test_a_dataset_without_cases_is_not_the_lists_fault(tmp_path):
+    assert read_case_lists(tmp_path, []) == CaseLists()
+
+
+def test_a_name_is_whole_and_has_its_own_case(tmp_path):
+    (tmp_path / "trusted.txt").write_text("scan.1\n")
+    assert read_case_lists(tmp_path, ["scan.1", "scan.10"]).trusted == {"scan.1"}
+    for names in (["scan.10"], ["SCAN.1"]):
+        with pytest.raises(UserError, match=r"trusted.txt.*'scan.1'"):
+            read_case_lists(tmp_path, names)
+
+
+def test_all_but_one_may_be_left_out_and_all_trusted(tmp_path):
+    (tmp_path / "exclude.txt").write_text("a\nb\n")
+    assert read_case_lists(tmp_path, CASES).excluded == {"a", "b"}
+    (tmp_path / "exclude.txt").unlink()
+    (tmp_path / "trusted.txt").write_text("a\nb\nc\nc\n")
+    assert read_case_lists(tmp_path, CASES).trusted == set(CASES)

@@ -6,6 +6,7 @@ from clisc_nnunet.errors import UserError
 from clisc_nnunet.trainers.round_settings import (
     PAPER,
     RoundSettings,
+    as_plain,
     describe,
     resolve,
     round_epochs,
@@ -16,7 +17,8 @@ OTHER = {
     "keep_ratio": ("0.6", 0.6),
     "measure": ("sam", "sam"),
     "looks": ("axial", "axial"),
-    "relabel": ("none", "none"),
+    "relabel": ("vote", "vote"),
+    "min_similarity": ("0.2", 0.2),
     "readmit": ("0", False),
     "soft": ("true", True),
     "restart": ("1", True),

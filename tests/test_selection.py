@@ -35,7 +35,9 @@ def test_the_order_of_the_cases_decides_nothing(values, ratio):
 
 
 @pytest.mark.parametrize(
-    ("n", "ratio", "count"), [(257, 0.8, 205), (10, 0.7, 7), (5, 0.8, 4), (1, 0.8, 1)]
+    ("n", "ratio", "count"),
+    # 0.29 * 100 and 0.57 * 100 are a hair less than 29 and 57 in floating point.
+    [(257, 0.8, 205), (10, 0.7, 7), (5, 0.8, 4), (1, 0.8, 1), (100, 0.29, 29), (100, 0.57, 57)],
 )
 def test_the_share_is_rounded_down_as_in_the_paper(n, ratio, count):
     values = {f"{k:03d}": k / n for k in range(n)}
@@ -84,3 +86,58 @@ def test_the_line_for_the_log_counts_and_names_the_reasons():
     )
     nothing = {"e": Judged(1.0, empty=True)}
     assert decision_line(nothing, select_cases(nothing, 0.8)).startswith("kept 0 of 1 cases;")
+
+
+@given(similarities, st.floats(0, 1), st.floats(0, 1))
+def test_below_the_least_similarity_nothing_is_kept(values, ratio, least):
+    free, strict = (select_cases(judged(values), ratio, bound) for bound in (0.0, least))
+    assert kept(strict) == {case for case in kept(free) if values[case] >= least}
+
+
+cases = st.dictionaries(
+    st.text("abcdef", min_size=1, max_size=4),
+    st.builds(Judged, st.floats(0, 1), st.booleans(), st.booleans()),
+)
+
+
+@given(cases, st.floats(0, 1), st.data())
+def test_every_case_gets_a_verdict_and_trust_goes_above_all(known, ratio, data):
+    names = st.sets(st.sampled_from(sorted(known))) if known else st.just(set())
+    trusted, barred = data.draw(names), data.draw(names)
+    before = dict(known), set(trusted), set(barred)
+    verdicts = select_cases(known, ratio, trusted, barred)
+    assert (known, trusted, barred) == before
+    assert list(verdicts) == list(known)
+    for case, verdict in verdicts.items():
+        if case in trusted:
+            assert (verdict.kept, verdict.reason) == (True, "trusted")
+        elif case in barred:
+            assert (verdict.kept, verdict.reason) == (False, "left out before")
+        elif known[case].empty:
+            assert verdict.kept == known[case].was_empty
+        else:
+            assert verdict.reason == ("similar" if verdict.kept else "dissimilar")
+
+
+@given(similarities, st.floats(0, 1), st.data())
+def test_a_case_that_grows_more_similar_is_not_lost(values, ratio, data):
+    case = data.draw(st.sampled_from(sorted(values)))
+    better = {**values, case: data.draw(st.floats(values[case], 1))}
+    if select_cases(judged(values), ratio)[case].kept:
+        assert select_cases(judged(better), ratio)[case].kept
+
+
+@given(similarities, st.floats(0, 1), st.floats(0, 1))
+def test_a_larger_share_loses_no_case(values, one, other):
+    fewer, more = (kept(select_cases(judged(values), ratio)) for ratio in sorted((one, other)))
+    assert fewer <= more
+
+
+def test_equally_similar_cases_are_kept_by_their_names():
+    for order in ("abcd", "dcba", "cadb"):
+        assert kept(select_cases(judged(dict.fromkeys(order, 0.5)), 0.5)) == {"a", "b"}
+
+
+def test_no_cases_no_verdicts():
+    assert select_cases({}, 0.8) == {}
+    assert decision_line({}, {}) == "kept 0 of 0 cases; rejected none"

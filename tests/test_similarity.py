@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis.extra.numpy import arrays
 
+from clisc_nnunet.drawing import Drawn
 from clisc_nnunet.models.sam_models import load_sam
 from clisc_nnunet.settings import PRESETS, Settings
 from clisc_nnunet.similarity import (
@@ -42,6 +43,38 @@ def test_sam_confirms_a_good_mask_and_not_a_bad_one(sam, seen, looks):
     assert overlap(bad.mask, elsewhere) < 0.6
     assert good.predicted_iou > bad.predicted_iou
     assert not good.mask[~stack.brain].any()
+
+
+class Drawing:
+    """A draughtsman that answers the same to everything."""
+
+    def __init__(self, logits, iou):
+        planes = np.flatnonzero((logits > 0).any(axis=(1, 2)))
+        self.drawn = Drawn(logits, planes, np.asarray(iou, np.float32))
+
+    def draw(self, case, stack, region):
+        self.asked = case, region
+        return self.drawn
+
+
+def test_an_answer_has_no_holes_and_stays_in_the_brain(seen):
+    stack, blob = seen
+    logits = np.full(blob.shape, -3.0, np.float32)
+    middle = stack.brain.shape[0] // 2
+    row, column = np.argwhere(stack.brain[middle]).mean(axis=0).astype(int)
+    logits[middle, row - 5 : row + 5, column - 5 : column + 5] = 2.0
+    whole = logits > 0
+    logits[middle, row, column] = -1.0
+    outside = np.argwhere(~stack.brain[middle])[0]
+    logits[middle, outside[0], outside[1]] = 5.0
+    before = logits.copy()
+    draughtsman = Drawing(logits, [0.25, 0.75])
+    found = answer(draughtsman, "case", stack, blob)
+    assert np.array_equal(found.mask, whole)
+    assert found.predicted_iou == pytest.approx(0.5)
+    assert draughtsman.asked[0] == "case"
+    assert np.array_equal(draughtsman.asked[1], blob)
+    assert np.array_equal(logits, before)
 
 
 def test_an_empty_mask_has_an_empty_answer(sam, seen):
@@ -87,7 +120,28 @@ def test_the_largest_component_is_the_one_with_most_voxels(two):
     assert not largest_component(np.zeros_like(two)).any()
 
 
+def test_voxels_that_share_a_corner_are_one_component():
+    mask = np.zeros((7, 7, 7), bool)
+    mask[0:2, 0:2, 0:2] = mask[2:4, 2:4, 2:4] = True  # 8 voxels each, corner to corner
+    joined = mask.copy()
+    mask[6, 5:, 0:6] = True  # 12 voxels
+    before = mask.copy()
+    found = largest_component(mask)
+    assert found.dtype == bool
+    assert np.array_equal(found, joined)
+    assert np.array_equal(mask, before)
+
+
+def test_the_axes_of_a_component_stay_in_place():
+    mask = np.zeros((3, 5, 7), bool)
+    mask[1, 2:4, 1:6] = True
+    expected = mask.copy()
+    mask[0, 0, 6] = True
+    assert np.array_equal(largest_component(mask), expected)
+
+
 @given(masks, masks, masks)
 def test_two_of_three_decide(first, second, third):
     agreed = vote(first, second, third)
+    assert agreed.dtype == bool
     assert np.array_equal(agreed, (first & second) | (first & third) | (second & third))

@@ -35,6 +35,8 @@ from clisc_nnunet.trainers.team import Team
 SHOWN = 4
 # Most often that a case is drawn, with soft weights, for a case of similarity 1.
 MOST_DRAWS = 10
+# Reasons of verdicts that similarity has decided.
+RANKED = ("similar", "dissimilar", "below the least similarity")
 
 
 @dataclass(frozen=True)
@@ -252,11 +254,17 @@ def _judged(records: dict[str, CaseRecord]) -> dict[str, Judged]:
 
 
 def _verdicts(due: Round, records: dict[str, CaseRecord]) -> dict[str, Verdict]:
-    return select_cases(_judged(records), due.settings.keep_ratio, due.lists.trusted, due.barred)
+    return select_cases(
+        _judged(records),
+        due.settings.keep_ratio,
+        due.settings.min_similarity,
+        due.lists.trusted,
+        due.barred,
+    )
 
 
 def _decided(record: CaseRecord, verdict: Verdict, settings: RoundSettings) -> CaseRecord:
-    ranked = verdict.reason in ("similar", "dissimilar")
+    ranked = verdict.reason in RANKED
     times = max(round(MOST_DRAWS * record.similarity**2), 1) if ranked else MOST_DRAWS
     return replace(
         record,
@@ -270,7 +278,7 @@ def _write_labels(due: Round, records: dict[str, CaseRecord]) -> None:
     if due.settings.relabel == "none":
         return
     for case in due.team.share(due.cases):
-        if records[case].kept and records[case].reason in ("similar", "dissimilar"):
+        if records[case].kept and records[case].reason in RANKED:
             seg = np.asarray(due.dataset.load_case(case)[1][:])
             write_overlay(due.unfinished, case, _read_mask(due, case), seg, due.patch)
 

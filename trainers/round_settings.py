@@ -29,15 +29,18 @@ class RoundSettings:
     each error by heart, and leaves as many epochs to learn from the new labels."""
     keep_ratio: Share = 0.8
     """Share of the cases that stays in each round (paper)."""
+    min_similarity: Share = 0.5
+    """Cases below it are rejected whatever the share."""
     measure: Literal["sam", "support"] = "support"
     """Similarity by which cases are ranked. `sam`: Dice of the prediction and SAM's answer to it
     (paper). `support`: how far network and SAM support the label they have learnt from, the mean
     of its Dice with the prediction and with SAM's answer; it finds spoilt labels better."""
     looks: Literal["axial", "all"] = "all"
     """SAM answers plane by plane (paper), or looks as often as it did for the pseudo-labels."""
-    relabel: Literal["network", "vote", "none"] = "vote"
+    relabel: Literal["network", "vote", "none"] = "none"
     """What kept cases learn from: the network's prediction (paper); what two of three say, label,
-    network and SAM; or their label as before."""
+    network and SAM; or their label as before. On phantoms, labels worth keeping were better than
+    predictions, and no worse than votes."""
     readmit: bool = True
     """A later round judges rejected cases anew; otherwise they stay out."""
     soft: bool = False
@@ -50,7 +53,9 @@ class RoundSettings:
     """SAM that judges: a name or the path of a checkpoint. Empty: the one that drew the labels."""
 
 
-PAPER = RoundSettings(measure="sam", looks="axial", relabel="network", restart=True)
+PAPER = RoundSettings(
+    min_similarity=0.0, measure="sam", looks="axial", relabel="network", restart=True
+)
 NO_FILTER = RoundSettings(rounds=())
 
 
@@ -79,7 +84,7 @@ def round_epochs(settings: RoundSettings, num_epochs: int) -> list[int]:
 
 
 def as_plain(settings: RoundSettings) -> dict[str, Any]:
-    """All values for JSON files and checkpoints, which travel: a path of SAM is left at its name."""
+    """All values for files that travel with a model: of a path of SAM, only the name."""
     return {**asdict(settings), "sam": Path(settings.sam).name}
 
 
