@@ -105,7 +105,7 @@ def test_every_case_gets_a_verdict_and_trust_goes_above_all(known, ratio, data):
     names = st.sets(st.sampled_from(sorted(known))) if known else st.just(set())
     trusted, barred = data.draw(names), data.draw(names)
     before = dict(known), set(trusted), set(barred)
-    verdicts = select_cases(known, ratio, trusted, barred)
+    verdicts = select_cases(known, ratio, trusted=trusted, barred=barred)
     assert (known, trusted, barred) == before
     assert list(verdicts) == list(known)
     for case, verdict in verdicts.items():
