@@ -4,6 +4,7 @@ import pytest
 
 from clisc_nnunet.errors import UserError
 from clisc_nnunet.trainers.round_settings import (
+    NO_FILTER,
     PAPER,
     RoundSettings,
     as_plain,
@@ -46,8 +47,40 @@ def test_variables_go_above_the_dataset_and_this_above_the_class():
     assert settings.restart
 
 
+def test_an_empty_variable_says_nothing():
+    content = {"clisc": {"trainer": {"keep_ratio": 0.7}}}
+    settings = resolve(RoundSettings(), content, {"CLISC_KEEP_RATIO": "", "CLISC_SAM": ""})
+    assert settings == RoundSettings(keep_ratio=0.7)
+
+
+def test_nothing_said_leaves_the_classs_own_settings_as_they_are():
+    content = {"clisc": {"settings": {"preset": "paper"}, "trainer": {}}}
+    assert resolve(PAPER, content, {}) == PAPER
+    resolve(PAPER, {"clisc": {"trainer": {"restart": False}}}, {"CLISC_ROUNDS": "0.1"})
+    assert PAPER.restart and PAPER.rounds == (0.5,)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1", True), ("true", True), ("True", True), ("0", False), ("false", False), ("FALSE", False)],
+)
+def test_switches_are_read_in_any_spelling(text, value):
+    for base in (RoundSettings(soft=True), RoundSettings(soft=False)):
+        assert resolve(base, {}, {"CLISC_SOFT": text}).soft is value
+
+
+def test_the_papers_choices():
+    assert PAPER.rounds == (0.5,)
+    assert PAPER.keep_ratio == 0.8
+    assert PAPER.min_similarity == 0  # the paper's share alone decides
+    assert (PAPER.measure, PAPER.looks, PAPER.relabel) == ("sam", "axial", "network")
+    assert PAPER.restart and not PAPER.soft
+    assert round_epochs(NO_FILTER, 1000) == []
+
+
 def test_no_rounds_at_all_can_be_asked_for():
-    assert resolve(RoundSettings(), {}, {"CLISC_ROUNDS": "none"}).rounds == ()
+    for text in ("none", "None"):
+        assert resolve(RoundSettings(), {}, {"CLISC_ROUNDS": text}).rounds == ()
     assert resolve(RoundSettings(), {"clisc": {"trainer": {"rounds": []}}}, {}).rounds == ()
 
 
@@ -63,6 +96,17 @@ def test_variables_of_other_parts_are_left_alone():
         ({}, {"CLISC_MEASURE": "iou"}, "environment.*measure = 'iou'.*sam, support"),
         ({}, {"CLISC_ROUNDS": "half"}, "CLISC_ROUNDS.*'half'.*number"),
         ({}, {"CLISC_ROUNDS": "0.5,2"}, "rounds"),
+        ({}, {"CLISC_ROUNDS": "0.5,"}, "CLISC_ROUNDS.*'0.5,'.*numbers with commas"),
+        ({}, {"CLISC_KEEP_RATIO": "0,8"}, "CLISC_KEEP_RATIO.*'0,8'.*a number like 0.8"),
+        ({}, {"CLISC_KEEP_RATIO": "none"}, "CLISC_KEEP_RATIO.*'none'.*a number like 0.8"),
+        ({}, {"CLISC_KEEP_RATIO": "nan"}, "environment.*keep_ratio = nan.*0 to 1"),
+        ({}, {"CLISC_KEEP_RATIO": "-0.1"}, "environment.*keep_ratio = -0.1.*0 to 1"),
+        ({"clisc": {"trainer": [0.7]}}, {}, r"dataset.json: clisc: trainer: found \[0.7\]"),
+        ({"clisc": {"trainer": None}}, {}, "dataset.json.*found None; expected an object"),
+        ({"clisc": None}, {}, "dataset.json.*found None; expected an object"),
+        ({"clisc": {"trainer": {"restart": 1}}}, {}, "restart = 1.*type bool"),
+        ({"clisc": {"trainer": {"keep_ratio": True}}}, {}, "keep_ratio = True.*a number"),
+        ({"clisc": {"trainer": {"rounds": 0.5}}}, {}, "rounds = 0.5.*a list"),
         ({}, {"CLISC_RESTART": "maybe"}, "CLISC_RESTART.*'maybe'.*1, true, 0 or false"),
     ],
 )
@@ -79,6 +123,10 @@ def test_what_cannot_be_used_is_told_in_one_line(content, environment, message):
         ((0.5,), 5, [2]),
         ((0.5,), 2, [1]),
         ((0.5,), 1, []),
+        ((0.7,), 5, [4]),  # 3.5 and 2.8 to the nearest, halves to the even
+        ((0.7,), 4, [3]),
+        ((0.3, 0.6, 0.9), 2, [1]),
+        ((0.9, 0.1, 0.6, 0.3), 1000, [100, 300, 600, 900]),
         ((0.75, 0.25), 8, [2, 6]),
         ((0.5, 0.5001), 1000, [500]),
         ((0.0, 1.0), 10, []),

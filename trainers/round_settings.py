@@ -69,7 +69,10 @@ def resolve(
     UserError
         If a key or a value cannot be used.
     """
-    chosen = dataset_json.get("clisc", {}).get("trainer", {})
+    made = dataset_json.get("clisc", {})
+    chosen = made.get("trainer", {}) if isinstance(made, dict) else made
+    if not isinstance(chosen, dict):
+        raise UserError("dataset.json: clisc: trainer", repr(chosen), "an object", "mend the value")
     settings = updated(base, chosen, "dataset.json: clisc: trainer")
     return updated(settings, _from_environment(environment), "environment")
 
@@ -112,11 +115,11 @@ def _parsed(hint: Any, text: str, variable: str) -> Any:
         return known[text.lower()]
     if hint is str or get_origin(hint) is Literal:
         return text
-    parts = [] if text.lower() == "none" else text.split(",")
+    several = get_origin(hint) is tuple
+    if several and text.lower() == "none":
+        return []
     try:
-        numbers = [float(part) for part in parts]
+        return [float(part) for part in text.split(",")] if several else float(text)
     except ValueError:
-        raise UserError(
-            variable, repr(text), "a number, or several with commas", "mend the variable"
-        ) from None
-    return numbers if get_origin(hint) is tuple else numbers[0]
+        expected = "numbers with commas between, or none" if several else "a number like 0.8"
+        raise UserError(variable, repr(text), expected, "mend the variable") from None
