@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from clisc_nnunet.errors import UserError
+from clisc_nnunet.settings import PRESETS, Settings
 from clisc_nnunet.trainers.judge import drew_the_labels, load_judge, pipeline_settings
 
 CPU = torch.device("cpu")
@@ -15,6 +18,42 @@ def test_sam_sees_the_slices_that_the_labels_were_drawn_on():
     assert judge.sam.name == "bundled"
 
 
+def test_the_looks_are_the_ones_asked_for():
+    everything, axial = (load_judge({}, "", looks, CPU).draughtsman for looks in ("all", "axial"))
+    assert everything.settings == Settings().sam
+    assert axial.settings.views == ("axial",) and axial.settings.close_up == 0
+    assert everything.settings.views != axial.settings.views
+
+
+def test_a_name_goes_above_the_datasets_own():
+    content = {"clisc": {"sam": {"name": "nothing.pth"}}}
+    assert load_judge(content, "bundled", "all", CPU).sam.name == "bundled"
+    with pytest.raises(UserError, match=r"other\.pth"):
+        load_judge(content, "other.pth", "all", CPU)
+
+
+def test_the_papers_settings_come_with_what_was_changed_in_them():
+    made = {"settings": {"preset": "paper", "slices": {"plane_mm": 7.0}}}
+    settings = pipeline_settings(made)
+    expected = replace(PRESETS["paper"].slices, plane_mm=7.0)
+    assert settings.slices == expected
+    assert load_judge({"clisc": made}, "", "all", CPU).slices == expected
+    assert made == {"settings": {"preset": "paper", "slices": {"plane_mm": 7.0}}}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"preset": "best"}, "preset: found 'best'; expected one of default, paper"),
+        ({"slices": {"plane": 3}}, "dataset.json: clisc: slices: found unknown key 'plane'"),
+        ({"slices": 3}, "slices = 3; expected an object"),
+    ],
+)
+def test_settings_that_are_none_of_ours_are_told(settings, message):
+    with pytest.raises(UserError, match=message):
+        load_judge({"clisc": {"settings": settings}}, "", "all", CPU)
+
+
 def test_a_dataset_of_others_gets_the_default():
     assert pipeline_settings({}).preset == "default"
     assert pipeline_settings({"settings": {"preset": "paper"}}).sam.equalise
@@ -25,6 +64,7 @@ def test_the_sam_that_drew_the_labels_is_known_by_its_hash():
     content = {"clisc": {"sam": {"name": "bundled", "sha256": judge.sam.sha256}}}
     assert drew_the_labels(judge.sam, content)
     assert not drew_the_labels(judge.sam, {"clisc": {"sam": {"sha256": "0"}}})
+    assert not drew_the_labels(judge.sam, {"clisc": {"sam": {"name": "bundled", "sha256": "0"}}})
     assert not drew_the_labels(judge.sam, {})
 
 

@@ -26,12 +26,15 @@ def save_with_entry(save: Callable[[str], None], path: str, key: str, entry: Any
         Of plain Python types. nnU-Net passes over keys that it does not know.
     """
     unfinished = f"{path}.part"
-    save(unfinished)
-    # weights_only would refuse nnU-Net's own content; the file was written a moment ago.
-    checkpoint = torch.load(unfinished, map_location="cpu", weights_only=False)
-    checkpoint[key] = entry
-    torch.save(checkpoint, unfinished)
-    os.replace(unfinished, path)
+    try:
+        save(unfinished)
+        # weights_only would refuse nnU-Net's own content; the file was written a moment ago.
+        checkpoint = torch.load(unfinished, map_location="cpu", weights_only=False)
+        checkpoint[key] = entry
+        torch.save(checkpoint, unfinished)
+        os.replace(unfinished, path)
+    finally:
+        Path(unfinished).unlink(missing_ok=True)
 
 
 def keep_copy(path: Path, name: str) -> None:
