@@ -97,8 +97,11 @@ def draw_round(
     handles = [Line2D([], [], color=c, label=name) for name, c in OUTLINES.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     temporary = path.with_name(f".{path.name}")
-    figure.savefig(temporary, dpi=90, format="png")
-    temporary.replace(path)
+    try:
+        figure.savefig(temporary, dpi=90, format="png")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _draw_order(axes: Axes, similarity: Mapping[str, float], kept: Collection[str]) -> None:
