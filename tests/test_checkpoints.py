@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -86,7 +87,8 @@ def test_a_copy_outlives_the_next_save(tmp_path):
 def test_a_copy_that_was_cut_off_is_no_obstacle(tmp_path):
     path = tmp_path / "checkpoint_latest.pth"
     save_with_entry(saving({}), str(path), "clisc", 1)
-    (tmp_path / "kept.pth.part").write_bytes(b"half")
+    # Cut off between the link and its new name.
+    os.link(path, tmp_path / "kept.pth.part")
     keep_copy(path, "kept.pth")
     assert read_entry(str(tmp_path / "kept.pth"), "clisc") == 1
     assert sorted(p.name for p in tmp_path.iterdir()) == [path.name, "kept.pth"]

@@ -101,6 +101,8 @@ def test_each_case_has_its_own_label_and_a_later_one_replaces_it(overlaid, tmp_p
     label, locations = (dataset.load_case(CASES[1])[k] for k in (1, 3))
     assert np.array_equal(np.asarray(label[:])[0] == 1, other)
     assert other[tuple(locations["class_locations"][1].T[1:])].all()
+    first = dataset.load_case(CASES[0])[3]["class_locations"][1]
+    assert mask[tuple(first.T[1:])].all()
     write_overlay(tmp_path, CASES[0], other, seg, (16, 24, 16))
     assert np.array_equal(np.asarray(dataset.load_case(CASES[0])[1][:])[0] == 1, other)
 
