@@ -2,7 +2,7 @@
 
     python -m benchmarks.filter_control -i PHANTOMS -o OUT [--seeds 0 1 2] [--arms ...]
 
-30 % of the training phantoms get a spoilt label. A network learns from these labels for half of
+30 % of the training phantoms get a spoilt label. A network learns from these labels for a quarter of
 the schedule; from that one checkpoint on, each arm goes its own way to the end. `clean` learns
 from the true labels from the start. All are scored on phantoms that none of them has seen. Every
 finished part is kept, so a run that was stopped goes on.
@@ -40,6 +40,8 @@ SPOILT_SHARE = 0.3
 # Coarse, so that two cores can train for long enough.
 SPACING = 4.0
 KEEP_RATIOS = (0.7, 0.8)
+# Of the schedule, after which the arms part.
+FIRST_ROUND = 0.25
 # What differs from the default settings of a round.
 PAPERS_CHOICES = {"min_similarity": 0.0, "measure": "sam", "looks": "axial", "relabel": "network"}
 ARMS: dict[str, dict[str, Any] | None] = {
@@ -52,10 +54,12 @@ ARMS: dict[str, dict[str, Any] | None] = {
     "one look": {"looks": "axial"},
     "votes as labels": {"relabel": "vote"},
     "predictions as labels": {"relabel": "network"},
+    "restart": {"restart": True},
+    "round halfway": {"rounds": (0.5,)},
     "no least similarity": {"min_similarity": 0.0},
     "soft": {"soft": True},
-    "two rounds": {"rounds": (0.5, 0.75)},
-    "two rounds, no way back": {"rounds": (0.5, 0.75), "readmit": False},
+    "two rounds": {"rounds": (0.25, 0.5)},
+    "two rounds, no way back": {"rounds": (0.25, 0.5), "readmit": False},
 }
 
 
@@ -112,7 +116,7 @@ def _run_arm(
         labels, _ = _spoilt_labels(out, scans, truths, train, seed)
         dataset = make_dataset(out, 601 + seed, scans, labels, split, {}, SPACING)
         warm = _warm_up(out, dataset, seed, budget)
-        settings = replace(RoundSettings(), **(ARMS[arm] or {}))
+        settings = replace(RoundSettings(rounds=(FIRST_ROUND,)), **(ARMS[arm] or {}))
         trainer = make_trainer(dataset, 0, folder, nnUNetTrainerCLISC, budget, settings)
         shutil.copy(warm, Path(trainer.output_folder) / "checkpoint_latest.pth")
         trainer.load_checkpoint(str(Path(trainer.output_folder) / "checkpoint_latest.pth"))
@@ -134,7 +138,7 @@ def _result(out: Path, seed: int, arm: str) -> Path:
 
 
 def _warm_up(out: Path, dataset: str, seed: int, budget: Budget) -> Path:
-    """Checkpoint after the first half of the schedule, on the spoilt labels."""
+    """Checkpoint after the first part of the schedule, on the spoilt labels."""
     from clisc_nnunet.trainers.nnUNetTrainerCLISC import nnUNetTrainerCLISC
     from clisc_nnunet.trainers.round_settings import NO_FILTER
 
@@ -148,7 +152,7 @@ def _warm_up(out: Path, dataset: str, seed: int, budget: Budget) -> Path:
             nnUNetTrainerCLISC,
             budget,
             NO_FILTER,
-            stop_before=budget.epochs // 2,
+            stop_before=round(FIRST_ROUND * budget.epochs),
         )
         try:
             trainer.run_training()
