@@ -2,8 +2,8 @@
 
     python -m benchmarks.filter_control -i PHANTOMS -o OUT [--seeds 0 1 2] [--arms ...]
 
-30 % of the training phantoms get a spoilt label. A network learns from these labels for a quarter of
-the schedule; from that one checkpoint on, each arm goes its own way to the end. `clean` learns
+30 % of the training phantoms get a spoilt label. A network learns from these labels for a quarter
+of the schedule; from that one checkpoint on, each arm goes its own way to the end. `clean` learns
 from the true labels from the start. All are scored on phantoms that none of them has seen. Every
 finished part is kept, so a run that was stopped goes on.
 """
