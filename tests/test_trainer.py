@@ -138,6 +138,18 @@ def test_kept_cases_learn_from_the_new_label(root, relabel):
                 assert known["volume_after_ml"] == known["volume_predicted_ml"]
 
 
+def test_a_label_of_a_round_that_is_gone_is_missed(root, capsys):
+    settings = replace(DEFAULT, relabel="network")
+    trainer = train(make_trainer(root, settings))
+    latest = Path(trainer.output_folder) / "checkpoint_latest.pth"
+    shutil.copy(Path(trainer.output_folder) / "checkpoint_final.pth", latest)
+    next(clisc_folder(trainer).glob("round_01/*.b2nd")).unlink()
+    with pytest.raises(SystemExit) as ended:
+        train(continued(root, settings, epochs=6))
+    assert ended.value.code == 2
+    assert "bring the folder back" in capsys.readouterr().out
+
+
 def test_labels_may_stay(root):
     trainer = train(make_trainer(root, DEFAULT))
     assert not list(clisc_folder(trainer).glob("round_01/*.b2nd"))

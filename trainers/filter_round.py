@@ -182,6 +182,14 @@ def draws(facts: dict[str, Any]) -> dict[str, int]:
     return {case: known["draws"] for case, known in facts["cases"].items() if known["kept"]}
 
 
+def relabelled(facts: dict[str, Any]) -> list[str]:
+    """Cases that learn from a new label, by the content of `round_XX.json`."""
+    if facts["settings"]["relabel"] == "none":
+        return []
+    cases = facts["cases"].items()
+    return [case for case, known in cases if known["kept"] and known["reason"] != "trusted"]
+
+
 def _clear_the_way(due: Round) -> None:
     """Start from an empty folder; rounds of an earlier training go aside, they are not ours."""
     shutil.rmtree(due.unfinished, ignore_errors=True)
@@ -278,7 +286,7 @@ def _write_labels(due: Round, records: dict[str, CaseRecord]) -> None:
     if due.settings.relabel == "none":
         return
     for case in due.team.share(due.cases):
-        if records[case].kept and records[case].reason in RANKED:
+        if records[case].kept and records[case].reason != "trusted":
             seg = np.asarray(due.dataset.load_case(case)[1][:])
             write_overlay(due.unfinished, case, _read_mask(due, case), seg, due.patch)
 

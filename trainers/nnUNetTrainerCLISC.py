@@ -28,9 +28,9 @@ from clisc_nnunet.trainers.checkpoints import (
     restart_network,
     save_with_entry,
 )
-from clisc_nnunet.trainers.filter_round import Round, draws, hold_round
+from clisc_nnunet.trainers.filter_round import Round, draws, hold_round, relabelled
 from clisc_nnunet.trainers.judge import Judge, drew_the_labels, load_judge
-from clisc_nnunet.trainers.overlay_dataset import OVERLAID, TUMOUR
+from clisc_nnunet.trainers.overlay_dataset import OVERLAID, TUMOUR, overlay_files
 from clisc_nnunet.trainers.predicting import predicting
 from clisc_nnunet.trainers.round_settings import (
     RoundSettings,
@@ -93,12 +93,22 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
             last = self.state["rounds"][-1]
             kept = [case for case, times in last["draws"].items() for _ in range(times)]
             if kept:
+                self._check_labels(last)
                 train.identifiers = kept
                 train.overlay_folder = self._clisc_folder / last["name"]
             if self.fold == "all":
                 validate.identifiers = list(dict.fromkeys(train.identifiers))
                 validate.overlay_folder = train.overlay_folder
         return train, validate
+
+    def _check_labels(self, held: dict[str, Any]) -> None:
+        """A label of a round that is gone must not be replaced by the old one in silence."""
+        folder = self._clisc_folder / held["name"]
+        for case in held["relabelled"]:
+            for file in overlay_files(folder, case):
+                if not file.is_file():
+                    cure = "bring the folder back, or train anew without --c"
+                    raise UserError(file, "no such file", "a label of this training's round", cure)
 
     @property
     def _clisc_folder(self) -> Path:
@@ -110,7 +120,7 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
         """As nnU-Net's; what a later round will need is looked for now, not after a night."""
         with self._told_in_one_line():
             self._prepare()
-        super().on_train_start()
+            super().on_train_start()
 
     def on_epoch_start(self) -> None:
         """Hold the round that is due, if one is, then start the epoch."""
@@ -177,7 +187,12 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
             )
         self.print_to_log_file(f"CLISC round {number}: {facts['decision']}; {facts['seconds']} s")
         past.append(
-            {"name": f"round_{number:02d}", "epoch": self.current_epoch, "draws": draws(facts)}
+            {
+                "name": f"round_{number:02d}",
+                "epoch": self.current_epoch,
+                "draws": draws(facts),
+                "relabelled": relabelled(facts),
+            }
         )
         if not past[-1]["draws"]:
             self.print_to_log_file("CLISC: no case is left; training goes on with what it had")
