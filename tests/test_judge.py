@@ -34,7 +34,7 @@ def test_a_name_goes_above_the_datasets_own():
 
 def test_the_papers_settings_come_with_what_was_changed_in_them():
     made = {"settings": {"preset": "paper", "slices": {"plane_mm": 7.0}}}
-    settings = pipeline_settings(made)
+    settings = pipeline_settings({"clisc": made})
     expected = replace(PRESETS["paper"].slices, plane_mm=7.0)
     assert settings.slices == expected
     assert load_judge({"clisc": made}, "", "all", CPU).slices == expected
@@ -45,7 +45,10 @@ def test_the_papers_settings_come_with_what_was_changed_in_them():
     ("settings", "message"),
     [
         ({"preset": "best"}, "preset: found 'best'; expected one of default, paper"),
-        ({"slices": {"plane": 3}}, "dataset.json: clisc: slices: found unknown key 'plane'"),
+        (
+            {"slices": {"plane": 3}},
+            "dataset.json: clisc: settings: slices: found unknown key 'plane'",
+        ),
         ({"slices": 3}, "slices = 3; expected an object"),
     ],
 )
@@ -56,7 +59,7 @@ def test_settings_that_are_none_of_ours_are_told(settings, message):
 
 def test_a_dataset_of_others_gets_the_default():
     assert pipeline_settings({}).preset == "default"
-    assert pipeline_settings({"settings": {"preset": "paper"}}).sam.equalise
+    assert pipeline_settings({"clisc": {"settings": {"preset": "paper"}}}).sam.equalise
 
 
 def test_the_sam_that_drew_the_labels_is_known_by_its_hash():
@@ -71,3 +74,12 @@ def test_the_sam_that_drew_the_labels_is_known_by_its_hash():
 def test_an_unknown_sam_is_told():
     with pytest.raises(UserError, match="neither a known sam nor a file"):
         load_judge({"clisc": {"sam": {"name": "nothing.pth"}}}, "", "all", CPU)
+
+
+@pytest.mark.parametrize("content", [{"settings": []}, {"settings": None}, [1], None, {"sam": "x"}])
+def test_odd_content_of_dataset_json_is_told_or_passed_over(content):
+    if content in (None, {"settings": None}, {"settings": []}):
+        assert load_judge({"clisc": content}, "", "all", CPU).sam.name == "bundled"
+    else:
+        with pytest.raises(UserError, match=r"dataset\.json: clisc"):
+            load_judge({"clisc": content}, "", "all", CPU)

@@ -54,13 +54,14 @@ def scan(tmp_path, direction):
     return files, np.array(image.TransformContinuousIndexToPhysicalPoint(blob_at[::-1].tolist()))
 
 
-def preprocess(files, transpose, spacing):
+def preprocess(files, transpose, spacing, reader="SimpleITKIO"):
     """What nnU-Net makes of a scan: data, label, properties, and the way back to its axes."""
     dimension = len(spacing)
     content = plans()
     content["transpose_forward"] = list(transpose)
     content["transpose_backward"] = np.argsort(transpose).tolist()
     content["configurations"] = {"c": configuration([16] * dimension, spacing, dimension)}
+    content["image_reader_writer"] = reader
     manager = PlansManager(content)
     data, seg, properties = DefaultPreprocessor(verbose=False).run_case(
         [str(files[0])], str(files[1]), manager, manager.get_configuration("c"), dataset_json()
@@ -196,3 +197,15 @@ def test_readers_without_a_direction_are_taken_to_be_axial(tmp_path):
     assert geometry.spacing == known.spacing
     offset = np.array(known.origin) - geometry.origin
     assert offset == pytest.approx((-31.0, 12.0, 7.0), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "reader", ["NibabelIO", "NibabelIOWithReorient", "SimpleITKIOWithReorient"]
+)
+@pytest.mark.parametrize("direction", [AXIAL, CORONAL])
+def test_other_readers_put_the_blob_in_the_same_place(tmp_path, direction, reader):
+    files, expected = scan(tmp_path, direction)
+    data, _, properties, back = preprocess(files, (2, 0, 1), COARSE, reader)
+    geometry = preprocessed_geometry(properties, data.shape[1:], back)
+    off = np.linalg.norm(place(brightness(data[0].transpose(back)), geometry) - expected)
+    assert off < 0.12 * max(geometry.spacing)

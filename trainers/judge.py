@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from clisc_nnunet.drawing import Draughtsman
+from clisc_nnunet.errors import UserError
 from clisc_nnunet.models.registry import BUNDLED_NAME
 from clisc_nnunet.models.sam_models import SamModel, load_sam
 from clisc_nnunet.settings import Settings, SliceSettings, preset, updated
@@ -52,18 +53,27 @@ def load_judge(
     UserError
         If the weights are absent or corrupt, or the settings are none.
     """
-    made = dataset_json.get("clisc", {})
-    settings = pipeline_settings(made)
-    model = load_sam(name or made.get("sam", {}).get("name", BUNDLED_NAME), device)
+    settings = pipeline_settings(dataset_json)
+    model = load_sam(name or _entry(dataset_json, "sam").get("name", BUNDLED_NAME), device)
     return Judge(model, make_draughtsman(model, settings, looks), settings.slices)
 
 
-def pipeline_settings(made: Mapping[str, Any]) -> Settings:
+def pipeline_settings(dataset_json: Mapping[str, Any]) -> Settings:
     """Settings of the pseudo-labels; the default ones for a dataset that is not ours."""
-    values = dict(made.get("settings", {}))
-    return updated(preset(values.get("preset", "default")), values, "dataset.json: clisc")
+    values = _entry(dataset_json, "settings")
+    return updated(preset(values.get("preset", "default")), values, "dataset.json: clisc: settings")
 
 
 def drew_the_labels(model: SamModel, dataset_json: Mapping[str, Any]) -> bool:
     """Whether this SAM is known to be the one that drew the dataset's labels."""
-    return dataset_json.get("clisc", {}).get("sam", {}).get("sha256") == model.sha256
+    return _entry(dataset_json, "sam").get("sha256") == model.sha256
+
+
+def _entry(dataset_json: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """One part of the key `clisc`; empty where it is absent or null."""
+    made = dataset_json.get("clisc") or {}
+    part = (made.get(name) or {}) if isinstance(made, dict) else made
+    if not isinstance(part, dict):
+        where = f"dataset.json: clisc: {name}"
+        raise UserError(where, f"{part!r}", "a JSON object", "mend or remove it")
+    return part

@@ -34,16 +34,14 @@ def preprocessed_geometry(
     Returns
     -------
     Geometry
-        Of `array.transpose(transpose_backward)`. Readers that leave no SimpleITK geometry in the
-        properties are taken to read axial planes.
+        Of `array.transpose(transpose_backward)`. A reader that leaves neither SimpleITK's nor
+        nibabel's geometry in the properties is taken to read axial planes.
     """
     back = list(transpose_backward)
     now = np.array(shape, float)[back]
     cropped = np.array(properties["shape_after_cropping_and_before_resampling"], float)[back]
     first = np.array([low for low, _ in properties["bbox_used_for_cropping"]], float)[back]
-    itk = properties.get("sitk_stuff")
-    direction = tuple(map(float, itk["direction"])) if itk else _IDENTITY
-    origin = np.array(itk["origin"] if itk else (0.0, 0.0, 0.0), float)
+    direction, origin = _direction_and_origin(properties)
     old_spacing = np.array(properties["spacing"], float)  # plane, row, column
     step = cropped / now
     # The new grid has the old one's outer faces, so that its first centre lies elsewhere.
@@ -53,6 +51,22 @@ def preprocessed_geometry(
     dz, dy, dx = (old_spacing * step).tolist()
     planes, rows, columns = (int(n) for n in now)
     return Geometry((columns, rows, planes), (dx, dy, dz), (x, y, z), direction)
+
+
+def _direction_and_origin(properties: Mapping[str, Any]) -> tuple[tuple[float, ...], np.ndarray]:
+    """Direction cosines and origin of the scan as its reader left them, in LPS coordinates."""
+    if "sitk_stuff" in properties:
+        itk = properties["sitk_stuff"]
+        return tuple(map(float, itk["direction"])), np.array(itk["origin"], float)
+    if "nibabel_stuff" in properties:
+        known = properties["nibabel_stuff"]
+        # nibabel's coordinates are RAS.
+        to_lps = np.diag([-1.0, -1.0, 1.0])
+        affine = np.asarray(known.get("reoriented_affine", known["original_affine"]), float)
+        columns = to_lps @ affine[:3, :3]
+        axes = columns / np.linalg.norm(columns, axis=0)
+        return tuple(axes.ravel().tolist()), to_lps @ affine[:3, 3]
+    return _IDENTITY, np.zeros(3)
 
 
 class PreprocessedCase:
