@@ -43,7 +43,12 @@ KEEP_RATIOS = (0.7, 0.8)
 # Of the schedule, after which the arms part.
 FIRST_ROUND = 0.25
 # What differs from the default settings of a round.
-PAPERS_CHOICES = {"min_similarity": 0.0, "measure": "sam", "looks": "axial", "relabel": "network"}
+PAPERS_CHOICES: dict[str, Any] = {
+    "min_similarity": 0.0,
+    "measure": "sam",
+    "looks": "axial",
+    "relabel": "network",
+}
 ARMS: dict[str, dict[str, Any] | None] = {
     "clean": None,
     "none": {"rounds": ()},
@@ -116,7 +121,7 @@ def _run_arm(
         labels, _ = _spoilt_labels(out, scans, truths, train, seed)
         dataset = make_dataset(out, 601 + seed, scans, labels, split, {}, SPACING)
         warm = _warm_up(out, dataset, seed, budget)
-        settings = replace(RoundSettings(rounds=(FIRST_ROUND,)), **(ARMS[arm] or {}))
+        settings = replace(RoundSettings(), **(ARMS[arm] or {}))
         trainer = make_trainer(dataset, 0, folder, nnUNetTrainerCLISC, budget, settings)
         shutil.copy(warm, Path(trainer.output_folder) / "checkpoint_latest.pth")
         trainer.load_checkpoint(str(Path(trainer.output_folder) / "checkpoint_latest.pth"))

@@ -14,7 +14,7 @@ from clisc_nnunet.trainers.round_settings import (
 )
 
 OTHER = {
-    "rounds": ("0.25,0.5", (0.25, 0.5)),
+    "rounds": ("0.3,0.5", (0.3, 0.5)),
     "keep_ratio": ("0.6", 0.6),
     "measure": ("sam", "sam"),
     "looks": ("axial", "axial"),
@@ -125,11 +125,12 @@ def test_what_cannot_be_used_is_told_in_one_line(content, environment, message):
         ((0.5,), 1, []),
         ((0.7,), 5, [4]),  # 3.5 and 2.8 to the nearest, halves to the even
         ((0.7,), 4, [3]),
+        ((0.25,), 2, [1]),
         ((0.3, 0.6, 0.9), 2, [1]),
         ((0.9, 0.1, 0.6, 0.3), 1000, [100, 300, 600, 900]),
         ((0.75, 0.25), 8, [2, 6]),
         ((0.5, 0.5001), 1000, [500]),
-        ((0.0, 1.0), 10, []),
+        ((0.0, 1.0), 10, [1, 9]),
         ((), 1000, []),
     ],
 )

@@ -22,7 +22,7 @@ from clisc_nnunet.trainers.round_settings import PAPER, RoundSettings
 from clisc_nnunet.trainers.variants import nnUNetTrainerCLISC_paper
 
 # These networks learn next to nothing in two epochs: nothing they agree to is called too little.
-DEFAULT = RoundSettings(min_similarity=0.0)
+DEFAULT = RoundSettings(rounds=(0.5,), min_similarity=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -277,7 +277,7 @@ def test_soft_weights_reject_nothing_but_draw_the_similar_more_often(root):
 
 
 def test_cases_without_support_are_rejected_however_many_they_are(root):
-    trainer = train(make_trainer(root, RoundSettings(min_similarity=1.0)))
+    trainer = train(make_trainer(root, replace(DEFAULT, min_similarity=1.0)))
     reasons = {known["reason"] for known in facts(trainer)["cases"].values()}
     assert reasons == {"below the least similarity"}
     assert sorted(trainer.get_tr_and_val_datasets()[0].identifiers) == CASES
