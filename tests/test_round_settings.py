@@ -22,7 +22,7 @@ OTHER = {
     "min_similarity": ("0.2", 0.2),
     "readmit": ("0", False),
     "soft": ("true", True),
-    "restart": ("1", True),
+    "restart": ("0", False),
     "mirroring": ("1", True),
     "sam": ("sam_vit_b", "sam_vit_b"),
 }
@@ -44,7 +44,7 @@ def test_variables_go_above_the_dataset_and_this_above_the_class():
     settings = resolve(PAPER, content, {"CLISC_KEEP_RATIO": "0.9"})
     assert settings.keep_ratio == 0.9
     assert settings.measure == "support"
-    assert settings.restart
+    assert settings.looks == "axial"
 
 
 def test_an_empty_variable_says_nothing():

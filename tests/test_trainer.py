@@ -22,7 +22,7 @@ from clisc_nnunet.trainers.round_settings import PAPER, RoundSettings
 from clisc_nnunet.trainers.variants import nnUNetTrainerCLISC_paper
 
 # These networks learn next to nothing in two epochs: nothing they agree to is called too little.
-DEFAULT = RoundSettings(rounds=(0.5,), min_similarity=0.0)
+DEFAULT = RoundSettings(rounds=(0.5,), min_similarity=0.0, restart=False)
 
 
 @pytest.fixture(scope="module")

@@ -45,8 +45,9 @@ class RoundSettings:
     """A later round judges rejected cases anew; otherwise they stay out."""
     soft: bool = False
     """No case is rejected for its similarity; the less similar are drawn less often."""
-    restart: bool = False
-    """After a round the network starts again from random weights (paper)."""
+    restart: bool = True
+    """After a round the network starts again from random weights (paper), with three quarters of
+    the schedule before it: what it has learnt from spoilt labels is hard to unlearn."""
     mirroring: bool = False
     """Predict with mirroring, as nnU-Net does in the end: eight times slower."""
     sam: str = ""
@@ -54,7 +55,7 @@ class RoundSettings:
 
 
 PAPER = RoundSettings(
-    rounds=(0.5,), min_similarity=0.0, measure="sam", looks="axial", relabel="network", restart=True
+    rounds=(0.5,), min_similarity=0.0, measure="sam", looks="axial", relabel="network"
 )
 NO_FILTER = RoundSettings(rounds=())
 
