@@ -32,7 +32,7 @@ CHECKPOINTS = {
     "before the round": "checkpoint_before_round_01.pth",
     "after it": "checkpoint_final.pth",
 }
-COLOURS = {"truth": "deepskyblue", "before the round": "gold", "after it": "red"}
+COLOURS = {"truth": "blue", "before the round": "gold", "after it": "red"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -301,7 +301,7 @@ def _publish(due: Round, facts: dict[str, Any]) -> None:
     order = sorted(similarity, key=lambda case: (similarity[case], case))
     ends = dict.fromkeys([*order[:SHOWN], *order[-SHOWN:]])
     looks = {case: Look.load(final / "looks" / f"{case}.npz") for case in ends}
-    title = f"round {due.number}, after {due.epoch} epochs: {facts['decision']}"
+    title = f"round {due.number}, before epoch {due.epoch}: {facts['decision']}"
     draw_round(similarity, kept, looks, title, due.folder / f"{due.name}.png")
     write_text(due.report, json.dumps(facts, indent=1) + "\n")
 
