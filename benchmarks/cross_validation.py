@@ -6,9 +6,9 @@ The dataset is what clisc_make_pseudo_dataset has written. Its cases are split i
 folds; every arm is scored on cases that it has not learnt from:
 
 pseudo-labels   of the scored cases themselves, drawn by CLIP and SAM
-before          the network halfway, before any round
-no round        the same network at the end of the schedule, without a round
-CLISC           the same, with the rounds of the default settings
+halfway         a network without rounds, halfway through the schedule
+no round        the same network at the end of it
+CLISC           a network with the rounds of the default settings, at the end
 supervised      stock training on the references, same budget
 
 References are opened for scoring, and by `supervised` for training. Every finished part is kept,
@@ -40,7 +40,7 @@ from clisc_nnunet.evaluation.scores import dice
 from clisc_nnunet.volume import read_geometry, read_mask
 
 FOLDS = 5
-ARMS = ("before", "no round", "CLISC", "supervised")
+ARMS = ("halfway", "no round", "CLISC", "supervised")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -108,14 +108,14 @@ class _Bench:
         folder = self.out / arm.replace(" ", "_")
         settings = RoundSettings() if arm == "CLISC" else NO_FILTER
         dataset = self.true if arm == "supervised" else self.pseudo
-        stop = self.budget.epochs // 2 if arm == "before" else None
+        stop = self.budget.epochs // 2 if arm == "halfway" else None
         trainer = make_trainer(
             dataset, fold, folder, nnUNetTrainerCLISC, self.budget, settings, stop
         )
         latest = Path(trainer.output_folder) / "checkpoint_latest.pth"
         halfway = self.out / f"halfway_{fold}.pth"
         seed_everything(self.seed)
-        if arm in ("no round", "CLISC"):
+        if arm == "no round":
             shutil.copy(halfway, latest)
             trainer.load_checkpoint(str(latest))
             seed_everything(self.seed + 1000)
