@@ -61,7 +61,6 @@ ARMS: dict[str, dict[str, Any] | None] = {
     "no restart": {"restart": False},
     "round halfway": {"rounds": (0.5,)},
     "no least similarity": {"min_similarity": 0.0},
-    "soft": {"soft": True},
     "two rounds": {"rounds": (0.25, 0.5)},
     "two rounds, no way back": {"rounds": (0.25, 0.5), "readmit": False},
 }

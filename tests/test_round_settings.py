@@ -21,7 +21,6 @@ OTHER = {
     "relabel": ("vote", "vote"),
     "min_similarity": ("0.2", 0.2),
     "readmit": ("0", False),
-    "soft": ("true", True),
     "restart": ("0", False),
     "mirroring": ("1", True),
     "sam": ("sam_vit_b", "sam_vit_b"),
@@ -65,8 +64,8 @@ def test_nothing_said_leaves_the_classs_own_settings_as_they_are():
     [("1", True), ("true", True), ("True", True), ("0", False), ("false", False), ("FALSE", False)],
 )
 def test_switches_are_read_in_any_spelling(text, value):
-    for base in (RoundSettings(soft=True), RoundSettings(soft=False)):
-        assert resolve(base, {}, {"CLISC_SOFT": text}).soft is value
+    for base in (RoundSettings(readmit=True), RoundSettings(readmit=False)):
+        assert resolve(base, {}, {"CLISC_READMIT": text}).readmit is value
 
 
 def test_the_papers_choices():
@@ -74,7 +73,7 @@ def test_the_papers_choices():
     assert PAPER.keep_ratio == 0.8
     assert PAPER.min_similarity == 0  # the paper's share alone decides
     assert (PAPER.measure, PAPER.looks, PAPER.relabel) == ("sam", "axial", "network")
-    assert PAPER.restart and not PAPER.soft
+    assert PAPER.restart
     assert round_epochs(NO_FILTER, 1000) == []
 
 

@@ -264,18 +264,6 @@ def test_rejected_cases_may_come_back_or_not(root):
     assert sum(known["kept"] for known in second["cases"].values()) == 1
 
 
-def test_soft_weights_reject_nothing_but_draw_the_similar_more_often(root):
-    trainer = train(make_trainer(root, replace(DEFAULT, soft=True)))
-    found = facts(trainer)["cases"]
-    ranked = [known for known in found.values() if known["reason"] != "empty prediction"]
-    assert all(known["kept"] for known in ranked)
-    learnt, _ = trainer.get_tr_and_val_datasets()
-    for case, known in found.items():
-        assert learnt.identifiers.count(case) == (known["draws"] if known["kept"] else 0)
-    order = sorted(ranked, key=lambda known: known["similarity"])
-    assert order[0]["draws"] <= order[-1]["draws"]
-
-
 def test_cases_without_support_are_rejected_however_many_they_are(root):
     trainer = train(make_trainer(root, replace(DEFAULT, min_similarity=1.0)))
     reasons = {known["reason"] for known in facts(trainer)["cases"].values()}

@@ -64,6 +64,6 @@ def test_two_processes_share_a_round_and_agree(tmp_path):
     (report,) = (tmp_path / "nnUNet_results").rglob("round_01.json")
     facts = json.loads(report.read_text())
     assert sorted(facts["cases"]) == CASES
-    assert set(first["state"]["rounds"][0]["draws"]) == {
+    assert set(first["state"]["rounds"][0]["kept"]) == {
         case for case, known in facts["cases"].items() if known["kept"]
     }

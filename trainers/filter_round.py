@@ -33,10 +33,6 @@ from clisc_nnunet.trainers.team import Team
 
 # A round's picture shows so many of the worst and of the best cases.
 SHOWN = 4
-# Most often that a case is drawn, with soft weights, for a case of similarity 1.
-MOST_DRAWS = 10
-# Reasons of verdicts that similarity has decided.
-RANKED = ("similar", "dissimilar", "below the least similarity")
 
 
 @dataclass(frozen=True)
@@ -120,7 +116,6 @@ class CaseRecord:
     volume_after_ml: float
     kept: bool = True
     reason: str = ""
-    draws: int = 1
 
 
 def hold_round(due: Round) -> dict[str, Any]:
@@ -144,7 +139,7 @@ def hold_round(due: Round) -> dict[str, Any]:
     judge = due.judge()
     records = due.team.gathered(_judge_all(due, judge))
     verdicts = _verdicts(due, records)
-    records = {case: _decided(records[case], verdicts[case], due.settings) for case in records}
+    records = {case: replace(records[case], **asdict(verdicts[case])) for case in records}
     _write_labels(due, records)
     due.team.wait()
     judged = time.monotonic()
@@ -177,9 +172,9 @@ def finished_round(report: Path, run: str) -> dict[str, Any] | None:
     return facts if facts.get("run") == run else None
 
 
-def draws(facts: dict[str, Any]) -> dict[str, int]:
-    """How often each kept case is drawn, by the content of `round_XX.json`."""
-    return {case: known["draws"] for case, known in facts["cases"].items() if known["kept"]}
+def kept_cases(facts: dict[str, Any]) -> list[str]:
+    """Cases to train on, by the content of `round_XX.json`."""
+    return [case for case, known in facts["cases"].items() if known["kept"]]
 
 
 def relabelled(facts: dict[str, Any]) -> list[str]:
@@ -268,17 +263,6 @@ def _verdicts(due: Round, records: dict[str, CaseRecord]) -> dict[str, Verdict]:
         due.settings.min_similarity,
         due.lists.trusted,
         due.barred,
-    )
-
-
-def _decided(record: CaseRecord, verdict: Verdict, settings: RoundSettings) -> CaseRecord:
-    ranked = verdict.reason in RANKED
-    times = max(round(MOST_DRAWS * record.similarity**2), 1) if ranked else MOST_DRAWS
-    return replace(
-        record,
-        kept=verdict.kept or (settings.soft and ranked),
-        reason=verdict.reason,
-        draws=times if settings.soft else 1,
     )
 
 

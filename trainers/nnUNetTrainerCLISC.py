@@ -28,7 +28,7 @@ from clisc_nnunet.trainers.checkpoints import (
     restart_network,
     save_with_entry,
 )
-from clisc_nnunet.trainers.filter_round import Round, draws, hold_round, relabelled
+from clisc_nnunet.trainers.filter_round import Round, hold_round, kept_cases, relabelled
 from clisc_nnunet.trainers.judge import Judge, drew_the_labels, load_judge
 from clisc_nnunet.trainers.overlay_dataset import OVERLAID, TUMOUR, overlay_files
 from clisc_nnunet.trainers.predicting import predicting
@@ -91,13 +91,12 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
         train, validate = super().get_tr_and_val_datasets()
         if self.state["rounds"]:
             last = self.state["rounds"][-1]
-            kept = [case for case, times in last["draws"].items() for _ in range(times)]
-            if kept:
+            if last["kept"]:
                 self._check_labels(last)
-                train.identifiers = kept
+                train.identifiers = list(last["kept"])
                 train.overlay_folder = self._clisc_folder / last["name"]
             if self.fold == "all":
-                validate.identifiers = list(dict.fromkeys(train.identifiers))
+                validate.identifiers = list(train.identifiers)
                 validate.overlay_folder = train.overlay_folder
         return train, validate
 
@@ -163,7 +162,7 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
         train, _ = self.do_split()
         data = self.dataset_class(self.preprocessed_dataset_folder, sorted(train))
         past = self.state["rounds"]
-        barred = set(train) - set(past[-1]["draws"]) if past and not self.rounds.readmit else ()
+        barred = set(train) - set(past[-1]["kept"]) if past and not self.rounds.readmit else ()
         if past:
             data.overlay_folder = self._clisc_folder / past[-1]["name"]
         with predicting(self, self.rounds.mirroring) as predict:
@@ -190,11 +189,11 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
             {
                 "name": f"round_{number:02d}",
                 "epoch": self.current_epoch,
-                "draws": draws(facts),
+                "kept": kept_cases(facts),
                 "relabelled": relabelled(facts),
             }
         )
-        if not past[-1]["draws"]:
+        if not past[-1]["kept"]:
             self.print_to_log_file("CLISC: no case is left; training goes on with what it had")
         if self.rounds.restart:
             self._restart()

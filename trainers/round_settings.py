@@ -43,8 +43,6 @@ class RoundSettings:
     predictions, and no worse than votes."""
     readmit: bool = True
     """A later round judges rejected cases anew; otherwise they stay out."""
-    soft: bool = False
-    """No case is rejected for its similarity; the less similar are drawn less often."""
     restart: bool = True
     """After a round the network starts again from random weights (paper), with three quarters of
     the schedule before it: what it has learnt from spoilt labels is hard to unlearn."""
