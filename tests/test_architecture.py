@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,9 @@ ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = (
     "clisc_nnunet.dataset_conversion.make_pseudo_dataset",
     "clisc_nnunet.dataset_conversion.small_plans",
+    "clisc_nnunet.doctor",
     "clisc_nnunet.phantoms.command",
+    "clisc_nnunet.trainers.export_plain",
 )
 HEAVY = ("torch", "nnunetv2", "SimpleITK", "nilearn", "matplotlib", "scipy", "skimage", "sklearn")
 
@@ -35,8 +38,10 @@ def _copy_as_installed(target: Path) -> Path:
 def _lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
     linter = Path(sys.executable).parent / "lint-imports"
     config = str(ROOT / "pyproject.toml")
+    # The start-up file has imported the package already: from this folder, then.
     return subprocess.run(
         [str(linter), "--config", config, "--no-cache"],
+        env={**os.environ, "PYTHONPATH": str(folder)},
         cwd=folder,
         capture_output=True,
         text=True,
