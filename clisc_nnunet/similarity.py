@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import cc3d
 import numpy as np
 
 from clisc_nnunet.drawing import Draughtsman
@@ -73,16 +72,12 @@ def answer(draughtsman: Draughtsman, case: str, stack: SliceStack, mask: np.ndar
 
 
 def overlap(first: np.ndarray, second: np.ndarray) -> float:
-    """Dice coefficient of two bool arrays of one shape; 1 where both are empty."""
+    """Dice coefficient of two bool arrays of one shape; 1 where both are empty, for they agree.
+
+    `evaluation.scores.dice` compares with references, and nothing here may import it.
+    """
     total = int(first.sum()) + int(second.sum())
     return 2.0 * int((first & second).sum()) / total if total else 1.0
-
-
-def largest_component(mask: np.ndarray) -> np.ndarray:
-    """Largest connected component, 26 neighbours; bool (plane, row, column) in and out."""
-    if not mask.any():
-        return mask
-    return cc3d.largest_k(mask, k=1, connectivity=26, binary_image=True).astype(bool)
 
 
 def vote(label: np.ndarray, prediction: np.ndarray, answered: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Components by their share of the largest."""
 
 import numpy as np
+import pytest
 
 from clisc_nnunet.components import large_components
 
@@ -36,3 +37,39 @@ def test_a_shared_corner_connects():
 
 def test_an_empty_volume_stays_empty():
     assert not large_components(np.zeros((2, 3, 4), bool), 0.5).any()
+
+
+@pytest.fixture
+def two():
+    """A component of 27 voxels and one of 8."""
+    mask = np.zeros((12, 12, 12), bool)
+    mask[1:4, 1:4, 1:4] = True
+    mask[8:10, 8:10, 8:10] = True
+    return mask
+
+
+def test_the_largest_component_is_the_one_with_most_voxels(two):
+    expected = two.copy()
+    expected[8:] = False
+    assert np.array_equal(large_components(two, 1.0), expected)
+    assert not large_components(np.zeros_like(two), 1.0).any()
+
+
+def test_voxels_that_share_a_corner_are_one_component():
+    mask = np.zeros((7, 7, 7), bool)
+    mask[0:2, 0:2, 0:2] = mask[2:4, 2:4, 2:4] = True  # 8 voxels each, corner to corner
+    joined = mask.copy()
+    mask[6, 5:, 0:6] = True  # 12 voxels
+    before = mask.copy()
+    found = large_components(mask, 1.0)
+    assert found.dtype == bool
+    assert np.array_equal(found, joined)
+    assert np.array_equal(mask, before)
+
+
+def test_the_axes_of_a_component_stay_in_place():
+    mask = np.zeros((3, 5, 7), bool)
+    mask[1, 2:4, 1:6] = True
+    expected = mask.copy()
+    mask[0, 0, 6] = True
+    assert np.array_equal(large_components(mask, 1.0), expected)

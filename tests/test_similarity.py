@@ -9,13 +9,7 @@ from hypothesis.extra.numpy import arrays
 from clisc_nnunet.drawing import Drawn
 from clisc_nnunet.models.sam_models import load_sam
 from clisc_nnunet.settings import PRESETS, Settings
-from clisc_nnunet.similarity import (
-    answer,
-    largest_component,
-    make_draughtsman,
-    overlap,
-    vote,
-)
+from clisc_nnunet.similarity import answer, make_draughtsman, overlap, vote
 from clisc_nnunet.slices import make_slices
 
 masks = arrays(bool, (3, 4, 5))
@@ -102,42 +96,6 @@ def test_overlap_is_dice(first, second):
     total = first.sum() + second.sum()
     if total:
         assert value == pytest.approx(2 * (first & second).sum() / total)
-
-
-@pytest.fixture
-def two():
-    """A component of 27 voxels and one of 8."""
-    mask = np.zeros((12, 12, 12), bool)
-    mask[1:4, 1:4, 1:4] = True
-    mask[8:10, 8:10, 8:10] = True
-    return mask
-
-
-def test_the_largest_component_is_the_one_with_most_voxels(two):
-    expected = two.copy()
-    expected[8:] = False
-    assert np.array_equal(largest_component(two), expected)
-    assert not largest_component(np.zeros_like(two)).any()
-
-
-def test_voxels_that_share_a_corner_are_one_component():
-    mask = np.zeros((7, 7, 7), bool)
-    mask[0:2, 0:2, 0:2] = mask[2:4, 2:4, 2:4] = True  # 8 voxels each, corner to corner
-    joined = mask.copy()
-    mask[6, 5:, 0:6] = True  # 12 voxels
-    before = mask.copy()
-    found = largest_component(mask)
-    assert found.dtype == bool
-    assert np.array_equal(found, joined)
-    assert np.array_equal(mask, before)
-
-
-def test_the_axes_of_a_component_stay_in_place():
-    mask = np.zeros((3, 5, 7), bool)
-    mask[1, 2:4, 1:6] = True
-    expected = mask.copy()
-    mask[0, 0, 6] = True
-    assert np.array_equal(largest_component(mask), expected)
 
 
 @given(masks, masks, masks)

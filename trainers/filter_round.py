@@ -19,10 +19,11 @@ import numpy as np
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
 from tqdm import tqdm
 
+from clisc_nnunet.components import large_components
 from clisc_nnunet.memory import peak_memory_gb
 from clisc_nnunet.report.round_picture import Look, draw_round
 from clisc_nnunet.selection import Judged, Verdict, decision_line, select_cases
-from clisc_nnunet.similarity import answer, largest_component, overlap, vote
+from clisc_nnunet.similarity import answer, overlap, vote
 from clisc_nnunet.store import write_text
 from clisc_nnunet.trainers.case_lists import CaseLists
 from clisc_nnunet.trainers.judge import Judge
@@ -33,6 +34,8 @@ from clisc_nnunet.trainers.team import Team
 
 # A round's picture shows so many of the worst and of the best cases.
 SHOWN = 4
+# Share of the largest component that others need to stay: none does (paper).
+LARGEST_ALONE = 1.0
 
 
 @dataclass(frozen=True)
@@ -205,8 +208,7 @@ def _predict_all(due: Round) -> None:
     for case in _shown(due, "predicting"):
         data, seg, _, _ = due.dataset.load_case(case)
         mask = due.predict(np.asarray(data[:])) & (np.asarray(seg[:])[0] >= 0)
-        file = due.unfinished / "predictions" / f"{case}.npz"
-        np.savez_compressed(file, mask=np.packbits(mask), shape=np.array(mask.shape))
+        _write_mask(due, case, mask)
 
 
 def _judge_all(due: Round, judge: Judge) -> dict[str, CaseRecord]:
@@ -221,7 +223,7 @@ def _judge_case(due: Round, judge: Judge, case: str) -> CaseRecord:
         np.asarray(data[0]), label >= 0, properties, due.transpose_backward, judge.slices
     )
 
-    mask = largest_component(_read_mask(due, case))
+    mask = large_components(_read_mask(due, case), LARGEST_ALONE)
     shown, shown_label = seen.on_slices(mask), seen.on_slices(before)
     sam = answer(judge.draughtsman, case, seen.stack, shown)
     by_label, by_answer = overlap(before, mask), overlap(shown_label, sam.mask)

@@ -49,10 +49,11 @@ _AGAINST_LABELS = ("Pseudo dice", "Yayy! New best EMA", "Mean Validation Dice")
 class nnUNetTrainerCLISC(nnUNetTrainer):
     """nnU-Net's trainer with rounds of S3F between epochs.
 
-    `clisc_settings` may be replaced in a subclass; dataset.json and variables go above it.
+    A subclass may replace `epochs` and `clisc_settings`; dataset.json and variables go above these.
     """
 
     clisc_settings = RoundSettings()
+    epochs = 1000
     # nnU-Net sets them to None first, and does not say to what later.
     dataset_class: Any
     dataloader_train: Any
@@ -67,6 +68,7 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
         device: torch.device = torch.device("cuda"),  # noqa: B008 - nnU-Net's signature
     ) -> None:
         super().__init__(plans, configuration, fold, dataset_json, device)
+        self.num_epochs = self.epochs
         with self._told_in_one_line():
             self._refuse_what_cannot_be_filtered()
             self.rounds = resolve(self.clisc_settings, dataset_json, os.environ)

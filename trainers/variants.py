@@ -5,8 +5,6 @@ Names follow nnU-Net's habit. Rounds are shares of the schedule, so short ones h
 
 from __future__ import annotations
 
-import torch
-
 from clisc_nnunet.trainers.nnUNetTrainerCLISC import nnUNetTrainerCLISC
 from clisc_nnunet.trainers.round_settings import NO_FILTER, PAPER
 
@@ -23,60 +21,43 @@ class nnUNetTrainerCLISC_noFilter(nnUNetTrainerCLISC):
     clisc_settings = NO_FILTER
 
 
-class _Short(nnUNetTrainerCLISC):
-    """A schedule of another length."""
-
-    epochs: int
-
-    def __init__(
-        self,
-        plans: dict,
-        configuration: str,
-        fold: int | str,
-        dataset_json: dict,
-        device: torch.device = torch.device("cuda"),  # noqa: B008 - nnU-Net's signature
-    ) -> None:
-        super().__init__(plans, configuration, fold, dataset_json, device)
-        self.num_epochs = self.epochs
-
-
-class nnUNetTrainerCLISC_2epochs(_Short):
+class nnUNetTrainerCLISC_2epochs(nnUNetTrainerCLISC):
     """One epoch, a round, one epoch: enough to see that everything works."""
 
     epochs = 2
 
 
-class nnUNetTrainerCLISC_5epochs(_Short):
+class nnUNetTrainerCLISC_5epochs(nnUNetTrainerCLISC):
     """Five epochs, as nnU-Net's own nnUNetTrainer_5epochs."""
 
     epochs = 5
 
 
-class nnUNetTrainerCLISC_10epochs(_Short):
+class nnUNetTrainerCLISC_10epochs(nnUNetTrainerCLISC):
     """Ten epochs."""
 
     epochs = 10
 
 
-class nnUNetTrainerCLISC_20epochs(_Short):
+class nnUNetTrainerCLISC_20epochs(nnUNetTrainerCLISC):
     """Twenty epochs."""
 
     epochs = 20
 
 
-class nnUNetTrainerCLISC_50epochs(_Short):
+class nnUNetTrainerCLISC_50epochs(nnUNetTrainerCLISC):
     """Fifty epochs."""
 
     epochs = 50
 
 
-class nnUNetTrainerCLISC_100epochs(_Short):
+class nnUNetTrainerCLISC_100epochs(nnUNetTrainerCLISC):
     """A hundred epochs."""
 
     epochs = 100
 
 
-class nnUNetTrainerCLISC_250epochs(_Short):
+class nnUNetTrainerCLISC_250epochs(nnUNetTrainerCLISC):
     """Two hundred and fifty epochs."""
 
     epochs = 250
