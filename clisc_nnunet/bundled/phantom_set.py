@@ -21,8 +21,10 @@ from clisc_nnunet.settings import SliceSettings
 from clisc_nnunet.slices import make_slices
 from clisc_nnunet.volume import Volume, resample
 
-# Seeds of the phantoms that models are chosen on; training uses those below.
-HELD_OUT_SEED = 900_000
+# Seeds of the phantoms that models are chosen on; training uses those below. The first are drawn as
+# training's are, on other anatomies; the second are of kinds that training never draws.
+HELD_OUT_SEEDS = range(900_000, 900_032)
+UNSEEN_SEEDS = range(950_000, 950_016)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Rebuild the bundled models from nothing.
 
-    python -m clisc_nnunet.bundled.train phantoms -o SET -n 400 --anatomy LABEL_MAPS -np 2
+    python -m clisc_nnunet.bundled.train phantoms -o SET -n 600 --anatomy LABEL_MAPS -np 2
     python -m clisc_nnunet.bundled.train clip -i SET -o WORK
     python -m clisc_nnunet.bundled.train sam -i SET -o WORK
     python -m clisc_nnunet.bundled.train classifier -i SET -o WORK
@@ -19,7 +19,6 @@ from pathlib import Path
 
 from clisc_nnunet.errors import EXIT_DONE, UserError
 
-HELD_OUT = 32
 DEFAULT_STEPS = {"clip": 6000, "sam": 4000, "classifier": 3000}
 LEARNING_RATE = {"clip": 1e-3, "sam": 8e-4, "classifier": 2e-3}
 
@@ -43,9 +42,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Rebuild the bundled models from phantoms alone.", prog="clisc_train_bundled"
     )
     what = parser.add_subparsers(dest="what", required=True)
-    phantoms = what.add_parser("phantoms", help="make the training and the held-out phantoms")
+    phantoms = what.add_parser("phantoms", help="make the phantoms to train on and to choose on")
     phantoms.add_argument("-o", type=Path, required=True, help="folder of the phantoms")
-    phantoms.add_argument("-n", type=int, default=400, help="number of training phantoms")
+    phantoms.add_argument("-n", type=int, default=600, help="number of training phantoms")
     phantoms.add_argument("--seed", type=int, default=0, help="seed of the first phantom")
     phantoms.add_argument("--anatomy", type=Path, help="label maps of heads; default: MNI152")
     phantoms.add_argument("-np", type=int, default=2, help="processes")
@@ -61,16 +60,17 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _make_phantoms(arguments: argparse.Namespace) -> None:
-    from clisc_nnunet.bundled.phantom_set import HELD_OUT_SEED, make_phantom_set
+    from clisc_nnunet.bundled.phantom_set import HELD_OUT_SEEDS, UNSEEN_SEEDS, make_phantom_set
     from clisc_nnunet.phantoms.anatomy import load_anatomies, mni152_anatomy
-    from clisc_nnunet.phantoms.settings import PhantomSettings
+    from clisc_nnunet.phantoms.settings import UNSEEN_KINDS, PhantomSettings
 
-    anatomies = load_anatomies(arguments.anatomy) if arguments.anatomy else [mni152_anatomy()]
+    mni152 = [mni152_anatomy()]
+    anatomies = load_anatomies(arguments.anatomy) if arguments.anatomy else mni152
     # Held-out phantoms have anatomies of their own where there are enough.
     kept = anatomies[: len(anatomies) // 6]
     settings = PhantomSettings()
-    held_out = range(HELD_OUT_SEED, HELD_OUT_SEED + HELD_OUT)
-    make_phantom_set(arguments.o, held_out, kept or anatomies, settings, arguments.np)
+    make_phantom_set(arguments.o, HELD_OUT_SEEDS, kept or anatomies, settings, arguments.np)
+    make_phantom_set(arguments.o, UNSEEN_SEEDS, mni152, UNSEEN_KINDS, arguments.np)
     seeds = range(arguments.seed, arguments.seed + arguments.n)
     make_phantom_set(arguments.o, seeds, anatomies[len(kept) :], settings, arguments.np)
 
@@ -80,7 +80,7 @@ def _train(arguments: argparse.Namespace) -> None:
 
     from clisc_nnunet.bundled.augment import AugmentSettings
     from clisc_nnunet.bundled.export import Provenance, export_model
-    from clisc_nnunet.bundled.phantom_set import HELD_OUT_SEED, load_phantom_set
+    from clisc_nnunet.bundled.phantom_set import HELD_OUT_SEEDS, UNSEEN_SEEDS, load_phantom_set
     from clisc_nnunet.bundled.recipes import RECIPES
     from clisc_nnunet.bundled.slice_sampler import SliceSampler
     from clisc_nnunet.bundled.training import LoopSettings, train
@@ -88,9 +88,9 @@ def _train(arguments: argparse.Namespace) -> None:
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    held_out_seeds = range(HELD_OUT_SEED, HELD_OUT_SEED + HELD_OUT)
-    held_out = load_phantom_set(arguments.i, held_out_seeds)
-    volumes = load_phantom_set(arguments.i)[: -len(held_out)]
+    held_out = load_phantom_set(arguments.i, HELD_OUT_SEEDS)
+    unseen = load_phantom_set(arguments.i, UNSEEN_SEEDS)
+    volumes = load_phantom_set(arguments.i)[: -len(held_out) - len(unseen)]
     print(f"{len(volumes)} phantoms to train on, {len(held_out)} held out")
 
     recipe = RECIPES[arguments.what]

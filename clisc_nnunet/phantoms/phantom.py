@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.ndimage import binary_fill_holes
 
 from clisc_nnunet.phantoms.anatomy import BRAIN_TISSUES, Anatomy
+from clisc_nnunet.phantoms.appearance import appearance
 from clisc_nnunet.phantoms.fields import blur, smooth_noise, step
 from clisc_nnunet.phantoms.head import Grid, make_grid, sample_tissues, warped_positions
 from clisc_nnunet.phantoms.lesions import add_mimics
 from clisc_nnunet.phantoms.scanner import field_of_view, scan
 from clisc_nnunet.phantoms.settings import ContrastSettings, PhantomSettings
-from clisc_nnunet.phantoms.tumour import Seed, appearance, grow, plant, push
+from clisc_nnunet.phantoms.tumour import Seed, grow, plant, push
 from clisc_nnunet.volume import Geometry
 
 
@@ -58,13 +60,13 @@ def make_phantom(seed: int, anatomies: Sequence[Anatomy], settings: PhantomSetti
         One of them is drawn.
     settings : PhantomSettings
     """
-    # A tumour that came out too small is drawn again, from a stream of its own.
+    # A tumour that came out too small or too large is drawn again, from a stream of its own.
+    low, high = settings.tumour.volume_ml
     for attempt in range(20):
         phantom = _attempt(np.random.default_rng([seed, attempt]), anatomies, settings, seed)
-        volume = phantom.facts["tumour_ml"]
-        if phantom.facts["kind"] == "none" or volume >= settings.tumour.min_ml:
+        if phantom.facts["kind"] == "none" or low <= phantom.facts["tumour_ml"] <= high:
             return phantom
-    raise RuntimeError(f"no tumour of {settings.tumour.min_ml} ml in 20 attempts, seed {seed}")
+    raise RuntimeError(f"no tumour of {low:g} to {high:g} ml in 20 attempts, seed {seed}")
 
 
 def _attempt(
@@ -78,7 +80,8 @@ def _attempt(
         white = sample_tissues(anatomy, positions)[3]
         seeds.append(plant(grid, white, settings.tumour, rng))
         if rng.random() < settings.tumour.satellites:
-            seeds.append(plant(grid, white, settings.tumour, rng))
+            smaller = rng.uniform(0.3, 0.8)
+            seeds.append(plant(grid, white, settings.tumour, rng, smaller))
         positions = push(positions, grid, seeds[0], settings.tumour, rng)
     tissues = sample_tissues(anatomy, positions)
     brain = tissues[:BRAIN_TISSUES].sum(axis=0) > 0.5
@@ -97,7 +100,7 @@ def _attempt(
     head = edge > rng.uniform(0.42, 0.62)
     if rng.random() < settings.head.scalp:
         head |= tissues.sum(axis=0) > 0.2
-    head &= field_of_view(grid.shape, settings.scanner, rng)[:, None, None]
+    head &= field_of_view(grid.positions, settings.scanner, rng)
     tumour &= head
     ml = float(tumour.sum()) * grid.spacing_mm**3 / 1000
     facts = {
@@ -139,12 +142,14 @@ def _with_tumour(
 ) -> tuple[np.ndarray, np.ndarray, str]:
     """Image with a tumour in it, its mask, and a word for its kind."""
     ventricle, _, grey, white = tissues[:BRAIN_TISSUES]
-    distance = grow(grid, seed, tissues, rng)
-    weight = step(1 - distance, rng.uniform(0.015, 0.08)) * (1 - 0.85 * blur(ventricle, 0.4))
+    distance = grow(grid, seed, tissues, settings.tumour, rng)
+    weight = step(1 - distance, rng.uniform(0.015, 0.12)) * (1 - 0.85 * blur(ventricle, 0.4))
     value, kind = appearance(grid, seed, distance, grey, brightest, settings.tumour, rng)
     image = image * (1 - weight) + value * weight
     if rng.random() < 0.3:
         # A faint halo that experts leave out.
         halo = step(1.3 - distance, 0.1) * (1 - weight) * white
-        image = image + rng.uniform(0, 0.25) * halo
-    return image.astype(np.float32), weight > 0.5, kind
+        image = image + rng.uniform(0, 0.12) * halo
+    mask = blur(weight > 0.5, rng.uniform(*settings.tumour.smooth_outline)) > 0.5
+    # Whatever a tumour encloses is part of it.
+    return image.astype(np.float32), binary_fill_holes(mask), kind

@@ -25,7 +25,7 @@ def scan(
         sigma[rng.choice(3, p=[0.7, 0.15, 0.15])] += rng.uniform(0.3, 1.7)
     image = blur(image, tuple(sigma))
     if rng.random() < settings.thick_slices:
-        planes = max(2, round(rng.uniform(3.0, 5.0) / spacing_mm))
+        planes = max(2, round(rng.uniform(3.0, 6.0) / spacing_mm))
         image = uniform_filter1d(image, planes, axis=0)
     level = rng.uniform(*settings.noise)
     grain = rng.uniform(0.3, 0.8) if rng.random() < 0.6 else 0.0
@@ -36,14 +36,28 @@ def scan(
 
 
 def field_of_view(
-    shape: tuple[int, int, int], settings: ScannerSettings, rng: np.random.Generator
+    positions: np.ndarray, settings: ScannerSettings, rng: np.random.Generator
 ) -> np.ndarray:
-    """Planes that are scanned, bool (plane,): at times the top or the bottom is missing."""
-    seen = np.ones(shape[0], bool)
-    if rng.random() < settings.cut_field_of_view:
-        missing = int(rng.uniform(0.1, 0.3) * shape[0])
-        seen[slice(-missing, None) if rng.random() < 0.5 else slice(0, missing)] = False
-    return seen
+    """What is scanned: at times an end of the head is missing, cut straight or aslant.
+
+    Parameters
+    ----------
+    positions : float32 ndarray of shape (plane, row, column, 3)
+        Millimetres.
+
+    Returns
+    -------
+    bool ndarray of shape (plane, row, column)
+    """
+    if rng.random() >= settings.cut_field_of_view:
+        return np.ones(positions.shape[:3], bool)
+    axis = int(rng.choice(3, p=[0.6, 0.3, 0.1]))
+    normal = np.zeros(3, np.float32)
+    normal[axis] = rng.choice([-1.0, 1.0])
+    if rng.random() < 0.5:
+        normal += rng.normal(0, 0.15, 3).astype(np.float32)
+    reach = np.abs(positions[-1, -1, -1][axis])
+    return positions @ normal < rng.uniform(0.3, 0.75) * reach
 
 
 def _noise(shape: tuple[int, int, int], grain: float, rng: np.random.Generator) -> np.ndarray:

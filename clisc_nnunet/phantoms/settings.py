@@ -15,8 +15,8 @@ class HeadSettings:
     scale: Range = (0.92, 1.06)
     axis_scale: Range = (0.95, 1.05)
     warp_mm: Range = (1.5, 4.5)
-    scalp: float = 0.0
-    """Share of phantoms that keep skull and scalp."""
+    scalp: float = 0.05
+    """Share of phantoms that keep skull and scalp, where the anatomy has them."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class ContrastSettings:
     sulci_above_ventricle: Range = (0.05, 0.35)
     periventricular_rim: float = 0.8
     """Share of phantoms with a bright rim round the ventricles."""
-    white_matter_lesions: float = 0.35
+    white_matter_lesions: float = 0.5
+    """Share with lesions of small vessels, from a few spots to confluent ones."""
     bright_edge: float = 0.7
     """Share with bright remains of skull, dura or fat at the brain's edge."""
     bright_cortex: float = 0.4
@@ -38,20 +39,36 @@ class ContrastSettings:
 class TumourSettings:
     """Tumours; the label is the whole tumour."""
 
-    free: float = 0.1
+    free: float = 0.15
     """Share of phantoms without one."""
-    radius_mm: Range = (15.0, 40.0)
-    min_ml: float = 6.0
-    """Smaller ones are drawn again: they teach a slice classifier nothing."""
+    radius_mm: Range = (20.0, 44.0)
+    small: float = 0.12
+    """Share of small ones, and their radius."""
+    small_radius_mm: Range = (12.0, 20.0)
+    low: float = 0.04
+    """Share in cerebellum and brainstem, where gliomas of adults are rare."""
+    volume_ml: Range = (6.0, 260.0)
+    """Others are drawn again: smaller ones teach a slice classifier nothing, larger ones are rare."""
     brightness: Range = (1.25, 1.95)
     """Of the tumour, as a multiple of the brightest healthy tissue."""
+    faint: float = 0.1
+    faint_brightness: Range = (1.12, 1.3)
+    """Share that is hardly brighter than brain, and how bright it is."""
+    fingers: float = 0.4
+    """Share whose oedema reaches far along white matter and spares the cortex."""
     satellites: float = 0.15
-    """Share with further foci."""
-    core: float = 0.5
-    """Share with a core of its own: necrosis, cyst, solid part."""
-    mottled: float = 0.25
-    dull_half: float = 0.2
+    """Share with a second focus, smaller than the first."""
+    core: float = 0.3
+    """Share with a core of its own: grey necrosis, dark cavity, solid part."""
+    cyst: float = 0.15
+    """Share of thin-walled ones, filled with fluid and nodules."""
+    mottled: float = 0.3
+    fading: float = 0.35
+    """Share whose brightness falls towards the outline."""
+    dull_half: float = 0.25
     """Share of which one side infiltrates and is hardly brighter than brain."""
+    smooth_outline: Range = (0.5, 1.5)
+    """The label's outline is smoothed by so many voxels: experts draw no staircases."""
     mass_effect: Range = (0.0, 0.35)
 
 
@@ -63,8 +80,9 @@ class ScannerSettings:
     noise: Range = (0.005, 0.07)
     blur_voxels: Range = (0.0, 0.8)
     thick_slices: float = 0.15
-    """Share whose planes are averaged over 3 to 5 mm."""
-    cut_field_of_view: float = 0.08
+    """Share whose planes are averaged over 3 to 6 mm."""
+    cut_field_of_view: float = 0.1
+    """Share with a part of the head beyond the field of view, which may be tilted."""
     gamma: float = 0.15
 
 
@@ -76,3 +94,11 @@ class PhantomSettings:
     contrast: ContrastSettings = ContrastSettings()
     tumour: TumourSettings = TumourSettings()
     scanner: ScannerSettings = ScannerSettings()
+
+
+UNSEEN_KINDS = PhantomSettings(
+    contrast=ContrastSettings(grey=(1.38, 1.6), white_matter_lesions=1.0),
+    tumour=TumourSettings(brightness=(1.12, 1.5), fingers=1.0, satellites=0.5),
+    scanner=ScannerSettings(thick_slices=1.0, gamma=0.3),
+)
+"""Kinds that no bundled model was trained on: what is chosen must hold for them, too."""

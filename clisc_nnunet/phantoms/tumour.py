@@ -1,4 +1,4 @@
-"""Tumours: where they grow, their outline, and how they look in FLAIR."""
+"""Tumours: where they grow, and their outline."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import numpy as np
 from clisc_nnunet.phantoms.fields import blur, smooth_noise, step
 from clisc_nnunet.phantoms.head import Grid, rotation
 from clisc_nnunet.phantoms.settings import TumourSettings
+
+# Share of the white matter's height below which cerebellum and brainstem lie.
+HINDBRAIN = 0.35
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,11 @@ class Seed:
 
 
 def plant(
-    grid: Grid, white: np.ndarray, settings: TumourSettings, rng: np.random.Generator
+    grid: Grid,
+    white: np.ndarray,
+    settings: TumourSettings,
+    rng: np.random.Generator,
+    scale: float = 1.0,
 ) -> Seed:
     """Choose a centre in white matter, a size and a direction.
 
@@ -37,12 +44,20 @@ def plant(
     grid : Grid
     white : float ndarray of shape (plane, row, column)
         Share of white matter.
+    settings : TumourSettings
+    rng : numpy.random.Generator
+    scale : float
+        Of the radius.
     """
     places = np.argwhere(blur(white, 2.0) > 0.45)
     if not len(places):
         places = np.argwhere(white > 0.5)
+    if rng.random() >= settings.low:
+        lowest, highest = places[:, 0].min(), places[:, 0].max()
+        places = places[places[:, 0] >= lowest + HINDBRAIN * (highest - lowest)]
     centre = grid.positions[tuple(places[rng.integers(len(places))])]
-    radius = np.exp(rng.uniform(*np.log(settings.radius_mm)))
+    sizes = settings.small_radius_mm if rng.random() < settings.small else settings.radius_mm
+    radius = scale * np.exp(rng.uniform(*np.log(sizes)))
     radii = radius * np.exp(rng.normal(0, 0.22, 3))
     turn = rotation(rng.uniform(0, np.pi, 3))
     scaled = (grid.positions - centre) @ (turn / radii).astype(np.float32)
@@ -62,7 +77,13 @@ def push(
     return positions - (grid.positions - seed.centre) * near[..., None]
 
 
-def grow(grid: Grid, seed: Seed, tissues: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def grow(
+    grid: Grid,
+    seed: Seed,
+    tissues: np.ndarray,
+    settings: TumourSettings,
+    rng: np.random.Generator,
+) -> np.ndarray:
     """Warped distance: below 1 is tumour.
 
     Parameters
@@ -70,12 +91,14 @@ def grow(grid: Grid, seed: Seed, tissues: np.ndarray, rng: np.random.Generator) 
     grid : Grid
     seed : Seed
     tissues : float32 ndarray of shape (tissue, plane, row, column)
+    settings : TumourSettings
     rng : numpy.random.Generator
 
     Returns
     -------
     float32 ndarray of shape (plane, row, column)
-        Tumours spread along white matter; grey matter and fluid resist, and so does the midline.
+        Tumours spread along white matter; grey matter and fluid resist, and so does the midline,
+        but for the white matter that crosses it.
     """
     ventricle, fluid, grey, white = tissues[:4]
     distance = (
@@ -84,62 +107,16 @@ def grow(grid: Grid, seed: Seed, tissues: np.ndarray, rng: np.random.Generator) 
         + rng.uniform(0.03, 0.14) * smooth_noise(grid.shape, 16, rng)
         + rng.uniform(0.0, 0.06) * smooth_noise(grid.shape, 34, rng)
     )
-    distance = distance + rng.uniform(0, 0.55) * blur(grey, 0.7)
-    distance = distance - rng.uniform(0, 0.4) * blur(white, 0.7)
-    distance = distance + rng.uniform(0.1, 0.8) * blur(np.clip(ventricle + fluid, 0, 1), 0.5)
+    fingers = rng.random() < settings.fingers
+    # Without fingers the outline runs smoothly across gyri, as expansive tumours' does.
+    sigma = 0.7 if fingers else rng.uniform(0.7, 2.5)
+    along = rng.uniform(0.4, 0.8) if fingers else rng.uniform(0, 0.4)
+    distance = distance + rng.uniform(0, 0.55) * blur(grey, sigma)
+    distance = distance - along * blur(white, sigma)
+    wet = blur(np.clip(ventricle + fluid, 0, 1), sigma)
+    distance = distance + rng.uniform(0.1, 0.8) * wet
     if rng.random() < 0.7:
-        beyond = grid.positions[..., 2] * np.sign(seed.centre[2] + 1e-3) < -4
-        distance = distance + rng.uniform(0, 0.6) * beyond
+        beyond = -grid.positions[..., 2] * np.sign(seed.centre[2] + 1e-3)
+        wall = step(beyond - rng.uniform(0, 6) + 2 * smooth_noise(grid.shape, 8, rng), 2.5)
+        distance = distance + rng.uniform(0, 0.6) * wall * (1 - 0.8 * blur(white, 1.5))
     return distance.astype(np.float32)
-
-
-def appearance(
-    grid: Grid,
-    seed: Seed,
-    distance: np.ndarray,
-    grey: np.ndarray,
-    brightest: float,
-    settings: TumourSettings,
-    rng: np.random.Generator,
-) -> tuple[np.ndarray, str]:
-    """Intensity that the tumour would have everywhere, and a word for its kind.
-
-    Parameters
-    ----------
-    grid, seed, distance
-        As in `grow`.
-    grey : float ndarray of shape (plane, row, column)
-        Share of grey matter.
-    brightest : float
-        Intensity of the brightest healthy tissue.
-    """
-    shape = grid.shape
-    value = brightest * rng.uniform(*settings.brightness) * np.ones(shape, np.float32)
-    value *= 1 + rng.uniform(0.02, 0.14) * smooth_noise(shape, 10, rng)
-    value *= 1 + rng.uniform(0.0, 0.06) * smooth_noise(shape, 24, rng)
-    value *= 1 - rng.uniform(0, 0.12) * blur(grey, 0.7)
-    kind = "solid"
-    chance = rng.random()
-    if chance < settings.core:
-        kind = "core"
-        inner = seed.distance * rng.uniform(0.9, 1.2) / rng.uniform(0.35, 0.75)
-        inner = inner + rng.uniform(0.1, 0.35) * smooth_noise(shape, 9, rng)
-        inner = inner + rng.uniform(0.0, 0.25) * smooth_noise(shape, 18, rng)
-        core = step(1 - inner, rng.uniform(0.03, 0.15))
-        inside = rng.uniform(0.25, 1.25) if rng.random() < 0.75 else rng.uniform(1.0, 2.2)
-        texture = 1 + rng.uniform(0.05, 0.2) * smooth_noise(shape, 12, rng)
-        value = value * (1 - core) + inside * texture * core
-        if rng.random() < 0.4:
-            value = value + rng.uniform(-0.3, 0.5) * np.exp(-(((1 - inner) / 0.18) ** 2))
-    elif chance < settings.core + settings.mottled:
-        kind = "mottled"
-        spots = step(smooth_noise(shape, 14, rng) - rng.uniform(0.0, 0.6), 0.25)
-        value = value * (1 - rng.uniform(0.1, 0.45) * spots)
-    if rng.random() < settings.dull_half:
-        kind += ", one side dull"
-        towards = rng.standard_normal(3)
-        towards = (towards / np.linalg.norm(towards)).astype(np.float32)
-        side = (grid.positions - seed.centre) @ towards
-        dull = step(side + 4 * smooth_noise(shape, 8, rng), 5.0)
-        value = value * (1 - dull) + brightest * rng.uniform(1.05, 1.25) * dull
-    return value.astype(np.float32), kind
