@@ -22,6 +22,7 @@ from clisc_nnunet.embeddings import EmbeddingCache
 from clisc_nnunet.errors import NoTumourError, ScanError
 from clisc_nnunet.executors import make_executor
 from clisc_nnunet.models.trio import Models
+from clisc_nnunet.models.weights import read_card
 from clisc_nnunet.outcome import CaseOutcome, Status
 from clisc_nnunet.regionwork import RegionFinder, Sample, spread
 from clisc_nnunet.scanwork import DrawTask, cut_scan, draw_case, unpack_stack
@@ -71,17 +72,19 @@ class Casework:
 
     def cut_slices(self, scans: Mapping[str, Path]) -> None:
         """Stage 1; a scan that cannot be used is set aside with its reason."""
+        settings = self.settings.slices
+        extractor = read_card("brain")["sha256"] if settings.brain == "extracted" else ""
         with self._clock("slices"), make_executor(self.processes) as executor:
             jobs = {}
             for case in sorted(scans):
                 try:
-                    signature = sign("slices", scan_digest(scans[case]), self.settings.slices)
+                    signature = sign("slices", scan_digest(scans[case]), settings, extractor)
                 except ScanError as error:
                     self._set_aside(case, str(error))
                     continue
                 self._signatures[case, "slices"] = signature
                 jobs[case] = executor.submit(
-                    cut_scan, case, scans[case], self.settings.slices, self.store, signature
+                    cut_scan, case, scans[case], settings, self.store, signature
                 )
             for case, job in _track(jobs.items(), "slices"):
                 result = job.result()
@@ -190,6 +193,7 @@ class Casework:
                     region=self._result(case, f"{name}_regions"),
                     masks=self._result(case, "masks"),
                     settings=self.settings.pseudo_label,
+                    slice_settings=self.settings.slices,
                     label_file=labels_folder / f"{case}.nii.gz",
                     cam_file=self.overlays / "cam" / f"{case}.nii.gz",
                     roi_file=self.overlays / "roi" / f"{case}.nii.gz",

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from clisc_nnunet.brain_extraction import brain_to_see
 from clisc_nnunet.errors import ScanError
 from clisc_nnunet.pseudo_label import draw_label, stack_masks
 from clisc_nnunet.records import Masks
 from clisc_nnunet.settings import PseudoLabelSettings, SliceSettings
-from clisc_nnunet.slices import SliceStack, brain_mask, make_slices, to_scan_grid
+from clisc_nnunet.slices import SliceStack, make_slices, to_scan_grid
 from clisc_nnunet.store import Store
 from clisc_nnunet.volume import Geometry, read_volume, recording, write_volume
 
@@ -33,7 +34,8 @@ def cut_scan(
         return CutResult((), None)
     with recording() as read:
         try:
-            stack = make_slices(read_volume(path), settings)
+            scan = read_volume(path)
+            stack = make_slices(scan, settings, brain_to_see(scan, settings))
             if not len(stack.planes_with_brain):
                 raise ScanError(path, "no plane with brain", "a brain", "check this scan")
         except ScanError as error:
@@ -71,6 +73,7 @@ class DrawTask:
     region: tuple[str, str]
     masks: tuple[str, str]
     settings: PseudoLabelSettings
+    slice_settings: SliceSettings
     label_file: Path
     cam_file: Path
     roi_file: Path
@@ -93,7 +96,7 @@ def draw_case(task: DrawTask) -> tuple[float, tuple[str, ...]]:
         scan = read_volume(task.scan)
     masks = Masks(drawn["logits"].astype(np.float32), drawn["predicted_iou"])
     logits = stack_masks(masks, drawn["planes"], stack.pixels.shape)
-    brain = brain_mask(scan.array)
+    brain = brain_to_see(scan, task.slice_settings)
     label = draw_label(logits, stack, scan.geometry, brain, task.settings)
 
     cam = np.zeros(stack.pixels.shape, np.float32)

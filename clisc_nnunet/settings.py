@@ -26,6 +26,8 @@ View = Literal["axial", "coronal", "sagittal"]
 class SliceSettings:
     """Stage 1: axial 8-bit slices."""
 
+    brain: Literal["extracted", "given"] = "extracted"
+    """`extracted`: scans with skull are stripped first; `given`: they are taken as they come."""
     frame: Literal["square", "brain_box"] = "square"
     """`square`: square pixels of `pixel_mm` round the brain; `brain_box`: its box, stretched."""
     pixels: Count = 128
@@ -174,6 +176,7 @@ PRESETS: dict[str, Settings] = {
     "paper": Settings(
         preset="paper",
         slices=SliceSettings(
+            brain="given",
             frame="brain_box",
             pixels=224,
             plane_mm=0.0,

@@ -1,8 +1,8 @@
-"""Made-up training volumes: brains with or without a bright ball."""
+"""Made-up training volumes: brains with or without a bright ball, heads with skull and scalp."""
 
 import numpy as np
 
-from clisc_nnunet.bundled.phantom_set import TrainingVolume
+from clisc_nnunet.bundled.phantom_set import TrainingHead, TrainingVolume
 
 TUMOUR_GREY = 220
 
@@ -17,3 +17,12 @@ def ball_volume(index: int, tumour: bool) -> TrainingVolume:
     shown = ball & brain & tumour
     pixels[shown] = TUMOUR_GREY
     return TrainingVolume(pixels, shown)
+
+
+def ball_head(index: int) -> TrainingHead:
+    """Brain within dark skull and bright scalp; its size depends on the index."""
+    distance = np.sqrt(sum((np.indices((40, 50, 44)) - 21.5) ** 2))
+    radius = 14 + index
+    layers = [distance < radius, distance < radius + 2, distance < radius + 5]
+    values = np.select(layers, [90, 20, 130], 0).astype(np.uint8)
+    return TrainingHead(values, layers[0])

@@ -6,13 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from balls import ball_volume
+from balls import ball_head, ball_volume
 
 from clisc_nnunet.bundled.augment import AugmentSettings
 from clisc_nnunet.bundled.export import Provenance, export_model
 from clisc_nnunet.bundled.recipes import RECIPES
 from clisc_nnunet.bundled.slice_sampler import SliceSampler
 from clisc_nnunet.bundled.spoilt_prompts import spoilt_prompt
+from clisc_nnunet.bundled.train_brain import brain_figures
 from clisc_nnunet.bundled.training import LoopSettings, learning_rate, train
 from clisc_nnunet.digest import file_sha256
 from clisc_nnunet.models.weights import load_strictly, read_state
@@ -48,7 +49,8 @@ def test_prompts_are_spoilt_but_usable(volumes):
 def test_the_loss_falls_and_the_file_loads(volumes, tmp_path, name):
     recipe = RECIPES[name]
     module, architecture = recipe.build(0)
-    step = recipe.step(module, SliceSampler(volumes, views=recipe.views), 0, AugmentSettings())
+    phantoms = [ball_head(0), ball_head(1)] if name == "brain" else volumes
+    step = recipe.step(module, recipe.source(phantoms), 0, AugmentSettings())
     loop = LoopSettings(20, 3e-4, warm_up=2, log_every=5, save_every=100)
     # One batch again and again: what falls is learning, not luck with the batches.
     curve = train(module, lambda _: step(0), loop, tmp_path / "checkpoint.pt", lambda _: None)
@@ -63,6 +65,22 @@ def test_the_loss_falls_and_the_file_loads(volumes, tmp_path, name):
     state = {key: value.float() for key, value in read_state(path).items()}
     load_strictly(again, state, name)
     assert card["parameters"] == sum(p.numel() for p in again.parameters())
+
+
+def test_brain_figures_tell_a_good_network_from_a_bad_one():
+    heads = [ball_head(0), ball_head(2)]
+
+    class Grey(torch.nn.Module):
+        def __init__(self, low, high):
+            super().__init__()
+            self.low, self.high = low, high
+
+        def forward(self, values):
+            return (values - self.low) * (self.high - values)
+
+    good, bad = (brain_figures(Grey(*limits), heads) for limits in ((0.8, 1.0), (0.1, 0.3)))
+    assert good == {"dice_brain": 1.0, "worst": 1.0}
+    assert bad["dice_brain"] < 0.1
 
 
 def test_a_training_that_was_stopped_goes_on_to_the_same_weights(tmp_path):

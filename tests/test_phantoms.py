@@ -7,11 +7,19 @@ import SimpleITK as sitk
 from scipy.ndimage import center_of_mass
 
 from clisc_nnunet.errors import UserError
-from clisc_nnunet.phantoms.anatomy import TISSUES, load_anatomies, mni152_anatomy
+from clisc_nnunet.phantoms.anatomy import TISSUES, Anatomy, load_anatomies, mni152_anatomy
+from clisc_nnunet.phantoms.appearance import appearance
 from clisc_nnunet.phantoms.fields import smooth_noise
+from clisc_nnunet.phantoms.head import make_grid
 from clisc_nnunet.phantoms.phantom import make_phantom
 from clisc_nnunet.phantoms.scanner import field_of_view
-from clisc_nnunet.phantoms.settings import PhantomSettings, ScannerSettings, TumourSettings
+from clisc_nnunet.phantoms.settings import (
+    UNSEEN_KINDS,
+    PhantomSettings,
+    ScannerSettings,
+    TumourSettings,
+)
+from clisc_nnunet.phantoms.tumour import Seed
 
 ALWAYS = replace(PhantomSettings(), tumour=TumourSettings(free=0.0))
 NEVER = replace(PhantomSettings(), tumour=TumourSettings(free=1.0))
@@ -78,11 +86,86 @@ def test_smooth_noise_is_standardised_and_smooth():
     assert np.abs(np.diff(noise, axis=2)).max() < 0.6
 
 
-def test_field_of_view_cuts_top_or_bottom():
+@pytest.mark.parametrize("seed", range(6))
+def test_field_of_view_cuts_off_one_end(mni, seed):
     settings = ScannerSettings(cut_field_of_view=1.0)
-    seen = field_of_view((100, 5, 5), settings, np.random.default_rng(0))
-    assert 70 <= seen.sum() <= 90
-    assert np.abs(np.diff(seen.astype(int))).sum() == 1
+    positions = make_grid(mni).positions
+    seen = field_of_view(positions, settings, np.random.default_rng(seed))
+    assert 0.5 < seen.mean() < 0.95
+    # What is missing lies on one side of a plane through the head.
+    away = positions[~seen].mean(axis=0) - positions[seen].mean(axis=0)
+    assert (positions[~seen] @ away).min() > np.percentile(positions[seen] @ away, 80)
+
+
+def test_the_whole_head_is_scanned_unless_it_is_cut(mni):
+    settings = ScannerSettings(cut_field_of_view=0.0)
+    positions = make_grid(mni).positions
+    assert field_of_view(positions, settings, np.random.default_rng(0)).all()
+
+
+def test_a_phantom_tells_its_brain(mni):
+    phantom = make_phantom(6, [mni], ALWAYS)
+    assert not (phantom.tumour & ~phantom.brain).any()
+    assert not (phantom.brain & (phantom.flair == 0)).any()
+    assert phantom.brain.sum() > 0.9 * (phantom.flair > 0).sum()
+
+
+@pytest.mark.parametrize("settings", [PhantomSettings(), UNSEEN_KINDS])
+def test_tumours_have_sizes_that_the_settings_allow(mni, settings):
+    low, high = settings.tumour.volume_ml
+    volumes = [make_phantom(seed, [mni], settings).facts["tumour_ml"] for seed in range(8)]
+    assert all(v == 0 or low <= v <= high for v in volumes)
+    assert len(set(volumes)) > 4
+
+
+KINDS = ("core", "cyst", "mottled")
+
+
+def _alone(kind, **more):
+    """Settings of tumours that are all of one kind, without anything else that is drawn."""
+    shares = {name: float(name == kind) for name in KINDS}
+    plain = {"faint": 0.0, "fading": 0.0, "dull_half": 0.0, **more}
+    return TumourSettings(**shares, **plain)
+
+
+def _look(settings, seed=0):
+    """Appearance in a ball of 1, its distance, and what it is called; brain is about 1."""
+    anatomy = Anatomy("none", np.zeros((len(TISSUES), 40, 40, 40), np.uint8), 2.0)
+    grid = make_grid(anatomy)
+    distance = np.sqrt((grid.positions**2).sum(axis=-1)).astype(np.float32) / 30
+    place = Seed(np.zeros(3, np.float32), distance)
+    rng = np.random.default_rng(seed)
+    value, kind = appearance(grid, place, distance, np.zeros(grid.shape), 1.0, settings, rng)
+    return value, distance, kind
+
+
+def test_a_solid_tumour_is_bright_all_over():
+    value, distance, kind = _look(_alone("none"))
+    assert kind == "solid"
+    assert value[distance < 1].min() > 1.0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_cyst_is_dark_behind_a_bright_rim(seed):
+    value, distance, kind = _look(_alone("cyst"), seed)
+    assert kind == "cyst"
+    assert np.median(value[(distance > 0.95) & (distance < 1)]) > 1.0
+    assert np.percentile(value[distance < 0.5], 10) < 0.6
+
+
+def test_a_mottled_tumour_has_darker_spots_of_its_own():
+    spread = {}
+    for kind in ("mottled", "none"):
+        values = [v[d < 1] for v, d, _ in (_look(_alone(kind), seed) for seed in range(6))]
+        spread[kind] = np.mean([v.std() / v.mean() for v in values])
+    assert spread["mottled"] > 1.5 * spread["none"]
+
+
+def test_fading_goes_down_to_little_more_than_brain_at_the_outline():
+    value, distance, kind = _look(_alone("none", fading=1.0, brightness=(1.8, 1.8)))
+    assert kind == "solid, fading"
+    rim = value[(distance > 0.95) & (distance < 1)].mean()
+    assert 1.0 < rim < 0.9 * value[distance < 0.2].mean()
 
 
 def test_a_folder_without_label_maps_is_told(tmp_path):

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from clisc_nnunet.brain_extraction import brain_to_see
 from clisc_nnunet.settings import SliceSettings
 from clisc_nnunet.slices import SliceStack, make_slices
 from clisc_nnunet.volume import Geometry, Volume, resample, to_axial
@@ -95,7 +96,8 @@ class PreprocessedCase:
         self._back = tuple(transpose_backward)
         self._geometry = preprocessed_geometry(properties, image.shape, transpose_backward)
         volume = Volume(image.transpose(self._back), self._geometry)
-        self.stack: SliceStack = make_slices(volume, settings, inside.transpose(self._back))
+        brain = brain_to_see(volume, settings, inside.transpose(self._back))
+        self.stack: SliceStack = make_slices(volume, settings, brain)
         self._forward = tuple(int(axis) for axis in np.argsort(self._back))
 
     @property

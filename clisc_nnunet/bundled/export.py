@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -31,7 +32,7 @@ def export_model(
     module: torch.nn.Module,
     architecture: dict[str, Any],
     provenance: Provenance,
-    figures: dict[str, float],
+    figures: Mapping[str, Any],
     folder: Path,
 ) -> Path:
     """Write `name.safetensors` and its card `name.json`; returns the path of the weights."""
@@ -53,7 +54,7 @@ def export_model(
             k: version(k) for k in ("torch", "open_clip_torch", "segment_anything", "timm")
         },
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, CPU",
-        "figures_on_held_out_phantoms": figures,
+        "figures_on_phantoms": figures,
         "curve": provenance.curve,
     }
     (folder / f"{name}.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.stats import spearmanr
 from segment_anything.modeling import Sam
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
@@ -12,8 +13,8 @@ from clisc_nnunet.bundled.captions import draw_captions
 from clisc_nnunet.bundled.phantom_set import TrainingVolume
 from clisc_nnunet.bundled.slice_sampler import MIN_BRAIN_PIXELS, MIN_TUMOUR_PIXELS
 from clisc_nnunet.models.clip_models import ClipModel
-from clisc_nnunet.prompts import box_prompt, make_prompts
-from clisc_nnunet.records import Prompts
+from clisc_nnunet.prompts import corner_points, make_prompts
+from clisc_nnunet.records import Masks, Prompts
 from clisc_nnunet.sam import embed, segment
 from clisc_nnunet.settings import PromptSettings, SamSettings
 from clisc_nnunet.slice_labels import PAPER_PROMPTS, class_embeddings, tumour_probability
@@ -63,36 +64,84 @@ def clip_figures(clip: ClipModel, volumes: Sequence[TrainingVolume]) -> dict[str
     return figures
 
 
+PROMPTS = {
+    "true_box": (0.0, 0),
+    "true_box_margin_5": (0.0, 5),
+    "true_box_margin_10": (0.0, 10),
+    "box_20_percent_off": (0.2, 0),
+    "box_50_percent_off": (0.5, 0),
+}
+"""Prompts to measure SAM with: share by which boxes are shifted and scaled, margin in pixels."""
+
+
 def sam_figures(sam: Sam, volumes: Sequence[TrainingVolume], every: int = 3) -> dict[str, float]:
-    """Mean Dice per volume of axial masks from true boxes, exact and spoilt."""
-    figures = {}
-    for name, spoil in (
-        ("true_box", 0.0),
-        ("box_20_percent_off", 0.2),
-        ("box_50_percent_off", 0.5),
-    ):
-        scores = [
-            _volume_dice(sam, volume, spoil, every) for volume in volumes if volume.tumour.any()
-        ]
+    """Mean Dice per volume of axial masks from boxes, exact and spoilt; SAM's own estimate.
+
+    Parameters
+    ----------
+    sam : Sam
+    volumes : sequence of TrainingVolume
+        Those without a tumour are left out.
+    every : int
+        Every n-th plane is shown.
+
+    Returns
+    -------
+    dict
+        `dice_` and each of `PROMPTS`; `iou_spearman`, the rank correlation of predicted and true
+        IoU over all slices and prompts.
+    """
+    figures: dict[str, float] = {}
+    predicted, true = [], []
+    shown = [volume for volume in volumes if volume.tumour.any()]
+    for name, (spoil, margin) in PROMPTS.items():
+        scores = []
+        for volume in shown:
+            planes = np.flatnonzero(volume.tumour.any(axis=(1, 2)))[::every]
+            truth = volume.tumour[planes]
+            masks = answers(sam, volume.pixels[planes], truth, spoil, margin)
+            scores.append(dice(masks.logits > 0, truth))
+            predicted.append(masks.predicted_iou)
+            true.append(_iou(masks.logits > 0, truth))
         figures[f"dice_{name}"] = round(float(np.mean(scores)), 4)
+    correlation = spearmanr(np.concatenate(predicted), np.concatenate(true)).statistic
+    figures["iou_spearman"] = round(float(correlation), 4)
     return figures
 
 
-def _volume_dice(sam: Sam, volume: TrainingVolume, spoil: float, every: int) -> float:
-    """Dice over every n-th plane with a tumour, boxes shifted and scaled by up to `spoil`."""
-    planes = np.flatnonzero(volume.tumour.any(axis=(1, 2)))[::every]
-    pixels, truth = volume.pixels[planes], volume.tumour[planes]
+def answers(
+    sam: Sam, pixels: np.ndarray, truth: np.ndarray, spoil: float, margin: int = 0
+) -> Masks:
+    """SAM's masks for the true boxes, with points as in stage 9.
+
+    Parameters
+    ----------
+    sam : Sam
+    pixels : uint8 ndarray of shape (n, side, side)
+    truth : bool ndarray of the same shape
+        None of the masks empty.
+    spoil : float
+        Boxes are shifted by up to half of this share of their size, and scaled by up to exp(spoil).
+    margin : int
+        Pixels round the true box.
+    """
     rng = np.random.default_rng(5)
-    prompts = make_prompts(pixels, truth, PromptSettings(margin=0))
+    prompts = make_prompts(pixels, truth, PromptSettings(margin=margin))
     side = pixels.shape[-1]
-    boxes = []
-    for mask in truth:
-        box = box_prompt(mask, 0)
-        centre, size = (box[:2] + box[2:]) / 2, box[2:] - box[:2] + 1
-        centre = centre + rng.uniform(-spoil, spoil, 2) * size / 2
-        size = size * np.exp(rng.uniform(-spoil, spoil, 2))
-        boxes.append(np.clip(np.concatenate([centre - size / 2, centre + size / 2]), 0, side - 1))
-    prompts = Prompts(np.array(boxes, np.float32), prompts.points, prompts.labels)
+    centres = (prompts.boxes[:, :2] + prompts.boxes[:, 2:]) / 2
+    sizes = prompts.boxes[:, 2:] - prompts.boxes[:, :2] + 1
+    centres = centres + rng.uniform(-spoil, spoil, centres.shape) * sizes / 2
+    halves = sizes * np.exp(rng.uniform(-spoil, spoil, sizes.shape)) / 2
+    boxes = np.concatenate([centres - halves, centres + halves], axis=1)
+    boxes = np.clip(boxes, 0, side - 1).astype(np.float32) if spoil else prompts.boxes
+    corners = np.stack([corner_points(box) for box in boxes])
+    points = np.concatenate([prompts.points[:, :-4], corners], axis=1)
+    prompts = Prompts(boxes, points, prompts.labels)
     settings = SamSettings()
-    masks = segment(sam, embed(sam, pixels, settings), prompts, side, settings)
-    return dice(masks.logits > 0, truth)
+    return segment(sam, embed(sam, pixels, settings), prompts, side, settings)
+
+
+def _iou(masks: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """IoU of pairs of masks, bool (n, row, column); float (n,)."""
+    both = (masks & truth).sum(axis=(1, 2))
+    return both / np.maximum((masks | truth).sum(axis=(1, 2)), 1)

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from hashlib import sha256
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from tqdm import tqdm
 
+from clisc_nnunet.brain_extraction import scale_head
+from clisc_nnunet.digest import file_sha256
 from clisc_nnunet.errors import UserError
-from clisc_nnunet.phantoms.anatomy import Anatomy
+from clisc_nnunet.phantoms.anatomy import Anatomy, label_maps
 from clisc_nnunet.phantoms.phantom import make_phantom
 from clisc_nnunet.phantoms.settings import PhantomSettings
 from clisc_nnunet.settings import SliceSettings
 from clisc_nnunet.slices import make_slices
 from clisc_nnunet.volume import Volume, resample
 
+RECIPE_FILE = "recipe.json"
+Kind = Literal["phantom", "head"]
+
 # Seeds of the phantoms that models are chosen on; training uses those below. The first are drawn as
 # training's are, on other anatomies; the second are of kinds that training never draws.
 HELD_OUT_SEEDS = range(900_000, 900_032)
 UNSEEN_SEEDS = range(950_000, 950_016)
+HELD_OUT_HEADS = range(900_000, 900_016)
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,21 @@ class TrainingVolume:
     tumour: np.ndarray
 
 
+@dataclass(frozen=True)
+class TrainingHead:
+    """One phantom as the brain extractor sees it.
+
+    Parameters
+    ----------
+    values : uint8 ndarray of shape (plane, row, column)
+        From `scale_head`, 100 is 1.
+    brain : bool ndarray of the same shape
+    """
+
+    values: np.ndarray
+    brain: np.ndarray
+
+
 def training_volume(
     seed: int, anatomies: Sequence[Anatomy], settings: PhantomSettings
 ) -> TrainingVolume:
@@ -53,67 +76,112 @@ def training_volume(
     return TrainingVolume(stack.pixels, tumour)
 
 
+def training_head(
+    seed: int, anatomies: Sequence[Anatomy], settings: PhantomSettings
+) -> TrainingHead:
+    """Make one phantom, whose anatomies have the extractor's spacing, and scale it as that does."""
+    phantom = make_phantom(seed, anatomies, settings)
+    return TrainingHead(np.rint(100 * scale_head(phantom.flair)).astype(np.uint8), phantom.brain)
+
+
 def make_phantom_set(
     folder: Path,
     seeds: Iterable[int],
     anatomies: Sequence[Anatomy],
     settings: PhantomSettings,
     processes: int,
+    kind: Kind = "phantom",
 ) -> None:
     """Make the phantoms that the folder lacks, one file per seed, each whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
-    todo = [seed for seed in seeds if not _path(folder, seed).exists()]
+    todo = [seed for seed in seeds if not _path(folder, seed, kind).exists()]
     # The anatomies are large: each process gets them once, not with each phantom.
     with ProcessPoolExecutor(
         processes,
         mp_context=get_context("spawn"),
         initializer=_remember,
-        initargs=(folder, anatomies, settings),
+        initargs=(folder, anatomies, settings, kind),
     ) as pool:
         jobs = [pool.submit(_make_file, seed) for seed in todo]
-        for job in tqdm(as_completed(jobs), total=len(jobs), desc="phantoms"):
+        for job in tqdm(as_completed(jobs), total=len(jobs), desc=f"{kind}s"):
             job.result()
 
 
-def load_phantom_set(folder: Path, seeds: Iterable[int] | None = None) -> list[TrainingVolume]:
-    """Read phantoms of a folder, all of them or those of the given seeds, in order of seed."""
-    paths = (
-        sorted(folder.glob("phantom_*.npz"))
-        if seeds is None
-        else [_path(folder, seed) for seed in seeds]
-    )
+def write_recipe(folder: Path, anatomy: Path | None, settings: Sequence[PhantomSettings]) -> None:
+    """Note beside the phantoms what they were made from: hashes of the label maps, the settings."""
+    maps = {path.name: file_sha256(path) for path in label_maps(anatomy)} if anatomy else {}
+    recipe = {
+        "anatomies": maps or "MNI152, as nilearn ships it",
+        "phantom_settings_sha256": sha256(
+            json.dumps([asdict(s) for s in settings], sort_keys=True).encode()
+        ).hexdigest(),
+    }
+    (folder / RECIPE_FILE).write_text(json.dumps(recipe, indent=1) + "\n", encoding="utf-8")
+
+
+def read_recipe(folder: Path) -> dict[str, Any]:
+    """What `write_recipe` noted; empty if nothing is noted."""
+    path = folder / RECIPE_FILE
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def load_volumes(folder: Path, seeds: Iterable[int] | None = None) -> list[TrainingVolume]:
+    """Read phantoms of a folder, in order of seed: those of the given seeds, or all to train on."""
+    return [TrainingVolume(*arrays) for arrays in _read_all(folder, seeds, "phantom")]
+
+
+def load_heads(folder: Path, seeds: Iterable[int] | None = None) -> list[TrainingHead]:
+    """Read heads of a folder, in order of seed: those of the given seeds, or all to train on."""
+    return [TrainingHead(*arrays) for arrays in _read_all(folder, seeds, "head")]
+
+
+def _read_all(
+    folder: Path, seeds: Iterable[int] | None, kind: Kind
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    if seeds is None:
+        first_held_out = _path(folder, HELD_OUT_SEEDS.start, kind)
+        paths = [p for p in sorted(folder.glob(f"{kind}_*.npz")) if p < first_held_out]
+    else:
+        paths = [_path(folder, seed, kind) for seed in seeds]
     absent = [path.name for path in paths if not path.exists()]
     if absent or not paths:
         raise UserError(
             folder,
-            f"no {absent[0]}" if absent else "no phantoms",
-            "files phantom_*.npz",
+            f"no {absent[0]}" if absent else f"no {kind}s",
+            f"files {kind}_*.npz",
             "make them with `python -m clisc_nnunet.bundled.train phantoms`",
         )
-    return [_read(path) for path in paths]
+    return map(_read, paths)
 
 
-def _path(folder: Path, seed: int) -> Path:
-    return folder / f"phantom_{seed:06d}.npz"
+def _path(folder: Path, seed: int, kind: Kind) -> Path:
+    return folder / f"{kind}_{seed:06d}.npz"
 
 
-def _read(path: Path) -> TrainingVolume:
+def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     with np.load(path) as arrays:
-        shape = arrays["pixels"].shape
-        tumour = np.unpackbits(arrays["tumour"], count=int(np.prod(shape))).reshape(shape)
-        return TrainingVolume(arrays["pixels"], tumour.astype(bool))
+        grey, packed = (arrays[name] for name in arrays.files)
+    mask = np.unpackbits(packed, count=grey.size).reshape(grey.shape)
+    return grey, mask.astype(bool)
 
 
 _worker: dict[str, Any] = {}
 
 
-def _remember(folder: Path, anatomies: Sequence[Anatomy], settings: PhantomSettings) -> None:
-    _worker.update(folder=folder, anatomies=anatomies, settings=settings)
+def _remember(
+    folder: Path, anatomies: Sequence[Anatomy], settings: PhantomSettings, kind: Kind
+) -> None:
+    _worker.update(folder=folder, anatomies=anatomies, settings=settings, kind=kind)
 
 
 def _make_file(seed: int) -> None:
-    volume = training_volume(seed, _worker["anatomies"], _worker["settings"])
-    path = _path(_worker["folder"], seed)
+    anatomies, settings = _worker["anatomies"], _worker["settings"]
+    path = _path(_worker["folder"], seed, _worker["kind"])
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    np.savez_compressed(temporary, pixels=volume.pixels, tumour=np.packbits(volume.tumour))
+    if _worker["kind"] == "head":
+        head = training_head(seed, anatomies, settings)
+        np.savez_compressed(temporary, values=head.values, brain=np.packbits(head.brain))
+    else:
+        volume = training_volume(seed, anatomies, settings)
+        np.savez_compressed(temporary, pixels=volume.pixels, tumour=np.packbits(volume.tumour))
     os.replace(temporary, path)

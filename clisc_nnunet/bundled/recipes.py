@@ -1,9 +1,11 @@
-"""What differs between the trainings of the three bundled models."""
+"""What differs between the trainings of the bundled models."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,12 +18,22 @@ from clisc_nnunet.bundled.figures import (
     labelled_slices,
     sam_figures,
 )
-from clisc_nnunet.bundled.phantom_set import TrainingVolume
+from clisc_nnunet.bundled.phantom_set import (
+    HELD_OUT_HEADS,
+    HELD_OUT_SEEDS,
+    UNSEEN_SEEDS,
+    TrainingVolume,
+    load_heads,
+    load_volumes,
+)
 from clisc_nnunet.bundled.slice_sampler import SliceSampler
+from clisc_nnunet.bundled.train_brain import brain_figures, brain_step
 from clisc_nnunet.bundled.train_classifier import PretrainingNet, classifier_step
 from clisc_nnunet.bundled.train_clip import clip_step, tokens_of
-from clisc_nnunet.bundled.train_sam import sam_step
+from clisc_nnunet.bundled.train_sam import PromptedNet, sam_step
+from clisc_nnunet.bundled.training import LoopSettings
 from clisc_nnunet.models.backbones import TinyBackboneConfig
+from clisc_nnunet.models.brain_model import TinyBrainConfig, build_tiny_brain_net
 from clisc_nnunet.models.clip_models import (
     ClipModel,
     ClosedVocabulary,
@@ -42,19 +54,29 @@ class Recipe:
     build : callable
         seed -> module, architecture as JSON.
     step : callable
-        module, sampler, seed, augment -> step of `training.train`.
+        module, source, seed, augment -> step of `training.train`.
     figures : callable
-        module, held-out volumes -> figures by name.
-    views : tuple of 3 float
-        Shares of axial, coronal and sagittal slices.
+        module, held-out phantoms -> figures by name.
+    loop : LoopSettings
+    source : callable
+        Training phantoms -> what `step` draws from.
+    load : callable
+        Folder, seeds or None -> phantoms.
+    held_out : mapping
+        Seeds of the phantoms to measure on, by the name that their figures get.
     shipped : callable
         The part of the module that goes into the package.
     """
 
     build: Callable[[int], tuple[Any, dict[str, Any]]]
-    step: Callable[[Any, SliceSampler, int, AugmentSettings], Step]
-    figures: Callable[[Any, Sequence[TrainingVolume]], dict[str, float]]
-    views: tuple[float, float, float]
+    step: Callable[[Any, Any, int, AugmentSettings], Step]
+    figures: Callable[[Any, Any], dict[str, float]]
+    loop: LoopSettings
+    source: Callable[[Any], Any]
+    load: Callable[[Path, Sequence[int] | None], Any] = load_volumes
+    held_out: Mapping[str, Sequence[int]] = field(
+        default_factory=lambda: {"held_out": HELD_OUT_SEEDS, "unseen_kinds": UNSEEN_SEEDS}
+    )
     shipped: Callable[[Any], torch.nn.Module] = lambda module: module
 
 
@@ -64,7 +86,7 @@ CAPTIONS_LEARNT = 6000
 def _build_sam(seed: int) -> tuple[Any, dict[str, Any]]:
     torch.manual_seed(seed)
     config = TinySamConfig()
-    return build_tiny_sam(config), asdict(config)
+    return PromptedNet(build_tiny_sam(config)), asdict(config)
 
 
 def _clip_config() -> TinyClipConfig:
@@ -120,14 +142,46 @@ def _classifier_figures(module: Any, volumes: Sequence[TrainingVolume]) -> dict[
     return classification_figures(module.eval().tumour_probability(pixels), truth)
 
 
+def _build_brain(seed: int) -> tuple[Any, dict[str, Any]]:
+    torch.manual_seed(seed)
+    config = TinyBrainConfig()
+    return build_tiny_brain_net(config), asdict(config)
+
+
+# Shares of axial, coronal and sagittal slices.
+_SAM_VIEWS, _SLICE_VIEWS = (0.6, 0.2, 0.2), (0.76, 0.12, 0.12)
+
 RECIPES = {
-    "sam": Recipe(_build_sam, sam_step, sam_figures, views=(0.6, 0.2, 0.2)),
-    "clip": Recipe(_build_clip, _clip_step, _clip_figures, views=(0.76, 0.12, 0.12)),
+    "sam": Recipe(
+        _build_sam,
+        sam_step,
+        lambda module, volumes: sam_figures(module.sam, volumes),
+        LoopSettings(10000, 8e-4),
+        partial(SliceSampler, views=_SAM_VIEWS),
+        shipped=lambda module: module.sam,
+    ),
+    "clip": Recipe(
+        _build_clip,
+        _clip_step,
+        _clip_figures,
+        LoopSettings(6000, 1e-3),
+        partial(SliceSampler, views=_SLICE_VIEWS),
+    ),
     "classifier": Recipe(
         _build_classifier,
         _classifier_step,
         _classifier_figures,
-        views=(0.76, 0.12, 0.12),
+        LoopSettings(3000, 2e-3),
+        partial(SliceSampler, views=_SLICE_VIEWS),
         shipped=lambda module: module.backbone,
+    ),
+    "brain": Recipe(
+        _build_brain,
+        brain_step,
+        brain_figures,
+        LoopSettings(1200, 3e-3),
+        source=list,
+        load=load_heads,
+        held_out={"held_out": HELD_OUT_HEADS},
     ),
 }

@@ -4,6 +4,7 @@
     python -m clisc_nnunet.bundled.train clip -i SET -o WORK
     python -m clisc_nnunet.bundled.train sam -i SET -o WORK
     python -m clisc_nnunet.bundled.train classifier -i SET -o WORK
+    python -m clisc_nnunet.bundled.train brain -i SET -o WORK
 
 Each command goes on where it was stopped. A finished model is written, with its card, into WORK;
 `--install` puts it into the package.
@@ -14,13 +15,16 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from clisc_nnunet.errors import EXIT_DONE, UserError
 
-DEFAULT_STEPS = {"clip": 6000, "sam": 4000, "classifier": 3000}
-LEARNING_RATE = {"clip": 1e-3, "sam": 8e-4, "classifier": 2e-3}
+if TYPE_CHECKING:
+    from clisc_nnunet.phantoms.anatomy import Anatomy
+
+MODELS = ("clip", "sam", "classifier", "brain")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -45,14 +49,15 @@ def _parser() -> argparse.ArgumentParser:
     phantoms = what.add_parser("phantoms", help="make the phantoms to train on and to choose on")
     phantoms.add_argument("-o", type=Path, required=True, help="folder of the phantoms")
     phantoms.add_argument("-n", type=int, default=600, help="number of training phantoms")
+    phantoms.add_argument("--heads", type=int, default=240, help="number of training heads")
     phantoms.add_argument("--seed", type=int, default=0, help="seed of the first phantom")
     phantoms.add_argument("--anatomy", type=Path, help="label maps of heads; default: MNI152")
     phantoms.add_argument("-np", type=int, default=2, help="processes")
-    for model in DEFAULT_STEPS:
+    for model in MODELS:
         one = what.add_parser(model, help=f"train the bundled {model}")
         one.add_argument("-i", type=Path, required=True, help="folder of the phantoms")
         one.add_argument("-o", type=Path, required=True, help="checkpoints, log, finished model")
-        one.add_argument("--steps", type=int, default=DEFAULT_STEPS[model])
+        one.add_argument("--steps", type=int, help="default: as the recipe says")
         one.add_argument("--seed", type=int, default=0)
         one.add_argument("--threads", type=int, default=0, help="0: as many as torch wants")
         one.add_argument("--install", action="store_true", help="write into the package, too")
@@ -60,19 +65,39 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _make_phantoms(arguments: argparse.Namespace) -> None:
-    from clisc_nnunet.bundled.phantom_set import HELD_OUT_SEEDS, UNSEEN_SEEDS, make_phantom_set
+    from clisc_nnunet.bundled.phantom_set import (
+        HELD_OUT_HEADS,
+        HELD_OUT_SEEDS,
+        UNSEEN_SEEDS,
+        make_phantom_set,
+        write_recipe,
+    )
+    from clisc_nnunet.models.brain_model import TinyBrainConfig
     from clisc_nnunet.phantoms.anatomy import load_anatomies, mni152_anatomy
-    from clisc_nnunet.phantoms.settings import UNSEEN_KINDS, PhantomSettings
+    from clisc_nnunet.phantoms.settings import HEADS, UNSEEN_KINDS, PhantomSettings
 
-    mni152 = [mni152_anatomy()]
-    anatomies = load_anatomies(arguments.anatomy) if arguments.anatomy else mni152
-    # Held-out phantoms have anatomies of their own where there are enough.
-    kept = anatomies[: len(anatomies) // 6]
-    settings = PhantomSettings()
-    make_phantom_set(arguments.o, HELD_OUT_SEEDS, kept or anatomies, settings, arguments.np)
-    make_phantom_set(arguments.o, UNSEEN_SEEDS, mni152, UNSEEN_KINDS, arguments.np)
+    folder, processes = arguments.o, arguments.np
+
+    def split(spacing_mm: float) -> tuple[list[Anatomy], list[Anatomy]]:
+        """Anatomies to train on, and to measure on: others where there are enough."""
+        if not arguments.anatomy:
+            mni152 = [mni152_anatomy(spacing_mm)]
+            return mni152, mni152
+        anatomies = load_anatomies(arguments.anatomy, spacing_mm)
+        kept = len(anatomies) // 6
+        return anatomies[kept:], anatomies[:kept] or anatomies
+
+    seen, kept = split(1.5)
+    make_phantom_set(folder, HELD_OUT_SEEDS, kept, PhantomSettings(), processes)
+    make_phantom_set(folder, UNSEEN_SEEDS, [mni152_anatomy()], UNSEEN_KINDS, processes)
     seeds = range(arguments.seed, arguments.seed + arguments.n)
-    make_phantom_set(arguments.o, seeds, anatomies[len(kept) :], settings, arguments.np)
+    make_phantom_set(folder, seeds, seen, PhantomSettings(), processes)
+
+    seen, kept = split(TinyBrainConfig().spacing_mm)
+    make_phantom_set(folder, HELD_OUT_HEADS, kept, HEADS, processes, "head")
+    seeds = range(arguments.seed, arguments.seed + arguments.heads)
+    make_phantom_set(folder, seeds, seen, HEADS, processes, "head")
+    write_recipe(folder, arguments.anatomy, [PhantomSettings(), UNSEEN_KINDS, HEADS])
 
 
 def _train(arguments: argparse.Namespace) -> None:
@@ -80,36 +105,34 @@ def _train(arguments: argparse.Namespace) -> None:
 
     from clisc_nnunet.bundled.augment import AugmentSettings
     from clisc_nnunet.bundled.export import Provenance, export_model
-    from clisc_nnunet.bundled.phantom_set import HELD_OUT_SEEDS, UNSEEN_SEEDS, load_phantom_set
+    from clisc_nnunet.bundled.phantom_set import read_recipe
     from clisc_nnunet.bundled.recipes import RECIPES
-    from clisc_nnunet.bundled.slice_sampler import SliceSampler
-    from clisc_nnunet.bundled.training import LoopSettings, train
+    from clisc_nnunet.bundled.training import train
     from clisc_nnunet.models.weights import BUNDLED
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    held_out = load_phantom_set(arguments.i, HELD_OUT_SEEDS)
-    unseen = load_phantom_set(arguments.i, UNSEEN_SEEDS)
-    volumes = load_phantom_set(arguments.i)[: -len(held_out) - len(unseen)]
-    print(f"{len(volumes)} phantoms to train on, {len(held_out)} held out")
-
     recipe = RECIPES[arguments.what]
+    held_out = {name: recipe.load(arguments.i, seeds) for name, seeds in recipe.held_out.items()}
+    phantoms = recipe.load(arguments.i, None)
+    sizes = {name: len(kept) for name, kept in held_out.items()}
+    print(f"{len(phantoms)} phantoms to train on, kept aside: {sizes}")
+
     module, architecture = recipe.build(arguments.seed)
     augment = AugmentSettings()
-    loop = LoopSettings(arguments.steps, LEARNING_RATE[arguments.what])
-    sampler = SliceSampler(volumes, views=recipe.views)
-    step = recipe.step(module, sampler, arguments.seed, augment)
+    loop = replace(recipe.loop, steps=arguments.steps or recipe.loop.steps)
+    step = recipe.step(module, recipe.source(phantoms), arguments.seed, augment)
     checkpoint = arguments.o / f"{arguments.what}.checkpoint.pt"
     curve = train(module, step, loop, checkpoint, _log_to(arguments.o / f"{arguments.what}.log"))
 
-    figures = recipe.figures(module, held_out)
+    figures = {name: recipe.figures(module, kept) for name, kept in held_out.items()}
     print(figures)
     provenance = Provenance(
         # Folders of this machine mean nothing to a reader of the card.
         f"python -m clisc_nnunet.bundled.train {arguments.what} -i SET -o WORK "
-        f"--steps {arguments.steps} --seed {arguments.seed}",
+        f"--steps {loop.steps} --seed {arguments.seed}",
         arguments.seed,
-        {"phantoms": len(volumes), "held_out": len(held_out)},
+        {"phantoms": len(phantoms), **sizes, **read_recipe(arguments.i)},
         {"loop": asdict(loop), "augment": asdict(augment)},
         curve[:: max(1, len(curve) // 40)],
     )

@@ -97,7 +97,7 @@ def load_anatomies(folder: Path, spacing_mm: float = 1.5) -> list[Anatomy]:
     UserError
         If there is none.
     """
-    paths = [*sorted(folder.glob("brainweb_*.nii.gz")), *sorted(folder.glob("synthseg_*.nii.gz"))]
+    paths = label_maps(folder)
     if not paths:
         raise UserError(
             folder,
@@ -106,6 +106,11 @@ def load_anatomies(folder: Path, spacing_mm: float = 1.5) -> list[Anatomy]:
             "check the path, or leave --anatomy out for MNI152",
         )
     return [_read_label_map(path, spacing_mm) for path in paths]
+
+
+def label_maps(folder: Path) -> list[Path]:
+    """Files of a folder that `load_anatomies` reads, BrainWeb's first."""
+    return [*sorted(folder.glob("brainweb_*.nii.gz")), *sorted(folder.glob("synthseg_*.nii.gz"))]
 
 
 def _read_label_map(path: Path, spacing_mm: float) -> Anatomy:

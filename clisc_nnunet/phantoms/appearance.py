@@ -1,4 +1,4 @@
-"""How tumours look in FLAIR: solid, with a core, cystic or mottled; fading out, or dull on one side.
+"""How tumours look in FLAIR: solid, cored, cystic or mottled; fading out, or dull on one side.
 
 What the pictures of gliomas show and a plain bright ball lacks: grey necrosis, cavities as dark as
 fluid behind a thin rim, spots of all grey values, oedema that fades into the brain, and sides that
@@ -78,7 +78,7 @@ def _fading(
 
 
 def _with_core(value: np.ndarray, seed: Seed, rng: np.random.Generator) -> np.ndarray:
-    """A core of its own: dark cavity, necrosis as grey as brain, or a solid part; at times a rim."""
+    """A core of its own: dark cavity, grey necrosis or solid part, at times with a rim."""
     shape = value.shape
     inner = seed.distance * rng.uniform(0.9, 1.2) / rng.uniform(0.35, 0.75)
     inner = inner + rng.uniform(0.1, 0.35) * smooth_noise(shape, 9, rng)

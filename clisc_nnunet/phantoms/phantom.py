@@ -30,6 +30,8 @@ class Phantom:
         Intensities above 0 in the head, 0 outside. Axes as in `Anatomy`.
     tumour : bool ndarray of the same shape
         Whole tumour.
+    brain : bool ndarray of the same shape
+        Brain with its fluid and its tumour, as far as it is scanned.
     spacing_mm : tuple of 3 float
         (plane, row, column).
     facts : dict
@@ -38,6 +40,7 @@ class Phantom:
 
     flair: np.ndarray
     tumour: np.ndarray
+    brain: np.ndarray
     spacing_mm: tuple[float, float, float]
     facts: dict[str, Any]
 
@@ -111,7 +114,7 @@ def _attempt(
     }
     # The darkest voxel of the head stays above the background's 0.
     flair = np.where(head, np.maximum(image, 1e-3), 0).astype(np.float32)
-    return Phantom(flair, tumour, (grid.spacing_mm,) * 3, facts)
+    return Phantom(flair, tumour, brain & head, (grid.spacing_mm,) * 3, facts)
 
 
 def _healthy(

@@ -48,7 +48,7 @@ class TumourSettings:
     low: float = 0.04
     """Share in cerebellum and brainstem, where gliomas of adults are rare."""
     volume_ml: Range = (6.0, 260.0)
-    """Others are drawn again: smaller ones teach a slice classifier nothing, larger ones are rare."""
+    """Others are drawn again: smaller ones teach a classifier nothing, larger ones are rare."""
     brightness: Range = (1.25, 1.95)
     """Of the tumour, as a multiple of the brightest healthy tissue."""
     faint: float = 0.1
@@ -95,6 +95,11 @@ class PhantomSettings:
     tumour: TumourSettings = TumourSettings()
     scanner: ScannerSettings = ScannerSettings()
 
+
+HEADS = PhantomSettings(
+    head=HeadSettings(scalp=0.8), scanner=ScannerSettings(cut_field_of_view=0.5)
+)
+"""Mostly heads that were not stripped: what the brain extractor is trained on."""
 
 UNSEEN_KINDS = PhantomSettings(
     contrast=ContrastSettings(grey=(1.38, 1.6), white_matter_lesions=1.0),

@@ -1,0 +1,141 @@
+"""The strongest rival without labels: a plain U-Net trained on the phantoms that SAM learnt from.
+
+    python -m benchmarks.phantom_unet train -i SET -o WORK
+    python -m benchmarks.phantom_unet score -o WORK -i SCANS -r REFERENCES
+
+It sees the same slices, with the same augmentation, in three views; the mean logit decides.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from dynamic_network_architectures.architectures.unet import PlainConvUNet
+from torch import nn
+
+from clisc_nnunet.brain_extraction import brain_to_see
+from clisc_nnunet.bundled.augment import AugmentSettings
+from clisc_nnunet.bundled.batches import augmented_batch, step_rng
+from clisc_nnunet.bundled.phantom_set import HELD_OUT_SEEDS, UNSEEN_SEEDS, load_volumes
+from clisc_nnunet.bundled.slice_sampler import SliceSampler
+from clisc_nnunet.bundled.training import LoopSettings, train
+from clisc_nnunet.dataset_conversion.layouts import find_cases
+from clisc_nnunet.evaluation.scores import dice
+from clisc_nnunet.pseudo_label import draw_label
+from clisc_nnunet.settings import PseudoLabelSettings, SliceSettings
+from clisc_nnunet.slices import make_slices
+from clisc_nnunet.views import AXES, from_square_planes, square_planes
+from clisc_nnunet.volume import read_mask, read_volume
+
+SIDE, SLICES, TUMOUR_SHARE = 128, 12, 0.82
+LOOP = LoopSettings(4000, 2e-3)
+
+
+def build() -> nn.Module:
+    """U-Net of 0.5 million parameters on slices, (n, 1, 128, 128)."""
+    torch.manual_seed(0)
+    return PlainConvUNet(
+        input_channels=1,
+        n_stages=5,
+        features_per_stage=[12, 24, 48, 64, 64],
+        conv_op=nn.Conv2d,
+        kernel_sizes=3,
+        strides=[1, 2, 2, 2, 2],
+        n_conv_per_stage=2,
+        num_classes=1,
+        n_conv_per_stage_decoder=1,
+        conv_bias=True,
+        norm_op=nn.InstanceNorm2d,
+        norm_op_kwargs={"affine": True},
+        nonlin=nn.LeakyReLU,
+        nonlin_kwargs={"inplace": True},
+    )
+
+
+def unet_step(
+    net: nn.Module, sampler: SliceSampler
+) -> Callable[[int], tuple[torch.Tensor, dict[str, float]]]:
+    """Step of `training.train`, on whole slices."""
+    augment = AugmentSettings(close_up=0.0)
+
+    def step(number: int) -> tuple[torch.Tensor, dict[str, float]]:
+        images, masks = augmented_batch(sampler, SLICES, TUMOUR_SHARE, augment, step_rng(0, number))
+        target = masks[:, :1]
+        logits = net(images)
+        probability, over = logits.sigmoid(), (1, 2, 3)
+        overlap = (2 * (probability * target).sum(over) + 20) / (
+            probability.sum(over) + target.sum(over) + 20
+        )
+        loss = 6 * F.binary_cross_entropy_with_logits(logits, target) + (1 - overlap).mean()
+        return loss, {"dice": float(overlap.detach().mean())}
+
+    return step
+
+
+@torch.inference_mode()
+def predict(net: nn.Module, pixels: np.ndarray) -> np.ndarray:
+    """Mean logit of three views, float32, of a stack of slices, uint8 (plane, row, column)."""
+    total, seen_by = np.zeros(pixels.shape, np.float32), np.zeros(pixels.shape, np.float32)
+    for axis in AXES.values():
+        planes = torch.from_numpy(square_planes(pixels, axis, SIDE))[:, None].float() / 255
+        logits = torch.cat([net(part)[:, 0] for part in planes.split(16)]).numpy()
+        moved, seen = from_square_planes(logits, axis, pixels.shape)
+        total += moved
+        seen_by += seen
+    return total / np.maximum(seen_by, 1)
+
+
+def _train(arguments: argparse.Namespace) -> None:
+    net = build()
+    sampler = SliceSampler(load_volumes(arguments.i))
+    train(net, unet_step(net, sampler), LOOP, arguments.o / "phantom_unet.checkpoint.pt")
+    for name, seeds in (("held out", HELD_OUT_SEEDS), ("unseen kinds", UNSEEN_SEEDS)):
+        volumes = [v for v in load_volumes(arguments.i, seeds) if v.tumour.any()]
+        scores = [dice(predict(net, v.pixels) > 0, v.tumour) for v in volumes]
+        print(f"{name}: mean Dice {np.mean(scores):.3f} of {len(scores)} phantoms")
+
+
+def _score(arguments: argparse.Namespace) -> None:
+    net = build()
+    saved = torch.load(arguments.o / "phantom_unet.checkpoint.pt", weights_only=True)
+    net.load_state_dict(saved["module"])
+    net.eval()
+    scores = []
+    for case in find_cases(arguments.i).cases:
+        scan = read_volume(case.image)
+        brain = brain_to_see(scan, SliceSettings())
+        stack = make_slices(scan, SliceSettings(), brain)
+        logits = predict(net, stack.pixels)
+        label = draw_label(logits, stack, scan.geometry, brain, PseudoLabelSettings())
+        truth = read_mask(arguments.r / f"{case.name}.nii.gz", scan.geometry)
+        scores.append(dice(label > 0, truth))
+        print(f"{case.name}: {scores[-1]:.3f}")
+    print(f"mean Dice {np.mean(scores):.3f}, lowest {min(scores):.3f}, of {len(scores)} scans")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    what = parser.add_subparsers(dest="what", required=True)
+    training = what.add_parser("train")
+    training.add_argument("-i", type=Path, required=True, help="folder of the phantoms")
+    scoring = what.add_parser("score")
+    scoring.add_argument("-i", type=Path, required=True, help="folder of scans")
+    scoring.add_argument("-r", type=Path, required=True, help="folder of references, CASE.nii.gz")
+    for one in (training, scoring):
+        one.add_argument("-o", type=Path, required=True, help="folder of the network")
+        one.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args(argv)
+    torch.set_num_threads(arguments.threads)
+    (_train if arguments.what == "train" else _score)(arguments)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""SAM by itself on scans with references: Dice from true boxes, exact and spoilt.
+
+    python -m benchmarks.sam_prompts -i SCANS -r REFERENCES [--sam bundled]
+
+Slices and prompts are the pipeline's; the means are over cases.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from clisc_nnunet.brain_extraction import brain_to_see
+from clisc_nnunet.bundled.figures import sam_figures
+from clisc_nnunet.bundled.phantom_set import TrainingVolume
+from clisc_nnunet.dataset_conversion.layouts import Case, find_cases
+from clisc_nnunet.errors import UserError
+from clisc_nnunet.models.sam_models import load_sam
+from clisc_nnunet.settings import SliceSettings
+from clisc_nnunet.slices import make_slices
+from clisc_nnunet.volume import Volume, read_mask, read_volume, resample, to_axial
+
+
+def slices_with_truth(case: Case, reference: Path) -> TrainingVolume:
+    """Slices of a scan as the pipeline cuts them, and the reference on their grid."""
+    scan = read_volume(case.image)
+    truth = read_mask(reference, scan.geometry)
+    stack = make_slices(scan, SliceSettings(), brain_to_see(scan, SliceSettings()))
+    axial = to_axial(Volume(truth.astype(np.float32), scan.geometry))
+    return TrainingVolume(stack.pixels, resample(axial.array, axial.geometry, stack.geometry) > 0.5)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("-i", type=Path, required=True, help="folder of scans")
+    parser.add_argument("-r", type=Path, required=True, help="references, CASE.nii.gz")
+    parser.add_argument("--sam", default="bundled", help="name or path of a SAM")
+    arguments = parser.parse_args(argv)
+    try:
+        sam = load_sam(arguments.sam, torch.device("cpu")).sam
+        volumes = [
+            slices_with_truth(case, arguments.r / f"{case.name}.nii.gz")
+            for case in find_cases(arguments.i).cases
+        ]
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_status
+    print(json.dumps(sam_figures(sam, volumes, every=2), indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,109 @@
+"""Before stage 1: the brain of a scan that still has its skull.
+
+Every stage looks at the brain alone. Public datasets come skull-stripped, a hospital's folder does
+not; a bundled 3D U-Net, trained on phantom heads, finds the brain there. A scan that is stripped
+already keeps the outline it came with.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy.ndimage import binary_fill_holes
+from torch import nn
+
+from clisc_nnunet.components import large_components
+from clisc_nnunet.models.brain_model import BrainModel, load_brain_model
+from clisc_nnunet.settings import SliceSettings
+from clisc_nnunet.slices import brain_mask
+from clisc_nnunet.volume import Geometry, Volume, resample, to_axial
+
+# A scan of which so much is brain has been stripped.
+STRIPPED_SHARE = 0.8
+# What is found must be the size of a brain, or a part of one that the field of view shows.
+PLAUSIBLE_ML = (150.0, 2500.0)
+# Grey values: the percentile of the foreground that becomes 1, and where they are cut off.
+WHITE_PERCENTILE, BRIGHTEST = 95.0, 2.0
+# Sides of the network's input: it halves them thrice.
+MULTIPLE = 8
+
+
+def brain_to_see(
+    scan: Volume, settings: SliceSettings, foreground: np.ndarray | None = None
+) -> np.ndarray:
+    """Voxels that the stages look at, as the settings want it.
+
+    Parameters
+    ----------
+    scan : Volume
+        On any axes.
+    settings : SliceSettings
+    foreground : bool ndarray of scan.array's shape, optional
+        Voxels that are not background; by default `brain_mask`.
+
+    Returns
+    -------
+    bool ndarray of the same shape
+    """
+    inside = brain_mask(scan.array) if foreground is None else foreground
+    if settings.brain == "given" or not inside.any():
+        return inside
+    return find_brain(scan, inside, load_brain_model())
+
+
+def find_brain(scan: Volume, foreground: np.ndarray, model: BrainModel) -> np.ndarray:
+    """The foreground of a stripped scan, or the brain in that of a head; bool as `foreground`."""
+    found = extract_brain(scan, foreground, model) & foreground
+    ml = float(found.sum()) * scan.geometry.voxel_ml
+    stripped = found.sum() >= STRIPPED_SHARE * foreground.sum()
+    return found if not stripped and PLAUSIBLE_ML[0] <= ml <= PLAUSIBLE_ML[1] else foreground
+
+
+def extract_brain(scan: Volume, foreground: np.ndarray, model: BrainModel) -> np.ndarray:
+    """The network's answer: one piece without holes, bool of scan.array's shape."""
+    # Background may have any value, its own or a normalisation's: here it is the darkest.
+    flat = np.where(foreground, scan.array, scan.array[foreground].min())
+    axial = to_axial(Volume(flat, scan.geometry))
+    grid = coarse_grid(axial.geometry, model.config.spacing_mm)
+    values = scale_head(resample(axial.array, axial.geometry, grid, outside=float(flat.min())))
+    logits = apply_network(model.module, values)
+    # Voxels that the coarse grid does not reach, at the rim, are no brain.
+    fine = resample(logits, grid, scan.geometry, outside=-1.0) > 0
+    return binary_fill_holes(large_components(fine, 1.0))
+
+
+def coarse_grid(geometry: Geometry, spacing_mm: float) -> Geometry:
+    """Cubic voxels over the extent of an axial volume."""
+    spacing = np.asarray(geometry.spacing)
+    extent = np.asarray(geometry.size) * spacing
+    size = np.maximum(np.ceil(extent / spacing_mm), 1).astype(int)
+    axes = np.asarray(geometry.direction).reshape(3, 3)
+    centre = np.asarray(geometry.origin) + axes @ ((np.asarray(geometry.size) - 1) / 2 * spacing)
+    x, y, z = (centre - axes @ ((size - 1) / 2 * spacing_mm)).tolist()
+    columns, rows, planes = size.tolist()
+    return Geometry((columns, rows, planes), (spacing_mm,) * 3, (x, y, z), geometry.direction)
+
+
+def scale_head(values: np.ndarray) -> np.ndarray:
+    """Grey values as the network takes them; float32 of the same shape.
+
+    Parameters
+    ----------
+    values : float ndarray
+        Any shape. The darkest voxel becomes 0, the 95th percentile of the brighter half of the
+        range 1.
+    """
+    shifted = values - values.min()
+    bright = shifted[shifted > 0.1 * np.percentile(shifted, 99)]
+    white = np.percentile(bright, WHITE_PERCENTILE) if len(bright) else 1.0
+    return np.clip(shifted / max(white, 1e-6), 0, BRIGHTEST).astype(np.float32)
+
+
+@torch.inference_mode()
+def apply_network(module: nn.Module, values: np.ndarray) -> np.ndarray:
+    """Logits, float32, of a scaled volume (plane, row, column), padded for the network."""
+    # At least two voxels are left at the coarsest stage, which instance normalisation needs.
+    padding = [(0, max(-n % MULTIPLE, 2 * MULTIPLE - n)) for n in values.shape]
+    padded = torch.from_numpy(np.pad(values, padding))[None, None]
+    logits = module(padded)[0, 0].numpy()
+    return logits[tuple(slice(0, n) for n in values.shape)]
