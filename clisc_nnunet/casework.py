@@ -24,6 +24,8 @@ from clisc_nnunet.executors import make_executor
 from clisc_nnunet.models.trio import Models
 from clisc_nnunet.models.weights import read_card
 from clisc_nnunet.outcome import CaseOutcome, Status
+from clisc_nnunet.pseudo_label import case_iou
+from clisc_nnunet.records import Masks
 from clisc_nnunet.regionwork import RegionFinder, Sample, spread
 from clisc_nnunet.scanwork import DrawTask, cut_scan, draw_case, unpack_stack
 from clisc_nnunet.settings import Settings
@@ -314,6 +316,8 @@ class Casework:
     def _outcome(self, case: str, name: str, volume_ml: float) -> CaseOutcome:
         labels, regions = self.arrays(case, "labels"), self.arrays(case, f"{name}_regions")
         masks = self.arrays(case, "masks")
+        predicted_iou = case_iou(Masks(masks["logits"], masks["predicted_iou"]))
+        asked = self.settings.pseudo_label.min_case_iou
         clip_slices = int((labels["voted"] == slice_labels.TUMOUR).sum())
         drawn = (masks["logits"] > 0).any(axis=(1, 2))
         status: Status = "empty"
@@ -323,6 +327,8 @@ class Casework:
             reason = "the classifier calls no slice a tumour"
         elif not len(masks["planes"]):
             reason = "no region of interest is left"
+        elif drawn.any() and predicted_iou < asked:
+            reason = f"SAM is not sure of what it drew ({predicted_iou:.2f}, {asked:g} or more)"
         else:
             reason = "SAM draws nothing in the regions"
         return CaseOutcome(
@@ -334,7 +340,7 @@ class Casework:
             classifier_tumour_slices=len(regions["planes"]),
             region_slices=len(masks["planes"]),
             label_ml=volume_ml,
-            predicted_iou=float(masks["predicted_iou"][drawn].mean()) if drawn.any() else 0.0,
+            predicted_iou=predicted_iou,
             agreement=float(masks["agreement"][drawn].mean()) if drawn.any() else 0.0,
         )
 

@@ -47,6 +47,12 @@ def stack_masks(
     return logits
 
 
+def case_iou(masks: Masks) -> float:
+    """SAM's own estimate for a case: the mean over the slices it drew on; 0 if there are none."""
+    drawn = (masks.logits > 0).any(axis=(1, 2))
+    return float(masks.predicted_iou[drawn].mean()) if drawn.any() else 0.0
+
+
 def draw_label(
     logits: np.ndarray,
     stack: SliceStack,

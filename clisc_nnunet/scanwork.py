@@ -10,7 +10,7 @@ import numpy as np
 
 from clisc_nnunet.brain_extraction import brain_to_see
 from clisc_nnunet.errors import ScanError
-from clisc_nnunet.pseudo_label import draw_label, stack_masks
+from clisc_nnunet.pseudo_label import OUTSIDE_LOGIT, case_iou, draw_label, stack_masks
 from clisc_nnunet.records import Masks
 from clisc_nnunet.settings import PseudoLabelSettings, SliceSettings
 from clisc_nnunet.slices import SliceStack, make_slices, to_scan_grid
@@ -96,6 +96,8 @@ def draw_case(task: DrawTask) -> tuple[float, tuple[str, ...]]:
         scan = read_volume(task.scan)
     masks = Masks(drawn["logits"].astype(np.float32), drawn["predicted_iou"])
     logits = stack_masks(masks, drawn["planes"], stack.pixels.shape)
+    if case_iou(masks) < task.settings.min_case_iou:
+        logits = np.full_like(logits, OUTSIDE_LOGIT)
     brain = brain_to_see(scan, task.slice_settings)
     label = draw_label(logits, stack, scan.geometry, brain, task.settings)
 

@@ -58,3 +58,12 @@ def test_a_folder_of_other_things_is_refused(tmp_path, capsys):
 def test_out_of_range_is_told(tmp_path, capsys):
     assert main(["-o", str(tmp_path / "new"), "-n", "1", "--tumour-free", "2"]) == 2
     assert "a share from 0 to 1" in capsys.readouterr().err
+
+
+def test_kinds_are_told_apart(tmp_path, capsys):
+    folder = tmp_path / "unseen"
+    assert main(["-o", str(folder), *CALL, "--kinds", "unseen"]) == 0
+    settings = json.loads((folder / "phantoms.json").read_text())["settings"]
+    assert settings["scanner"]["thick_slices"] == 1.0
+    assert main(["-o", str(folder), *CALL]) == 2
+    assert "other settings" in capsys.readouterr().err

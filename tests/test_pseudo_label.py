@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from clisc_nnunet.pseudo_label import OUTSIDE_LOGIT, draw_label, fill_holes, stack_masks
+from clisc_nnunet.pseudo_label import (
+    OUTSIDE_LOGIT,
+    case_iou,
+    draw_label,
+    fill_holes,
+    stack_masks,
+)
 from clisc_nnunet.records import Masks
 from clisc_nnunet.settings import PseudoLabelSettings, SliceSettings
 from clisc_nnunet.slices import make_slices
@@ -13,6 +19,14 @@ def test_masks_land_on_their_planes_and_poor_ones_are_dropped():
     )
     logits = stack_masks(masks, np.array([1, 3, 4]), (6, 4, 4), min_predicted_iou=0.3)
     assert logits[:, 0, 0].tolist() == [-10, 3, -10, 10, -10, -10]
+
+
+def test_the_estimate_of_a_case_is_that_of_the_slices_with_a_mask():
+    logits = np.full((3, 4, 4), -1.0)
+    estimates = np.array([0.9, 0.5, 0.1])
+    assert case_iou(Masks(logits, estimates)) == 0.0
+    logits[:2, 1, 1] = 1.0
+    assert case_iou(Masks(logits, estimates)) == pytest.approx(0.7)
 
 
 def test_holes_are_filled_plane_by_plane():

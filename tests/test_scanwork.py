@@ -12,7 +12,8 @@ from clisc_nnunet.slices import make_slices
 from clisc_nnunet.store import Store
 from clisc_nnunet.volume import read_mask, read_volume, same_grid, write_volume
 
-SETTINGS = SliceSettings()
+# The head is made up and has no skull.
+SETTINGS = SliceSettings(brain="given")
 
 
 @pytest.fixture
@@ -92,7 +93,7 @@ def task(scan, tmp_path):
     files = [tmp_path / "out" / name / "case.nii.gz" for name in ("labels", "cam", "roi")]
     return DrawTask(
         "case", path, store, ("slices", "s"), ("regions", "r"), ("masks", "m"),
-        PseudoLabelSettings(), *files,
+        PseudoLabelSettings(), SETTINGS, *files,
     )  # fmt: skip
 
 
@@ -113,6 +114,33 @@ def test_label_cam_and_region_lie_on_the_scans_grid(task, scan):
     # Both shrink alike where they are interpolated; at the limit itself rounding decides.
     assert (cam.array[region] >= 100).all()
     assert region[cam.array > 100].all()
+
+
+def test_a_case_that_sam_is_sure_of_keeps_its_label(task):
+    assert draw_case(replace(task, settings=PseudoLabelSettings(min_case_iou=0.9)))[0] > 0
+
+
+def test_a_case_that_sam_is_not_sure_of_has_an_empty_label(task):
+    drawn = task.store.require("case", "masks", "m")
+    unsure = {**drawn, "predicted_iou": np.full(len(drawn["planes"]), 0.4, np.float32)}
+    task.store.save("case", "masks", "unsure", unsure)
+    settings = PseudoLabelSettings(min_case_iou=0.5)
+    volume_ml, _ = draw_case(replace(task, masks=("masks", "unsure"), settings=settings))
+    assert volume_ml == 0
+    assert not read_volume(task.label_file).array.any()
+
+
+def test_a_scan_with_skull_is_cut_round_its_brain(head, tmp_path, monkeypatch):
+    volume, _ = head
+    core = volume.array > 0
+    core[:, :20] = False
+    monkeypatch.setattr("clisc_nnunet.scanwork.brain_to_see", lambda scan, settings: core)
+    write_volume(tmp_path / "scan.nii.gz", volume.array, volume.geometry)
+    store = Store(tmp_path / "stages")
+    cut_scan("case", tmp_path / "scan.nii.gz", SliceSettings(), store, "abc")
+    stack = unpack_stack(store.require("case", "slices", "abc"))
+    expected = make_slices(read_volume(tmp_path / "scan.nii.gz"), SliceSettings(), core)
+    assert np.array_equal(stack.pixels, expected.pixels)
 
 
 def test_the_label_is_written_last(task, monkeypatch):

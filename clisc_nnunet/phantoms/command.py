@@ -28,6 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             arguments.spacing,
             arguments.tumour_free,
             arguments.np,
+            arguments.kinds,
         )
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -59,6 +60,13 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--spacing", type=float, default=1.5, metavar="MM", help="default: 1.5")
     parser.add_argument(
         "--tumour-free", type=float, default=0.1, metavar="SHARE", help="default: 0.1"
+    )
+    parser.add_argument(
+        "--kinds",
+        choices=["usual", "heads", "unseen"],
+        default="usual",
+        help="usual (default); heads that keep skull and scalp, if the label maps have them; or "
+        "kinds that the bundled models have never seen",
     )
     parser.add_argument("-np", type=int, default=1, metavar="N", help="processes (default: 1)")
     return parser

@@ -16,7 +16,7 @@ from clisc_nnunet.errors import UserError
 from clisc_nnunet.executors import make_executor
 from clisc_nnunet.phantoms.anatomy import Anatomy, load_anatomies, mni152_anatomy
 from clisc_nnunet.phantoms.phantom import make_phantom
-from clisc_nnunet.phantoms.settings import PhantomSettings
+from clisc_nnunet.phantoms.settings import KINDS, PhantomSettings
 from clisc_nnunet.store import write_text
 from clisc_nnunet.volume import write_volume
 
@@ -32,6 +32,7 @@ def make_folder(
     spacing_mm: float,
     tumour_free: float,
     processes: int,
+    kinds: str = "usual",
 ) -> list[dict[str, Any]]:
     """Make phantoms as `images/CASE/CASE_flair.nii.gz` and `labels/CASE.nii.gz`.
 
@@ -48,6 +49,8 @@ def make_folder(
         Share of phantoms without a tumour.
     processes : int
         Makes no difference to the phantoms.
+    kinds : str
+        A key of `phantoms.settings.KINDS`.
 
     Returns
     -------
@@ -63,7 +66,7 @@ def make_folder(
         raise UserError("--tumour-free", str(tumour_free), "a share from 0 to 1", "mend it")
     if not 0.5 <= spacing_mm <= 6:
         raise UserError("--spacing", f"{spacing_mm} mm", "0.5 to 6 mm", "mend it")
-    settings = PhantomSettings()
+    settings = KINDS[kinds]
     settings = replace(settings, tumour=replace(settings.tumour, free=tumour_free))
     recipe = {
         "seed": seed,

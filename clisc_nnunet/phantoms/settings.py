@@ -107,3 +107,5 @@ UNSEEN_KINDS = PhantomSettings(
     scanner=ScannerSettings(thick_slices=1.0, gamma=0.3),
 )
 """Kinds that no bundled model was trained on: what is chosen must hold for them, too."""
+
+KINDS = {"usual": PhantomSettings(), "heads": HEADS, "unseen": UNSEEN_KINDS}
