@@ -335,6 +335,7 @@ class Casework:
             case,
             status,
             reason,
+            brain_share=float(self.arrays(case, "slices")["brain_share"]),
             slices=len(labels["planes"]),
             clip_tumour_slices=clip_slices,
             classifier_tumour_slices=len(regions["planes"]),

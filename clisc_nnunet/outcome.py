@@ -31,6 +31,8 @@ class CaseOutcome:
     """SAM's own estimate, mean over the slices it drew on."""
     agreement: float = 0.0
     """Dice of SAM's masks and the regions, mean over the same slices."""
+    brain_share: float = 1.0
+    """Share of the scan's foreground that the stages look at; below 1 a skull was stripped."""
 
 
 def to_csv(outcomes: Sequence[CaseOutcome]) -> str:

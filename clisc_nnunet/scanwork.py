@@ -13,7 +13,7 @@ from clisc_nnunet.errors import ScanError
 from clisc_nnunet.pseudo_label import OUTSIDE_LOGIT, case_iou, draw_label, stack_masks
 from clisc_nnunet.records import Masks
 from clisc_nnunet.settings import PseudoLabelSettings, SliceSettings
-from clisc_nnunet.slices import SliceStack, make_slices, to_scan_grid
+from clisc_nnunet.slices import SliceStack, brain_mask, make_slices, to_scan_grid
 from clisc_nnunet.store import Store
 from clisc_nnunet.volume import Geometry, read_volume, recording, write_volume
 
@@ -35,12 +35,14 @@ def cut_scan(
     with recording() as read:
         try:
             scan = read_volume(path)
-            stack = make_slices(scan, settings, brain_to_see(scan, settings))
+            brain = brain_to_see(scan, settings)
+            stack = make_slices(scan, settings, brain)
             if not len(stack.planes_with_brain):
                 raise ScanError(path, "no plane with brain", "a brain", "check this scan")
         except ScanError as error:
             return CutResult(tuple(read), str(error))
-    store.save(case, "slices", signature, pack_stack(stack))
+    share = np.array(brain.sum() / brain_mask(scan.array).sum(), np.float32)
+    store.save(case, "slices", signature, {**pack_stack(stack), "brain_share": share})
     return CutResult(tuple(read), None)
 
 

@@ -140,6 +140,8 @@ def test_a_scan_with_skull_is_cut_round_its_brain(head, tmp_path, monkeypatch):
     cut_scan("case", tmp_path / "scan.nii.gz", SliceSettings(), store, "abc")
     stack = unpack_stack(store.require("case", "slices", "abc"))
     expected = make_slices(read_volume(tmp_path / "scan.nii.gz"), SliceSettings(), core)
+    share = store.require("case", "slices", "abc")["brain_share"]
+    assert share == pytest.approx(core.sum() / (volume.array != 0).sum())
     assert np.array_equal(stack.pixels, expected.pixels)
 
 
