@@ -14,7 +14,7 @@ from clisc_nnunet.slices import SliceStack
 from clisc_nnunet.store import Store
 from clisc_nnunet.volume import Geometry, write_volume
 
-SHAPE = (8, 24, 32)  # plane, row, column
+SHAPE = (8, 32, 32)  # plane, row, column; SAM wants squares
 # 1.5 x 1.5 x 6 mm; the scan counts its columns from the other side and starts elsewhere.
 SLICES = Geometry(SHAPE[::-1], (1.5, 1.5, 6.0), (0.0, 0.0, 0.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
 SCAN = Geometry(SHAPE[::-1], (1.5, 1.5, 6.0), (1.5 * 31, 0.0, 0.0), (-1, 0, 0, 0, 1, 0, 0, 0, 1))
