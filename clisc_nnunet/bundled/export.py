@@ -15,6 +15,15 @@ from safetensors.torch import save_file
 
 from clisc_nnunet.digest import file_sha256
 
+CREDITS = (
+    "BrainWeb anatomical models, McConnell Brain Imaging Centre, McGill University "
+    "(brainweb.bic.mni.mcgill.ca; Aubert-Broche et al., NeuroImage 32, 2006)",
+    "SynthSeg training label maps (github.com/BBillot/SynthSeg, Apache-2.0; Billot et al., "
+    "Medical Image Analysis 86, 2023)",
+    "MNI152 templates as nilearn ships them (International Consortium for Brain Mapping)",
+)
+"""Where the anatomies of the phantoms come from."""
+
 
 @dataclass(frozen=True)
 class Provenance:
@@ -46,6 +55,8 @@ def export_model(
         "architecture": architecture,
         "sha256": file_sha256(path),
         "trained_on": "synthetic phantoms alone; no image of a patient",
+        "licence": "Apache-2.0",
+        "credits": CREDITS,
         "data": provenance.data,
         "training": provenance.training,
         "seed": provenance.seed,
