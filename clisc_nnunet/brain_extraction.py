@@ -7,6 +7,8 @@ already keeps the outline it came with.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from scipy.ndimage import binary_fill_holes
@@ -53,23 +55,26 @@ def brain_to_see(
 
 def find_brain(scan: Volume, foreground: np.ndarray, model: BrainModel) -> np.ndarray:
     """The foreground of a stripped scan, or the brain in that of a head; bool as `foreground`."""
-    found = extract_brain(scan, foreground, model) & foreground
-    ml = float(found.sum()) * scan.geometry.voxel_ml
-    stripped = found.sum() >= STRIPPED_SHARE * foreground.sum()
-    return found if not stripped and PLAUSIBLE_ML[0] <= ml <= PLAUSIBLE_ML[1] else foreground
-
-
-def extract_brain(scan: Volume, foreground: np.ndarray, model: BrainModel) -> np.ndarray:
-    """The network's answer: one piece without holes, bool of scan.array's shape."""
     # Background may have any value, its own or a normalisation's: here it is the darkest.
-    flat = np.where(foreground, scan.array, scan.array[foreground].min())
-    axial = to_axial(Volume(flat, scan.geometry))
+    darkest = float(scan.array[foreground].min())
+    axial = to_axial(replace(scan, array=np.where(foreground, scan.array, darkest)))
+    inside = to_axial(replace(scan, array=foreground.astype(np.float32)))
     grid = coarse_grid(axial.geometry, model.config.spacing_mm)
-    values = scale_head(resample(axial.array, axial.geometry, grid, outside=float(flat.min())))
+    values = scale_head(resample(axial.array, axial.geometry, grid, outside=darkest))
     logits = apply_network(model.module, values)
+
+    coarse = resample(inside.array, axial.geometry, grid) > 0.5
+    found = one_piece(logits > 0) & coarse
+    stripped = found.sum() >= STRIPPED_SHARE * coarse.sum()
+    if stripped or not PLAUSIBLE_ML[0] <= found.sum() * grid.voxel_ml <= PLAUSIBLE_ML[1]:
+        return foreground
     # Voxels that the coarse grid does not reach, at the rim, are no brain.
-    fine = resample(logits, grid, scan.geometry, outside=-1.0) > 0
-    return binary_fill_holes(large_components(fine, 1.0))
+    return one_piece(resample(logits, grid, scan.geometry, outside=-1.0) > 0) & foreground
+
+
+def one_piece(mask: np.ndarray) -> np.ndarray:
+    """Largest component without its holes, bool (plane, row, column) in and out."""
+    return binary_fill_holes(large_components(mask, 1.0))
 
 
 def coarse_grid(geometry: Geometry, spacing_mm: float) -> Geometry:
@@ -90,8 +95,7 @@ def scale_head(values: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     values : float ndarray
-        Any shape. The darkest voxel becomes 0, the 95th percentile of the brighter half of the
-        range 1.
+        Any shape. The darkest voxel becomes 0, the 95th percentile of what is not nearly as dark 1.
     """
     shifted = values - values.min()
     bright = shifted[shifted > 0.1 * np.percentile(shifted, 99)]

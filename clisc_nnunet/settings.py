@@ -144,7 +144,7 @@ class SamSettings:
 class PseudoLabelSettings:
     """Stage 11: from masks to a pseudo-label volume."""
 
-    min_case_iou: Share = 0.0
+    min_case_iou: Share = 0.45
     """Cases of whose masks SAM itself thinks less, on average, get no label."""
     component_ratio: Share = 0.0
     """3D components smaller than this share of the largest are dropped; 0 keeps all."""
@@ -199,7 +199,7 @@ PRESETS: dict[str, Settings] = {
         roi=RoiSettings(fill_gaps=False),
         prompts=PromptSettings(margin=10),
         sam=SamSettings(equalise=True, views=("axial",), close_up=0.0),
-        pseudo_label=PseudoLabelSettings(fill_holes=False),
+        pseudo_label=PseudoLabelSettings(min_case_iou=0.0, fill_holes=False),
     ),
 }
 

@@ -82,7 +82,7 @@ class ClipModel:
     @property
     def scale(self) -> float:
         """What a cosine is multiplied by before the softmax."""
-        return float(self.module.logit_scale.exp())
+        return float(self.module.logit_scale.detach().exp())
 
 
 class ClosedVocabulary:

@@ -19,6 +19,10 @@ from clisc_nnunet.phantoms.settings import ContrastSettings, PhantomSettings
 from clisc_nnunet.phantoms.tumour import Seed, grow, plant, push
 from clisc_nnunet.volume import Geometry
 
+# Level of the smoothed mask that is the label's outline: below a half, since experts draw round a
+# tumour rather than through its edge.
+OUTLINE = 0.3
+
 
 @dataclass(frozen=True)
 class Phantom:
@@ -149,10 +153,15 @@ def _with_tumour(
     weight = step(1 - distance, rng.uniform(0.015, 0.12)) * (1 - 0.85 * blur(ventricle, 0.4))
     value, kind = appearance(grid, seed, distance, grey, brightest, settings.tumour, rng)
     image = image * (1 - weight) + value * weight
-    if rng.random() < 0.3:
-        # A faint halo that experts leave out.
-        halo = step(1.3 - distance, 0.1) * (1 - weight) * white
-        image = image + rng.uniform(0, 0.12) * halo
-    mask = blur(weight > 0.5, rng.uniform(*settings.tumour.smooth_outline)) > 0.5
+    # Experts outline all that can be seen of a tumour, not what is at least half as bright.
+    seen = weight > settings.tumour.visible_share
+    if rng.random() < settings.tumour.halo:
+        # Oedema that is hardly brighter than brain, and reaches farther into white matter.
+        reach = rng.uniform(*settings.tumour.halo_reach)
+        zone = step(1 + reach - distance, rng.uniform(0.03, 0.12))
+        zone = zone * (1 - 0.85 * blur(ventricle, 0.4)) * (white + 0.4 * grey)
+        image = image + rng.uniform(*settings.tumour.halo_brightness) * zone * (1 - weight)
+        seen |= zone > 0.5
+    mask = blur(seen, rng.uniform(*settings.tumour.smooth_outline)) > OUTLINE
     # Whatever a tumour encloses is part of it.
     return image.astype(np.float32), binary_fill_holes(mask), kind

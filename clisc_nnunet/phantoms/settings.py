@@ -67,6 +67,14 @@ class TumourSettings:
     """Share whose brightness falls towards the outline."""
     dull_half: float = 0.25
     """Share of which one side infiltrates and is hardly brighter than brain."""
+    halo: float = 0.6
+    """Share round which oedema is hardly brighter than brain."""
+    halo_reach: Range = (0.08, 0.4)
+    """As a share of the tumour's radius."""
+    halo_brightness: Range = (0.08, 0.35)
+    """Above white matter, which is 1."""
+    visible_share: float = 0.2
+    """Voxels of which so much is tumour belong to the label."""
     smooth_outline: Range = (0.5, 1.5)
     """The label's outline is smoothed by so many voxels: experts draw no staircases."""
     mass_effect: Range = (0.0, 0.35)
