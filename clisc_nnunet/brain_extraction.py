@@ -20,8 +20,9 @@ from clisc_nnunet.settings import SliceSettings
 from clisc_nnunet.slices import brain_mask
 from clisc_nnunet.volume import Geometry, Volume, resample, to_axial
 
-# A scan of which so much is brain has been stripped.
-STRIPPED_SHARE = 0.8
+# A scan of which so much is brain has been stripped: in real heads it is half or less, in stripped
+# scans nine tenths or more.
+STRIPPED_SHARE = 0.7
 # What is found must be the size of a brain, or a part of one that the field of view shows.
 PLAUSIBLE_ML = (150.0, 2500.0)
 # Grey values: the percentile of the foreground that becomes 1, and where they are cut off.

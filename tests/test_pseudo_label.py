@@ -62,7 +62,9 @@ def test_small_components_can_be_dropped(head):
     logits[40:43, 50:53, 50:53] = 5
     everywhere = np.ones(volume.array.shape, bool)
     keep, drop = (
-        draw_label(logits, stack, volume.geometry, everywhere, PseudoLabelSettings(ratio, False))
+        draw_label(
+            logits, stack, volume.geometry, everywhere, PseudoLabelSettings(component_ratio=ratio)
+        )
         for ratio in (0.0, 0.5)
     )
     assert 0 < drop.sum() < keep.sum()

@@ -127,7 +127,7 @@ def test_a_case_that_sam_is_not_sure_of_has_an_empty_label(task):
     settings = PseudoLabelSettings(min_case_iou=0.5)
     volume_ml, _ = draw_case(replace(task, masks=("masks", "unsure"), settings=settings))
     assert volume_ml == 0
-    assert not read_volume(task.label_file).array.any()
+    assert not read_mask(task.label_file, read_volume(task.scan).geometry).any()
 
 
 def test_a_scan_with_skull_is_cut_round_its_brain(head, tmp_path, monkeypatch):
