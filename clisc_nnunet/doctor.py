@@ -118,7 +118,7 @@ def bundled_weights() -> list[Finding]:
     from clisc_nnunet.models.weights import bundled_state
 
     findings = []
-    for role in ("clip", "sam", "classifier"):
+    for role in ("clip", "sam", "classifier", "brain"):
         try:
             _, card = bundled_state(role)
             findings.append(Finding(f"bundled {role}", "ok", f"sha256 {card['sha256'][:12]}"))

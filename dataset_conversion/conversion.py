@@ -29,8 +29,10 @@ from clisc_nnunet.errors import NoTumourError, UserError
 from clisc_nnunet.memory import peak_memory_gb
 from clisc_nnunet.models.backbones import load_backbone
 from clisc_nnunet.models.clip_models import load_clip
+from clisc_nnunet.models.registry import BUNDLED_NAME
 from clisc_nnunet.models.sam_models import load_sam
 from clisc_nnunet.models.trio import Models
+from clisc_nnunet.models.weights import read_card
 from clisc_nnunet.outcome import CaseOutcome, summary, to_csv
 from clisc_nnunet.pipeline import make_pseudo_labels
 from clisc_nnunet.report.overview import overview
@@ -204,6 +206,9 @@ def run_record(
 ) -> dict[str, Any]:
     """How the dataset came about, for `run.json`."""
     packages = ("torch", "open_clip_torch", "segment_anything", "grad-cam", "SimpleITK", "nnunetv2")
+    extractor = {}
+    if work.settings.slices.brain == "extracted":
+        extractor = {"brain": {"name": BUNDLED_NAME, "sha256": read_card("brain")["sha256"]}}
     return {
         "command": request.command,
         "clisc_nnunet": __version__,
@@ -218,7 +223,8 @@ def run_record(
                 ("sam", work.models.sam),
                 ("classifier", work.models.backbone),
             )
-        },
+        }
+        | extractor,
         "seed": work.settings.seed,
         "files_read": sorted(set(work.files_read)),
         "choice": {
