@@ -91,6 +91,12 @@ def test_a_region_without_a_label_is_shown(tmp_path, drawn):
     np.testing.assert_array_equal(drawn[0].roi, REGION[2])
 
 
+def test_what_sam_was_not_sure_of_is_shown_as_rejected(tmp_path, drawn):
+    picture(tmp_path, CASE, status="empty")
+    assert drawn[0].label.any()
+    assert drawn[0].rejected
+
+
 def test_without_masking_the_raw_regions_are_shown(tmp_path, drawn):
     raw = block(slice(4, 5), slice(2, 5), slice(2, 5))
     picture(tmp_path, replace(CASE, raw=raw), Settings(masking=MaskingSettings(mode="off")))

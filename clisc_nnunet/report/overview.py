@@ -25,6 +25,8 @@ MAX_ROWS = 40
 MAX_NAMES = 40
 COLUMNS = ("slice", "CAM", "region, box and points", "pseudo-label")
 ROI_COLOUR, LABEL_COLOUR, POSITIVE, NEGATIVE = "orange", "red", "lime", "deepskyblue"
+# What SAM drew, but was not sure of: the case has no label.
+REJECTED_COLOUR = "grey"
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class Row:
     roi, label : bool ndarray
     prompts : Prompts or None
         Of this slice; None where there is no region.
+    rejected : bool
+        `label` is what SAM drew, but the case is left without one.
     """
 
     title: str
@@ -48,6 +52,7 @@ class Row:
     roi: np.ndarray
     label: np.ndarray
     prompts: Prompts | None
+    rejected: bool = False
 
 
 def overview(work: Casework, outcomes: Sequence[CaseOutcome], path: Path) -> None:
@@ -121,7 +126,7 @@ def draw_row(axes: Sequence[Axes], row: Row) -> None:
         for label, colour in ((1, POSITIVE), (0, NEGATIVE)):
             points = row.prompts.points[0][row.prompts.labels[0] == label]
             axes[2].plot(points[:, 0], points[:, 1], ".", color=colour, markersize=4)
-    _outline(axes[3], row.label, LABEL_COLOUR)
+    _outline(axes[3], row.label, REJECTED_COLOUR if row.rejected else LABEL_COLOUR)
     axes[0].text(
         0.01,
         0.99,
@@ -160,7 +165,8 @@ def _row(work: Casework, outcome: CaseOutcome) -> Row:
         title += f"\nIoU by SAM {outcome.predicted_iou:.2f}"
     else:
         title += "\n" + textwrap.fill(outcome.reason, 40)
-    return Row(title, stack.pixels[plane], cam, region[plane], label[plane], prompts)
+    rejected = outcome.status == "empty"
+    return Row(title, stack.pixels[plane], cam, region[plane], label[plane], prompts, rejected)
 
 
 def _label(work: Casework, case: str, shape: tuple[int, int, int]) -> np.ndarray:
