@@ -144,7 +144,7 @@ class SamSettings:
 class PseudoLabelSettings:
     """Stage 11: from masks to a pseudo-label volume."""
 
-    min_case_iou: Share = 0.45
+    min_case_iou: Share = 0.5
     """Cases of whose masks SAM itself thinks less, on average, get no label."""
     component_ratio: Share = 0.0
     """3D components smaller than this share of the largest are dropped; 0 keeps all."""
