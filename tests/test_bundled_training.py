@@ -13,10 +13,11 @@ from clisc_nnunet.bundled.export import Provenance, export_model
 from clisc_nnunet.bundled.recipes import RECIPES
 from clisc_nnunet.bundled.slice_sampler import SliceSampler
 from clisc_nnunet.bundled.spoilt_prompts import spoilt_prompt
+from clisc_nnunet.bundled.train import start_from_shipped
 from clisc_nnunet.bundled.train_brain import brain_figures
 from clisc_nnunet.bundled.training import LoopSettings, learning_rate, train
 from clisc_nnunet.digest import file_sha256
-from clisc_nnunet.models.weights import load_strictly, read_state
+from clisc_nnunet.models.weights import bundled_state, load_strictly, read_card, read_state
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +66,18 @@ def test_the_loss_falls_and_the_file_loads(volumes, tmp_path, name):
     state = {key: value.float() for key, value in read_state(path).items()}
     load_strictly(again, state, name)
     assert card["parameters"] == sum(p.numel() for p in again.parameters())
+
+
+def test_a_training_may_go_on_from_the_shipped_weights_and_tells_so():
+    recipe = RECIPES["classifier"]
+    module, _ = recipe.build(0)
+    history = start_from_shipped("classifier", recipe, module)
+    state, card = bundled_state("classifier")
+    own = recipe.shipped(module).state_dict()
+    assert all(torch.equal(own[key], value) for key, value in state.items())
+    assert history[-1]["sha256"] == card["sha256"] == read_card("classifier")["sha256"]
+    assert history[-1]["command"] == card["command"]
+    assert history[:-1] == card.get("history", [])
 
 
 def test_brain_figures_tell_a_good_network_from_a_bad_one():

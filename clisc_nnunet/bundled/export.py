@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,8 @@ class Provenance:
     data: dict[str, Any]
     training: dict[str, Any]
     curve: list[dict[str, float]]
+    history: list[dict[str, Any]] = field(default_factory=list)
+    """Earlier trainings whose weights this one started from, the oldest first."""
 
 
 def export_model(
@@ -67,6 +69,7 @@ def export_model(
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, CPU",
         "figures_on_phantoms": figures,
         "curve": provenance.curve,
+        **({"history": provenance.history} if provenance.history else {}),
     }
     (folder / f"{name}.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
     return path

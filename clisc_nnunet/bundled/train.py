@@ -7,7 +7,7 @@
     python -m clisc_nnunet.bundled.train brain -i SET -o WORK
 
 Each command goes on where it was stopped. A finished model is written, with its card, into WORK;
-`--install` puts it into the package.
+`--install` puts it into the package, and `--go-on` starts from what is there.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from clisc_nnunet.errors import EXIT_DONE, UserError
 
 if TYPE_CHECKING:
+    from clisc_nnunet.bundled.recipes import Recipe
     from clisc_nnunet.phantoms.anatomy import Anatomy
 
 MODELS = ("clip", "sam", "classifier", "brain")
@@ -58,7 +59,13 @@ def _parser() -> argparse.ArgumentParser:
         one.add_argument("-i", type=Path, required=True, help="folder of the phantoms")
         one.add_argument("-o", type=Path, required=True, help="checkpoints, log, finished model")
         one.add_argument("--steps", type=int, help="default: as the recipe says")
+        one.add_argument("--rate", type=float, help="learning rate; default: as the recipe says")
         one.add_argument("--seed", type=int, default=0)
+        one.add_argument(
+            "--go-on",
+            action="store_true",
+            help="start from the weights that ship now; the card keeps their history",
+        )
         one.add_argument("--threads", type=int, default=0, help="0: as many as torch wants")
         one.add_argument("--install", action="store_true", help="write into the package, too")
     return parser
@@ -119,8 +126,13 @@ def _train(arguments: argparse.Namespace) -> None:
     print(f"{len(phantoms)} phantoms to train on, kept aside: {sizes}")
 
     module, architecture = recipe.build(arguments.seed)
+    history = start_from_shipped(arguments.what, recipe, module) if arguments.go_on else []
     augment = AugmentSettings()
-    loop = replace(recipe.loop, steps=arguments.steps or recipe.loop.steps)
+    loop = replace(
+        recipe.loop,
+        steps=arguments.steps or recipe.loop.steps,
+        learning_rate=arguments.rate or recipe.loop.learning_rate,
+    )
     step = recipe.step(module, recipe.source(phantoms), arguments.seed, augment)
     checkpoint = arguments.o / f"{arguments.what}.checkpoint.pt"
     curve = train(module, step, loop, checkpoint, _log_to(arguments.o / f"{arguments.what}.log"))
@@ -130,16 +142,28 @@ def _train(arguments: argparse.Namespace) -> None:
     provenance = Provenance(
         # Folders of this machine mean nothing to a reader of the card.
         f"python -m clisc_nnunet.bundled.train {arguments.what} -i SET -o WORK "
-        f"--steps {loop.steps} --seed {arguments.seed}",
+        f"--steps {loop.steps} --rate {loop.learning_rate:g} --seed {arguments.seed}"
+        + (" --go-on" if arguments.go_on else ""),
         arguments.seed,
         {"phantoms": len(phantoms), **sizes, **read_recipe(arguments.i)},
         {"loop": asdict(loop), "augment": asdict(augment)},
         curve[:: max(1, len(curve) // 40)],
+        history,
     )
     folders = [arguments.o, *([BUNDLED] if arguments.install else [])]
     for folder in folders:
         shipped = recipe.shipped(module)
         print(export_model(arguments.what, shipped, architecture, provenance, figures, folder))
+
+
+def start_from_shipped(name: str, recipe: Recipe, module: Any) -> list[dict[str, Any]]:
+    """Put the shipped weights into a module; returns how they came about, the oldest first."""
+    from clisc_nnunet.models.weights import bundled_state, load_strictly
+
+    state, card = bundled_state(name)
+    load_strictly(recipe.shipped(module), state, f"bundled {name}")
+    told = ("sha256", "command", "seed", "data", "training", "versions", "figures_on_phantoms")
+    return [*card.get("history", []), {key: card[key] for key in told}]
 
 
 def _log_to(path: Path) -> Callable[[str], None]:
