@@ -99,6 +99,7 @@ def test_commands_exist(wheel: ZipFile) -> None:
         "clisc_add_small_plans",
         "clisc_check_prompts",
         "clisc_doctor",
+        "clisc_estimate_quality",
         "clisc_export_plain_model",
         "clisc_make_phantoms",
         "clisc_make_pseudo_dataset",
@@ -129,4 +130,6 @@ def test_readme_names_files_and_commands_that_exist(metadata: Message) -> None:
     setup = ConfigParser()
     setup.read(ROOT / "setup.cfg")
     known = re.findall(r"^(\w+) =", setup["options.entry_points"]["console_scripts"], re.MULTILINE)
-    assert set(re.findall(r"\bclisc_(?:make|add|export|doctor|check)\w*", readme)) == set(known)
+    assert set(re.findall(r"\bclisc_(?:make|add|export|doctor|check|estimate)\w*", readme)) == set(
+        known
+    )

@@ -1,7 +1,10 @@
+import json
+
 import numpy as np
 import pytest
 
-from benchmarks.spoilt_labels import KINDS, spoil, spoilt_cases
+from benchmarks.spoilt_labels import KINDS, main, spoil, spoilt_cases
+from clisc_nnunet.volume import read_mask, write_volume
 
 
 @pytest.fixture
@@ -53,3 +56,19 @@ def test_the_share_is_met_and_the_seed_decides():
     assert len(first) == 9 and set(first) <= set(cases)
     assert set(first.values()) == set(KINDS)
     assert first != spoilt_cases(cases, 0.3, np.random.default_rng(6))
+
+
+def test_a_folder_of_them_and_which_they_are(head, tmp_path, capsys):
+    volume, blob = head
+    for name in "abcd":
+        write_volume(tmp_path / "images" / f"{name}.nii.gz", volume.array, volume.geometry)
+        write_volume(tmp_path / "labels" / f"{name}.nii.gz", blob, volume.geometry)
+    out = tmp_path / "out"
+    call = ["-i", str(tmp_path / "images"), "-r", str(tmp_path / "labels"), "-o", str(out)]
+    assert main([*call, "--share", "0.5"]) == 0
+    kinds = json.loads((out / "spoilt.json").read_text())
+    assert len(kinds) == 2 and "4 labels" in capsys.readouterr().out
+    for name in "abcd":
+        same = np.array_equal(read_mask(out / f"{name}.nii.gz", volume.geometry), blob)
+        # All labels are alike here, so that another case's is the same.
+        assert same == (kinds.get(name) in (None, "other case"))
