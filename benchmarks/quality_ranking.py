@@ -130,9 +130,14 @@ def as_markdown(cases: Sequence[CaseQuality], true_dice: Mapping[str, float]) ->
         "| by | Spearman with Dice | 95 % | Dice of those left |",
         "| --- | --- | --- | --- |",
     ]
-    for name in ("score", *MEASURES, "volume_ml"):
-        # An empty prediction has no measures, and is the least trusted by all of them.
-        trust = np.array([_or_least(getattr(c, name)) for c in ranked])
+    # An empty prediction has no measures, and is the least trusted by all of them.
+    rows = {
+        name: np.array([_or_least(getattr(c, name)) for c in ranked])
+        for name in ("score", *MEASURES, "volume_ml")
+    }
+    # What the score might have been instead.
+    rows["mean rank"] = np.mean([rankdata(rows[name]) for name in MEASURES], axis=0)
+    for name, trust in rows.items():
         low, high = interval(trust, truth)
         lines.append(
             f"| {name} | {spearman(trust, truth):.2f} | {low:.2f} to {high:.2f} "

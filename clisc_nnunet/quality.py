@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from scipy.stats import rankdata
 
 from clisc_nnunet.components import count_components
 from clisc_nnunet.drawing import Draughtsman
@@ -84,7 +83,7 @@ class CaseQuality:
     rank : int or None
         1 is the least trusted.
     score : float or None
-        0 to 1, among the cases of this call; see `rank_cases`.
+        0 to 1; see `trust`. No estimate of Dice.
     similarity : float or None
         Dice of prediction and SAM's answer to it.
     predicted_iou : float or None
@@ -175,28 +174,29 @@ def rank_cases(cases: Sequence[CaseQuality]) -> list[CaseQuality]:
 
     Notes
     -----
-    The score is the mean of a case's ranks by each of `MEASURES`, as shares: 0 if it is the worst
-    by all of them, 1 if it is the best. Ranks, because the measures differ in range and spread,
-    and a weight for each would have to be learnt from true masks. Equal values share their rank.
-    Empty predictions score 0. A score tells which cases of one call to look at first; it is no
-    estimate of Dice, and scores of two calls cannot be compared.
+    Empty predictions score 0 and come before all others.
     """
-    judged = [case for case in cases if case.status == "judged"]
-    scores = rank_means([[getattr(c, m) for m in MEASURES] for c in judged])
-    scored = [replace(c, score=s) for c, s in zip(judged, scores.tolist(), strict=True)]
-    empty = [replace(c, score=0.0) for c in cases if c.status == "empty"]
-    order = sorted([*scored, *empty], key=lambda c: (c.status != "empty", c.score or 0.0, c.case))
+    scored = [
+        replace(case, score=trust(case) if case.status == "judged" else 0.0)
+        for case in cases
+        if case.status != "failed"
+    ]
+    order = sorted(scored, key=lambda c: (c.status != "empty", c.score, c.case))
     ranked = [replace(c, rank=number) for number, c in enumerate(order, 1)]
     failed = sorted((c for c in cases if c.status == "failed"), key=lambda c: c.case)
     return [*ranked, *failed]
 
 
-def rank_means(values: Sequence[Sequence[float]]) -> np.ndarray:
-    """Mean rank over the measures as a share, float (n,), of values (n, measures); 1 is the best.
+def trust(case: CaseQuality) -> float:
+    """Score of a judged case: the product of `MEASURES`, each cut to 0..1.
 
-    A single case has nobody to be compared with: 0.5.
+    Notes
+    -----
+    The measures are links of one chain. SAM's own estimate and its stability tell whether its
+    answer can be relied on, the similarity whether the prediction is like that answer; where one
+    link is weak, the others cannot make up for it. A sure SAM that draws something else denies a
+    prediction, and a mean, of values or of ranks, would praise it for being sure. The choice was
+    made on phantoms with spoilt labels (docs/results.md), and there are no weights to tune.
     """
-    if len(values) < 2:
-        return np.full(len(values), 0.5)
-    ranks = rankdata(np.asarray(values, float), axis=0)
-    return (ranks.mean(axis=1) - 1) / (len(values) - 1)
+    values = [getattr(case, name) for name in MEASURES]
+    return float(np.prod(np.clip(values, 0.0, 1.0)))

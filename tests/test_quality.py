@@ -12,8 +12,8 @@ from clisc_nnunet.quality import (
     judge_prediction,
     open_prediction,
     rank_cases,
-    rank_means,
     telling_views,
+    trust,
 )
 from clisc_nnunet.settings import Settings
 from clisc_nnunet.similarity import make_draughtsman
@@ -87,36 +87,36 @@ def judged(case, *measures):
     return CaseQuality(case, "judged", "", None, None, *measures)
 
 
-def test_ranks_decide_and_not_the_range_of_a_measure():
-    # b is the second by all three; a and c lead by one measure each, a by far.
-    cases = [judged("a", 0.9, 0.1, 0.1), judged("b", 0.5, 0.2, 0.2), judged("c", 0.4, 0.3, 0.3)]
-    ranked = rank_cases(cases)
-    assert [c.case for c in ranked] == ["a", "b", "c"]
-    assert [c.rank for c in ranked] == [1, 2, 3]
-    assert [c.score for c in ranked] == pytest.approx([1 / 3, 1 / 2, 2 / 3])
+def test_a_weak_link_is_not_made_up_for():
+    # Sure and stable, but of something else; each measure alone would not have this order.
+    denied, middling = judged("denied", 0.1, 0.9, 1.0), judged("middling", 0.7, 0.6, 0.9)
+    unsure, good = judged("unsure", 0.8, 0.2, 0.9), judged("good", 0.9, 0.8, 1.0)
+    ranked = rank_cases([good, middling, denied, unsure])
+    assert [c.case for c in ranked] == ["denied", "unsure", "middling", "good"]
+    assert [c.rank for c in ranked] == [1, 2, 3, 4]
+    assert [c.score for c in ranked] == pytest.approx([0.09, 0.144, 0.378, 0.72])
+
+
+def test_an_estimate_out_of_range_is_cut():
+    assert trust(judged("a", 0.5, 1.2, 1.0)) == 0.5
+    assert trust(judged("a", 0.5, -0.1, 1.0)) == 0.0
 
 
 def test_empty_is_worst_and_failed_has_no_rank():
     cases = [
         CaseQuality("failed", "failed", "why"),
-        judged("worst", 0.1, 0.1, 0.1),
-        judged("best", 0.9, 0.9, 0.9),
+        judged("worst", 0.1, 0.0, 0.1),
+        judged("best", 0.9, 0.9, 1.0),
         CaseQuality("empty", "empty", "the prediction is empty"),
     ]
     ranked = rank_cases(cases)
-    assert [(c.case, c.rank, c.score) for c in ranked] == [
+    assert [(c.case, c.rank, c.score and round(c.score, 6)) for c in ranked] == [
         ("empty", 1, 0.0),
         ("worst", 2, 0.0),
-        ("best", 3, 1.0),
+        ("best", 3, 0.81),
         ("failed", None, None),
     ]
     assert rank_cases(cases[::-1]) == ranked
-
-
-def test_ties_share_their_rank_and_one_case_has_no_rival():
-    assert rank_means([[1, 1], [1, 1], [2, 0]]).tolist() == pytest.approx([0.5, 0.5, 0.5])
-    assert rank_means([[0.3, 0.2]]).tolist() == [0.5]
-    assert rank_means([]).tolist() == []
 
 
 def test_views_are_the_largest_area_and_the_largest_difference():
