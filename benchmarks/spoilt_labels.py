@@ -18,7 +18,7 @@ from clisc_nnunet.dataset_conversion.layouts import find_cases
 from clisc_nnunet.errors import UserError
 from clisc_nnunet.slices import brain_mask
 from clisc_nnunet.store import write_text
-from clisc_nnunet.volume import read_mask, read_volume, write_volume
+from clisc_nnunet.volume import read_geometry, read_mask, read_volume, write_volume
 
 KINDS = ("shifted", "elsewhere", "half", "inflated", "empty", "other case")
 
@@ -101,14 +101,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         images = {case.name: case.image for case in find_cases(arguments.i).cases}
         kinds = spoilt_cases(list(images), arguments.share, rng)
-        before: np.ndarray | None = None
+        labels = {case: arguments.r / f"{case}.nii.gz" for case in images}
+        # The label of the case before; the first takes the last one's.
+        files = list(labels.values())
+        others = dict(zip(labels, files[-1:] + files[:-1], strict=True))
         for case, image in images.items():
             scan = read_volume(image)
-            label = read_mask(arguments.r / f"{case}.nii.gz", scan.geometry)
-            other, before = label if before is None else before, label
+            label = read_mask(labels[case], scan.geometry)
             if case in kinds and label.any():
-                brain = brain_mask(scan.array)
-                label = spoil(label, brain, other, kinds[case], rng)
+                other = read_mask(others[case], read_geometry(others[case]))
+                label = spoil(label, brain_mask(scan.array), other, kinds[case], rng)
             write_volume(arguments.o / f"{case}.nii.gz", label, scan.geometry)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
