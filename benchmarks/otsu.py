@@ -19,7 +19,7 @@ from clisc_nnunet.dataset_conversion.layouts import find_cases
 from clisc_nnunet.errors import UserError
 from clisc_nnunet.evaluation.scores import dice
 from clisc_nnunet.slices import brain_mask
-from clisc_nnunet.volume import read_mask, read_volume
+from clisc_nnunet.volume import read_mask, read_volume, write_volume
 
 
 def brightest_class(array: np.ndarray, brain: np.ndarray) -> np.ndarray:
@@ -46,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-i", type=Path, required=True, help="folder of scans")
     parser.add_argument("-r", type=Path, required=True, help="references, CASE.nii.gz")
+    parser.add_argument("-o", type=Path, metavar="OUT", help="folder to write the masks into")
     arguments = parser.parse_args(argv)
     scores = []
     print("| case | Dice |\n| --- | --- |")
@@ -53,7 +54,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         for case in find_cases(arguments.i).cases:
             scan = read_volume(case.image)
             truth = read_mask(arguments.r / f"{case.name}.nii.gz", scan.geometry)
-            scores.append(dice(brightest_class(scan.array, brain_mask(scan.array)), truth))
+            found = brightest_class(scan.array, brain_mask(scan.array))
+            if arguments.o is not None:
+                write_volume(arguments.o / f"{case.name}.nii.gz", found, scan.geometry)
+            scores.append(dice(found, truth))
             print(f"| {case.name} | {scores[-1]:.3f} |")
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

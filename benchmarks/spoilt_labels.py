@@ -1,11 +1,24 @@
-"""Spoil pseudo-labels on purpose, to see whether a filter finds the spoilt ones."""
+"""Spoil labels on purpose, to see whether a filter finds the spoilt ones.
+
+`python -m benchmarks.spoilt_labels -i SCANS -r LABELS -o OUT` writes a folder of them.
+"""
 
 from __future__ import annotations
 
+import argparse
+import json
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
+
+from clisc_nnunet.dataset_conversion.layouts import find_cases
+from clisc_nnunet.errors import UserError
+from clisc_nnunet.slices import brain_mask
+from clisc_nnunet.store import write_text
+from clisc_nnunet.volume import read_geometry, read_mask, read_volume, write_volume
 
 KINDS = ("shifted", "elsewhere", "half", "inflated", "empty", "other case")
 
@@ -73,3 +86,39 @@ def _fitted(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     common = tuple(slice(0, min(a, b)) for a, b in zip(mask.shape, shape, strict=True))
     fitted[common] = mask[common]
     return fitted
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("-i", type=Path, required=True, metavar="SCANS", help="folder of scans")
+    parser.add_argument("-r", type=Path, required=True, metavar="LABELS", help="CASE.nii.gz")
+    parser.add_argument("-o", type=Path, required=True, metavar="OUT", help="a new folder")
+    parser.add_argument("--share", type=float, default=0.5, help="of spoilt cases (default: 0.5)")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args(argv)
+    rng = np.random.default_rng(arguments.seed)
+    try:
+        images = {case.name: case.image for case in find_cases(arguments.i).cases}
+        kinds = spoilt_cases(list(images), arguments.share, rng)
+        labels = {case: arguments.r / f"{case}.nii.gz" for case in images}
+        # The label of the case before; the first takes the last one's.
+        files = list(labels.values())
+        others = dict(zip(labels, files[-1:] + files[:-1], strict=True))
+        for case, image in images.items():
+            scan = read_volume(image)
+            label = read_mask(labels[case], scan.geometry)
+            if case in kinds and label.any():
+                other = read_mask(others[case], read_geometry(others[case]))
+                label = spoil(label, brain_mask(scan.array), other, kinds[case], rng)
+            write_volume(arguments.o / f"{case}.nii.gz", label, scan.geometry)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_status
+    write_text(arguments.o / "spoilt.json", json.dumps(kinds, indent=1) + "\n")
+    print(f"{len(images)} labels in {arguments.o}, {len(kinds)} of them spoilt")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

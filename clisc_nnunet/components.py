@@ -29,3 +29,10 @@ def large_components(mask: np.ndarray, ratio: float) -> np.ndarray:
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0  # the background
     return (sizes >= ratio * sizes.max())[labels] & mask
+
+
+def count_components(mask: np.ndarray) -> int:
+    """Number of components of a mask, bool (plane, row, column); 26 neighbours."""
+    if not mask.any():
+        return 0
+    return int(cc3d.connected_components(mask, connectivity=26, return_N=True)[1])

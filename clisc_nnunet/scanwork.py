@@ -15,7 +15,7 @@ from clisc_nnunet.records import Masks
 from clisc_nnunet.settings import PseudoLabelSettings, SliceSettings
 from clisc_nnunet.slices import SliceStack, brain_mask, make_slices, to_scan_grid
 from clisc_nnunet.store import Store
-from clisc_nnunet.volume import Geometry, read_volume, recording, write_volume
+from clisc_nnunet.volume import Geometry, Volume, read_volume, recording, write_volume
 
 
 @dataclass(frozen=True)
@@ -34,16 +34,38 @@ def cut_scan(
         return CutResult((), None)
     with recording() as read:
         try:
-            scan = read_volume(path)
-            brain = brain_to_see(scan, settings)
-            stack = make_slices(scan, settings, brain)
-            if not len(stack.planes_with_brain):
-                raise ScanError(path, "no plane with brain", "a brain", "check this scan")
+            opened = open_scan(path, settings)
         except ScanError as error:
             return CutResult(tuple(read), str(error))
-    share = np.array(brain.sum() / brain_mask(scan.array).sum(), np.float32)
-    store.save(case, "slices", signature, {**pack_stack(stack), "brain_share": share})
+    foreground = brain_mask(opened.scan.array)
+    share = np.array(opened.brain.sum() / foreground.sum(), np.float32)
+    store.save(case, "slices", signature, {**pack_stack(opened.stack), "brain_share": share})
     return CutResult(tuple(read), None)
+
+
+@dataclass(frozen=True)
+class OpenedScan:
+    """A scan, the voxels of it that the stages look at (bool), and its slices."""
+
+    scan: Volume
+    brain: np.ndarray
+    stack: SliceStack
+
+
+def open_scan(path: Path, settings: SliceSettings) -> OpenedScan:
+    """Read a scan and cut its slices (stage 1).
+
+    Raises
+    ------
+    ScanError
+        If it cannot be read, or shows no brain.
+    """
+    scan = read_volume(path)
+    brain = brain_to_see(scan, settings)
+    stack = make_slices(scan, settings, brain)
+    if not len(stack.planes_with_brain):
+        raise ScanError(path, "no plane with brain", "a brain", "check this scan")
+    return OpenedScan(scan, brain, stack)
 
 
 def pack_stack(stack: SliceStack) -> dict[str, np.ndarray]:

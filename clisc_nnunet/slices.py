@@ -191,6 +191,23 @@ def to_scan_grid(
     return resample(array, stack.geometry, scan, outside=outside)
 
 
+def mask_on_slices(mask: np.ndarray, scan: Geometry, stack: SliceStack) -> np.ndarray:
+    """Bring a mask of the scan onto its slices.
+
+    Parameters
+    ----------
+    mask : bool ndarray of shape scan.shape
+    scan : Geometry
+    stack : SliceStack
+
+    Returns
+    -------
+    bool ndarray of shape stack.pixels.shape
+    """
+    axial = to_axial(Volume(mask.astype(np.float32), scan))
+    return resample(axial.array, axial.geometry, stack.geometry) > 0.5
+
+
 def _scale_each_slice(values: np.ndarray, brain: np.ndarray, settings: SliceSettings) -> np.ndarray:
     """The paper's scaling: the volume clipped, z-scored, then each slice over its own range.
 

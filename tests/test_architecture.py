@@ -7,9 +7,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = (
+    "clisc_nnunet.check_prompts",
     "clisc_nnunet.dataset_conversion.make_pseudo_dataset",
     "clisc_nnunet.dataset_conversion.small_plans",
     "clisc_nnunet.doctor",
+    "clisc_nnunet.estimate_quality",
     "clisc_nnunet.phantoms.command",
     "clisc_nnunet.trainers.export_plain",
 )

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from clisc_nnunet.components import large_components
+from clisc_nnunet.components import count_components, large_components
 
 
 def volume_with_three_components():
@@ -73,3 +73,10 @@ def test_the_axes_of_a_component_stay_in_place():
     expected = mask.copy()
     mask[0, 0, 6] = True
     assert np.array_equal(large_components(mask, 1.0), expected)
+
+
+def test_components_that_share_a_corner_are_one():
+    mask = np.zeros((4, 6, 6), bool)
+    assert count_components(mask) == 0
+    mask[0, 0, 0] = mask[1, 1, 1] = mask[3, 5, 5] = True
+    assert count_components(mask) == 2

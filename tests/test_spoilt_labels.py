@@ -1,7 +1,10 @@
+import json
+
 import numpy as np
 import pytest
 
-from benchmarks.spoilt_labels import KINDS, spoil, spoilt_cases
+from benchmarks.spoilt_labels import KINDS, main, spoil, spoilt_cases
+from clisc_nnunet.volume import read_mask, write_volume
 
 
 @pytest.fixture
@@ -53,3 +56,23 @@ def test_the_share_is_met_and_the_seed_decides():
     assert len(first) == 9 and set(first) <= set(cases)
     assert set(first.values()) == set(KINDS)
     assert first != spoilt_cases(cases, 0.3, np.random.default_rng(6))
+
+
+def test_a_folder_of_them_and_which_they_are(head, tmp_path, capsys, monkeypatch):
+    # The first case, too, has another one's label.
+    monkeypatch.setattr("benchmarks.spoilt_labels.KINDS", ("other case",))
+    volume, blob = head
+    labels = {"a": blob, "b": np.roll(blob, 6, axis=0), "c": np.roll(blob, -6, axis=0)}
+    for name, label in labels.items():
+        write_volume(tmp_path / "images" / f"{name}.nii.gz", volume.array, volume.geometry)
+        write_volume(tmp_path / "labels" / f"{name}.nii.gz", label, volume.geometry)
+    folders = ["-i", str(tmp_path / "images"), "-r", str(tmp_path / "labels")]
+    for share, count in (("0.67", 2), ("1", 3)):
+        out = tmp_path / share
+        assert main([*folders, "-o", str(out), "--share", share]) == 0
+        assert f"3 labels in {out}, {count} of them spoilt" in capsys.readouterr().out
+        kinds = json.loads((out / "spoilt.json").read_text())
+        assert len(kinds) == count
+        for name, label in labels.items():
+            same = np.array_equal(read_mask(out / f"{name}.nii.gz", volume.geometry), label)
+            assert same == (name not in kinds)

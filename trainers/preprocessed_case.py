@@ -12,8 +12,8 @@ import numpy as np
 
 from clisc_nnunet.brain_extraction import brain_to_see
 from clisc_nnunet.settings import SliceSettings
-from clisc_nnunet.slices import SliceStack, make_slices
-from clisc_nnunet.volume import Geometry, Volume, resample, to_axial
+from clisc_nnunet.slices import SliceStack, make_slices, mask_on_slices
+from clisc_nnunet.volume import Geometry, Volume, resample
 
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
@@ -107,9 +107,7 @@ class PreprocessedCase:
 
     def on_slices(self, mask: np.ndarray) -> np.ndarray:
         """A mask, bool in the plan's order of axes, on the grid of the slices."""
-        turned = Volume(mask.transpose(self._back).astype(np.float32), self._geometry)
-        axial = to_axial(turned)
-        return resample(axial.array, axial.geometry, self.stack.geometry) > 0.5
+        return mask_on_slices(mask.transpose(self._back), self._geometry, self.stack)
 
     def from_slices(self, mask: np.ndarray) -> np.ndarray:
         """Inverse of `on_slices`, as far as the grids allow."""

@@ -1,0 +1,107 @@
+"""Let CLIP look at a few volumes of a folder with several prompt sets."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from clisc_nnunet.dataset_conversion.conversion import chosen_device
+from clisc_nnunet.dataset_conversion.layouts import find_cases
+from clisc_nnunet.errors import ScanError, UserError
+from clisc_nnunet.models.clip_models import load_clip
+from clisc_nnunet.prompt_check import PromptCheck, ScoredSlices, check_prompts
+from clisc_nnunet.regionwork import spread
+from clisc_nnunet.report.prompt_page import write_page, write_picture
+from clisc_nnunet.scanwork import open_scan
+from clisc_nnunet.settings import preset
+from clisc_nnunet.slice_labels import class_embeddings, read_prompts, tumour_probability
+
+WRITTEN = (".html", ".png")
+
+
+@dataclass(frozen=True)
+class Request:
+    """A call of the command; names as in its help."""
+
+    scans: Path
+    out: Path
+    prompts: tuple[str, ...] = ("paper",)
+    clip: str = "bundled"
+    count: int = 4
+    preset: str = "default"
+    device: str | None = None
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came out: a check for each prompt set, and scans that could not be used, with why."""
+
+    checks: tuple[PromptCheck, ...]
+    failures: dict[str, str]
+
+
+def check_folder(request: Request) -> Outcome:
+    """Check prompt sets on a few volumes, and write page or picture.
+
+    Raises
+    ------
+    UserError
+        For anything the user can mend. A scan that cannot be used is set aside, unless all are.
+    """
+    if request.out.suffix.lower() not in WRITTEN:
+        raise UserError("-o", str(request.out), "a name ending in .html or .png", "rename it")
+    if request.count < 1:
+        raise UserError("-n", str(request.count), "1 or more", "give another number")
+    settings = preset(request.preset)
+    sets = {set_name(name): read_prompts(name) for name in request.prompts}
+    if len(sets) < len(request.prompts):
+        raise UserError("--prompts", "two sets of one name", "different names", "rename a file")
+    found = find_cases(request.scans)
+    clip = load_clip(request.clip, chosen_device(request.device))
+    # Words that the model never learnt come to light here, before any scan is read.
+    classes = {name: class_embeddings(clip, prompts) for name, prompts in sets.items()}
+
+    scans = {case.name: case.image for case in found.cases}
+    scored: dict[str, dict[str, ScoredSlices]] = {name: {} for name in sets}
+    pixels: dict[str, np.ndarray] = {}
+    failures: dict[str, str] = {}
+    chosen = spread(np.array(sorted(scans)), request.count).tolist()
+    for case in tqdm(chosen, "prompts", unit="volume", file=sys.stderr):
+        try:
+            stack = open_scan(scans[case], settings.slices).stack
+        except ScanError as error:
+            failures[case] = str(error)
+            continue
+        planes = stack.planes_with_brain
+        pixels[case] = stack.pixels[planes]
+        height = (planes - planes[0]) * stack.geometry.spacing[2]
+        for name in sets:
+            probability = tumour_probability(clip, classes[name], pixels[case])
+            scored[name][case] = ScoredSlices(height, probability)
+    if not pixels:
+        raise UserError(
+            request.scans,
+            f"no usable scan among {len(failures)} ({next(iter(failures.values()))})",
+            "at least one FLAIR scan",
+            "mend or replace them",
+        )
+    checks = tuple(check_prompts(name, cases, settings.labels) for name, cases in scored.items())
+    try:
+        if request.out.suffix.lower() == ".png":
+            write_picture(checks, pixels, request.out)
+        else:
+            write_page(checks, pixels, request.out, request.command)
+    except OSError as error:
+        where = str(error.strerror)
+        raise UserError(request.out, where, "a file to write", "choose another place") from None
+    return Outcome(checks, failures)
+
+
+def set_name(prompts: str) -> str:
+    """How a prompt set is called in table and picture: a file goes by its name."""
+    return Path(prompts).stem if prompts.endswith(".json") else prompts

@@ -1,0 +1,198 @@
+"""Judge a folder of predictions: match them with their scans, ask SAM, write what it says."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from clisc_nnunet import __version__
+from clisc_nnunet.dataset_conversion.conversion import chosen_device
+from clisc_nnunet.dataset_conversion.layouts import find_cases, scan_ending
+from clisc_nnunet.errors import ScanError, UserError
+from clisc_nnunet.executors import make_executor
+from clisc_nnunet.quality import (
+    CaseQuality,
+    OpenedPrediction,
+    judge_prediction,
+    open_prediction,
+    rank_cases,
+)
+from clisc_nnunet.report.quality_page import as_csv, as_json, as_page, view_content
+from clisc_nnunet.settings import SliceSettings
+from clisc_nnunet.similarity import Looks
+from clisc_nnunet.stability import JitterSettings
+from clisc_nnunet.store import write_text
+from clisc_nnunet.trainers.judge import load_judge
+
+DEFAULT_OUT = "quality"
+
+
+@dataclass(frozen=True)
+class Request:
+    """A call of the command; names as in its help."""
+
+    images: Path
+    predictions: Path
+    out: Path | None = None
+    sam: str = ""
+    looks: Looks = "all"
+    jitter: JitterSettings = field(default_factory=JitterSettings)
+    device: str | None = None
+    processes: int = 2
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What came out: cases in the order of their ranks, and where the files are."""
+
+    cases: list[CaseQuality]
+    out: Path
+
+    @property
+    def failed(self) -> int:
+        """Number of predictions that could not be judged."""
+        return sum(case.status == "failed" for case in self.cases)
+
+
+def estimate_quality(request: Request) -> Estimate:
+    """Rank predictions by how far SAM confirms them; write CSV, JSON and HTML.
+
+    Raises
+    ------
+    UserError
+        For anything the user can mend. A prediction that cannot be judged is set aside, unless
+        none has a scan.
+    """
+    started = time.monotonic()
+    if request.processes < 1:
+        raise UserError("-np", str(request.processes), "1 or more", "give another number")
+    if request.jitter.repeats < 2 or not 0 < request.jitter.amount < 1:
+        found = f"{request.jitter.repeats} and {request.jitter.amount:g}"
+        expected = "2 or more, and a share between 0 and 1"
+        raise UserError("--repeats and --jitter", found, expected, "give other numbers")
+    images = {case.name: case.image for case in find_cases(request.images).cases}
+    predictions = find_predictions(request.predictions)
+    known = {case: path for case, path in predictions.items() if case in images}
+    if not known:
+        raise UserError(
+            request.predictions,
+            f"no prediction for any scan of {request.images} ({next(iter(predictions))}, ...)",
+            f"names as the scans have them ({next(iter(images))}, ...)",
+            "check -i and -p, or rename the predictions",
+        )
+    out = request.out or request.predictions / DEFAULT_OUT
+    _make_folder(out)
+    described = dataset_json(request.predictions)
+    device = chosen_device(request.device)
+    judge = load_judge(described, request.sam, request.looks, device)
+
+    cases = [
+        CaseQuality(case, "failed", f"no scan of this name in {request.images}")
+        for case in predictions.keys() - known.keys()
+    ]
+    views = {}
+    opened = _opened(known, images, judge.slices, request.processes)
+    for case, job in tqdm(opened, "quality", total=len(known), unit="case"):
+        try:
+            quality, seen = judge_prediction(judge.draughtsman, job.result(), request.jitter)
+        except ScanError as error:
+            cases.append(CaseQuality(case, "failed", str(error)))
+            continue
+        cases.append(quality)
+        views[case] = [view_content(view) for view in seen]
+    cases = rank_cases(cases)
+    facts = {
+        "command": request.command,
+        "clisc_nnunet": __version__,
+        "sam": {"name": judge.sam.name, "sha256": judge.sam.sha256},
+        "looks": request.looks,
+        "jitter": asdict(request.jitter),
+        "device": str(device),
+        "images_without_prediction": sorted(images.keys() - known.keys()),
+        "seconds": round(time.monotonic() - started, 1),
+    }
+    write_text(out / "quality.csv", as_csv(cases))
+    write_text(out / "quality.html", as_page(cases, views, facts))
+    # The last one: where it is, the others are whole.
+    write_text(out / "quality.json", as_json(cases, facts))
+    return Estimate(cases, out)
+
+
+def find_predictions(folder: Path) -> dict[str, Path]:
+    """Predictions by case, sorted: every volume of a folder, `CASE.nii.gz` or another ending.
+
+    Raises
+    ------
+    UserError
+        If there is none, or more than one for a case.
+    """
+    if not folder.is_dir():
+        found = "a file" if folder.exists() else "no such folder"
+        raise UserError(folder, found, "a folder of predictions", "check -p")
+    predictions: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        ending = scan_ending(path)
+        if ending is None or path.name.startswith(".") or not path.is_file():
+            continue
+        case = path.name[: -len(ending)]
+        if case in predictions:
+            both = f"two predictions for {case} ({predictions[case].name}, {path.name})"
+            raise UserError(folder, both, "one", "remove one of them")
+        predictions[case] = path
+    if not predictions:
+        raise UserError(folder, "no prediction", "CASE.nii.gz", "check -p")
+    return predictions
+
+
+def dataset_json(predictions: Path) -> Mapping[str, Any]:
+    """The dataset.json that nnU-Net leaves beside predictions, or that of a dataset's labels.
+
+    Its key `clisc` tells which SAM drew the pseudo-labels and how slices were cut; without the
+    file the default holds.
+    """
+    for path in (predictions / "dataset.json", predictions.parent / "dataset.json"):
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as error:
+            raise UserError(path, str(error), "a dataset.json", "mend or remove it") from None
+        if isinstance(content, dict) and content.get("clisc"):
+            return content
+    return {}
+
+
+def _opened(
+    predictions: Mapping[str, Path],
+    images: Mapping[str, Path],
+    settings: SliceSettings,
+    processes: int,
+) -> Iterator[tuple[str, Future[OpenedPrediction]]]:
+    """Cases as they are opened, in order; only a few are held in memory at a time."""
+    ahead: deque[tuple[str, Future[OpenedPrediction]]] = deque()
+    with make_executor(processes) as executor:
+        for case, prediction in predictions.items():
+            job = executor.submit(open_prediction, case, images[case], prediction, settings)
+            ahead.append((case, job))
+            if len(ahead) >= processes:
+                yield ahead.popleft()
+        yield from ahead
+
+
+def _make_folder(out: Path) -> None:
+    """Make sure that results can be written, before hours are spent on them."""
+    try:
+        write_text(out / ".written", "")
+        (out / ".written").unlink()
+    except OSError as error:
+        cure = "choose another folder with -o"
+        raise UserError(out, str(error.strerror), "a folder to write to", cure) from None

@@ -1,0 +1,71 @@
+import json
+
+import pytest
+
+from clisc_nnunet.check_prompts import main
+from clisc_nnunet.volume import write_volume
+
+
+@pytest.fixture
+def scans(head, tmp_path):
+    for name in ("a", "b", "c"):
+        write_volume(tmp_path / "scans" / f"{name}.nii.gz", head[0].array, head[0].geometry)
+    return tmp_path / "scans"
+
+
+def prompt_file(path, tumour):
+    normal = "an image of brain tissue showing typical signal intensity"
+    path.write_text(json.dumps({"normal": [normal], "tumour": [tumour]}))
+    return str(path)
+
+
+def test_sets_are_compared_on_a_few_volumes(scans, tmp_path, capsys):
+    same = prompt_file(
+        tmp_path / "same.json", "an image of brain tissue showing typical signal intensity"
+    )
+    call = ["-i", str(scans), "-n", "2", "-o", str(tmp_path / "out.html"), "-device", "cpu"]
+    assert main([*call, "--prompts", "paper", "--prompts", same]) == 0
+    text = capsys.readouterr().out
+    assert "same: prompts hardly separate slices: 100% are unsure" in text
+    lines = [line.split() for line in text.splitlines()[1:3]]
+    assert [line[0] for line in lines] == ["paper", "same"]
+    assert lines[0][1] == lines[1][1] and lines[1][4] == "100%" and lines[0][-1] == "2"
+    page = (tmp_path / "out.html").read_text(encoding="utf-8")
+    assert "slice of a" in page and "slice of c" in page and "slice of b" not in page
+
+
+def test_a_scan_that_cannot_be_used_is_set_aside(scans, tmp_path, capsys):
+    (scans / "b.nii.gz").write_bytes(b"cut")
+    call = ["-i", str(scans), "-o", str(tmp_path / "out.png"), "-device", "cpu"]
+    assert main(call) == 3
+    assert "set aside: b: " in capsys.readouterr().err
+    assert (tmp_path / "out.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["-o", "out.pdf"], "-o: found out.pdf; expected a name ending in .html or .png"),
+        (["-o", "out.png", "-n", "0"], "-n: found 0"),
+        (["-o", "out.png", "--clip", "none.pt"], "neither a known clip nor a file"),
+        (["-o", "out.png", "--prompts", "none.json"], "no prompt set"),
+        (["-o", "out.png", "--prompts", "paper", "--prompts", "paper"], "two sets of one name"),
+    ],
+)
+def test_mistakes_are_told_before_any_work(scans, capsys, options, message):
+    assert main(["-i", str(scans), *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_words_outside_of_the_vocabulary_are_told(scans, tmp_path, capsys):
+    words = prompt_file(tmp_path / "words.json", "a photograph of a zebra")
+    assert main(["-i", str(scans), "-o", str(tmp_path / "o.png"), "--prompts", words]) == 2
+    assert "words that the bundled CLIP never learnt" in capsys.readouterr().err
+
+
+def test_without_one_usable_scan_there_is_nothing_to_show(tmp_path, capsys):
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "scans" / "a.nii.gz").write_bytes(b"cut")
+    assert main(["-i", str(tmp_path / "scans"), "-o", str(tmp_path / "o.html")]) == 2
+    assert "no usable scan among 1" in capsys.readouterr().err
+    assert not (tmp_path / "o.html").exists()

@@ -1,0 +1,125 @@
+import json
+
+import numpy as np
+import pytest
+
+from clisc_nnunet.estimate_quality import main
+from clisc_nnunet.qualitywork import dataset_json, find_predictions
+from clisc_nnunet.volume import Geometry, write_volume
+
+FAST = ["--looks", "axial", "--repeats", "2", "-device", "cpu", "-np", "1"]
+
+
+@pytest.fixture
+def folders(head, tmp_path):
+    """Three scans of one head; a good and a misplaced prediction, and an empty one."""
+    volume, blob = head
+    masks = {"good": blob, "moved": np.roll(blob, -25, axis=1), "none": np.zeros_like(blob)}
+    for name, mask in masks.items():
+        scan = tmp_path / "images" / f"{name}_0000.nii.gz"
+        write_volume(scan, volume.array, volume.geometry)
+        write_volume(tmp_path / "predictions" / f"{name}.nii.gz", mask, volume.geometry)
+    settings = {"slices": {"plane_mm": 8.0}}
+    text = json.dumps({"clisc": {"settings": settings}})
+    (tmp_path / "predictions" / "dataset.json").write_text(text)
+    return tmp_path
+
+
+def call(folders, *options):
+    images, predictions = folders / "images", folders / "predictions"
+    return main(["-i", str(images), "-p", str(predictions), *FAST, *options])
+
+
+def result(folder):
+    return json.loads((folder / "quality.json").read_text(encoding="utf-8"))
+
+
+def test_ranks_the_cases_of_nnunets_folders(folders, capsys):
+    assert call(folders) == 0
+    out = folders / "predictions" / "quality"
+    assert sorted(p.name for p in out.iterdir()) == ["quality.csv", "quality.html", "quality.json"]
+    found = result(out)
+    assert [case["case"] for case in found["cases"]] == ["none", "moved", "good"]
+    assert found["cases"][0]["status"] == "empty"
+    assert found["cases"][2]["similarity"] > 0.6
+    assert found["sam"]["name"] == "bundled" and found["images_without_prediction"] == []
+    assert "3 predictions: 2 judged, 1 empty, 0 failed" in capsys.readouterr().out
+    page = (out / "quality.html").read_text(encoding="utf-8")
+    assert page.index("1. none") < page.index("2. moved") < page.index("3. good")
+    # The folder of results lies beside the predictions, and is none itself.
+    assert call(folders, "-np", "2") == 0
+    assert result(out)["cases"] == found["cases"]
+
+
+def test_what_cannot_be_judged_is_set_aside(folders, head, capsys):
+    volume, blob = head
+    predictions = folders / "predictions"
+    shifted = Geometry((70, 80, 60), (2.0, 2.0, 2.0), (0.0, 0.0, 0.0), volume.geometry.direction)
+    write_volume(predictions / "moved.nii.gz", blob, shifted)
+    write_volume(predictions / "stranger.nii.gz", blob, volume.geometry)
+    (predictions / "none.nii.gz").write_bytes(b"cut")
+    out = folders / "elsewhere"
+    assert call(folders, "-o", str(out)) == 3
+    cases = {case["case"]: case for case in result(out)["cases"]}
+    assert cases["good"]["rank"] == 1
+    assert "resample the mask" in cases["moved"]["reason"]
+    assert "no scan of this name" in cases["stranger"]["reason"]
+    assert "cannot be read" in cases["none"]["reason"]
+    assert "not judged: stranger" in capsys.readouterr().out
+
+
+def test_images_without_a_prediction_are_counted(folders):
+    (folders / "predictions" / "moved.nii.gz").unlink()
+    assert call(folders) == 0
+    assert result(folders / "predictions" / "quality")["images_without_prediction"] == ["moved"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["-np", "0"], "-np: found 0"),
+        (["--repeats", "1"], "--repeats and --jitter: found 1 and 0.05"),
+        (["--jitter", "nan"], "--repeats and --jitter: found 5 and nan"),
+        (["--sam", "none.pth"], "neither a known sam nor a file"),
+        (["-p", "nowhere"], "nowhere: found no such folder; expected a folder of predictions"),
+    ],
+)
+def test_mistakes_are_told(folders, capsys, options, message):
+    images, predictions = str(folders / "images"), str(folders / "predictions")
+    assert main(["-i", images, "-p", predictions, *options]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_names_that_fit_nowhere_are_told(folders, capsys):
+    for path in (folders / "predictions").glob("*.nii.gz"):
+        path.rename(path.with_name(f"pred_{path.name}"))
+    assert call(folders) == 2
+    assert "no prediction for any scan" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_is_told_first(folders, capsys):
+    (folders / "file").write_text("")
+    assert call(folders, "-o", str(folders / "file" / "out")) == 2
+    assert "expected a folder to write to" in capsys.readouterr().err
+
+
+def test_two_predictions_for_a_case_are_told(tmp_path):
+    from clisc_nnunet.errors import UserError
+
+    for name in ("a.nii.gz", "a.mha", "plans.json"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(UserError, match=r"two predictions for a \(a.mha, a.nii.gz\)"):
+        find_predictions(tmp_path)
+    (tmp_path / "a.mha").unlink()
+    assert list(find_predictions(tmp_path)) == ["a"]
+
+
+def test_the_dataset_json_of_labels_lies_beside_their_folder(tmp_path):
+    labels = tmp_path / "labelsTr"
+    labels.mkdir()
+    assert dataset_json(labels) == {}
+    (tmp_path / "dataset.json").write_text('{"clisc": {"sam": {"name": "x"}}}')
+    assert dataset_json(labels)["clisc"]["sam"]["name"] == "x"
+    # A stranger's file says nothing about SAM, and hides none that does.
+    (labels / "dataset.json").write_text('{"labels": {}}')
+    assert dataset_json(labels)["clisc"]["sam"]["name"] == "x"
