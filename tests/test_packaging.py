@@ -76,6 +76,13 @@ def test_wheel_has_the_bundled_weights(wheel: ZipFile) -> None:
     assert packed == files
 
 
+def test_wheel_has_the_report_page(wheel: ZipFile) -> None:
+    folder = "clisc_nnunet/report/page"
+    packed = {name.removeprefix(f"{folder}/") for name in wheel.namelist() if folder in name}
+    assert packed == {path.name for path in (ROOT / folder).iterdir()}
+    assert "report.html" in packed
+
+
 def test_wheel_has_the_licence_and_nothing_beside_the_package(wheel: ZipFile) -> None:
     info = f"clisc_nnunet-{clisc_nnunet.__version__}.dist-info"
     start_up = {"clisc_nnunet.pth", "clisc_nnunet.start"}

@@ -112,17 +112,16 @@ def cards(
 
 def numbers(outcome: CaseOutcome) -> list[tuple[str, str]]:
     """What the page tells of a case in figures: term and value."""
-    pairs = [
+    return [
         ("confidence", f"{outcome.confidence:.2f}"),
-        ("slices with brain", str(outcome.slices)),
-        ("SAM's estimate", f"{outcome.predicted_iou:.2f}"),
-        ("tumour by CLIP", str(outcome.clip_tumour_slices)),
+        ("SAM's IoU", f"{outcome.predicted_iou:.2f}"),
         ("agreement", f"{outcome.agreement:.2f}"),
-        ("by the classifier", str(outcome.classifier_tumour_slices)),
         ("brain kept", f"{outcome.brain_share:.0%}"),
+        ("slices", str(outcome.slices)),
+        ("tumour by CLIP", str(outcome.clip_tumour_slices)),
+        ("by classifier", str(outcome.classifier_tumour_slices)),
         ("with a region", str(outcome.region_slices)),
     ]
-    return pairs
 
 
 def render(
