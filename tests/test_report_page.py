@@ -313,7 +313,8 @@ def test_text_stands_out_in_both_schemes(chromium, page, scheme):
     contrast = """(() => {
       const linear = (v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4;
       const light = (element, what) => {
-        const [r, g, b] = getComputedStyle(element)[what].match(/[\\d.]+/g).map((v) => linear(v / 255));
+        const rgb = getComputedStyle(element)[what].match(/[\\d.]+/g);
+        const [r, g, b] = rgb.map((v) => linear(v / 255));
         return 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05;
       };
       const card = document.querySelector(".case.empty"), ground = light(card, "backgroundColor");

@@ -15,7 +15,7 @@ from clisc_nnunet.casework import Casework
 from clisc_nnunet.outcome import CaseOutcome, least_sure_first
 from clisc_nnunet.report import case_view
 from clisc_nnunet.report.case_view import plane_views
-from clisc_nnunet.report.pictures import PlanePicture, plane_picture
+from clisc_nnunet.report.pictures import OUTLINE_UNITS, PlanePicture, plane_picture
 from clisc_nnunet.report.totals import changes, share_bars, totals, volume_bars
 
 # Planes of a case where there is room for them.
@@ -154,6 +154,7 @@ def render(
         totals=totals(outcomes),
         changes=changes(settings),
         numbers=numbers,
+        outline_units=OUTLINE_UNITS,
         confidence_bars=share_bars([o.confidence for o in labelled], [o.confidence for o in empty]),
         iou_bars=share_bars([o.predicted_iou for o in labelled], [o.predicted_iou for o in empty]),
         volume_bars=volume_bars([o.label_ml for o in labelled]),
