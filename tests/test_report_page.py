@@ -229,6 +229,16 @@ def test_enter_enlarges_and_escape_closes(opened):
 
 
 @in_browser
+def test_a_failed_case_shows_its_reason_alone(opened):
+    opened.press("j", "Enter")
+    assert enlarged(opened) == "broken"
+    assert "found 4D" in opened.value("document.getElementById('viewer-reason').innerText")
+    assert not opened.value("big.checkVisibility()")
+    opened.press("ArrowRight", "j")
+    assert opened.value("big.checkVisibility()") and enlarged(opened) == "none"
+
+
+@in_browser
 def test_layers_are_switched_by_keys(opened):
     opened.press("j", "j", "j", "Enter")
     visible = "getComputedStyle(big.querySelector('.layer.{}')).display != 'none'"

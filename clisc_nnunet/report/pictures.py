@@ -62,7 +62,8 @@ class PlanePicture:
 def plane_picture(view: PlaneView) -> PlanePicture:
     """Pictures, outlines and prompts of a plane."""
     height, width = view.pixels.shape
-    box, points = None, {0: (), 1: ()}
+    box = None
+    points: dict[int, tuple[tuple[float, float], ...]] = {0: (), 1: ()}
     if view.prompts is not None:
         # Prompts count from the middle of the first pixel, SVG from its corner.
         x0, y0, x1, y1 = (float(edge) + 0.5 for edge in view.prompts.boxes[0])

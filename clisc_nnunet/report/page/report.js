@@ -103,6 +103,7 @@ function enlarge(item) {
   find("viewer-state").className = "state";
   viewer.classList.remove("labelled", "empty", "failed");
   viewer.classList.add(item.dataset.status);
+  viewer.classList.toggle("bare", !item.querySelector(".panels"));
   find("viewer-reason").textContent = item.querySelector(".reason").textContent;
   find("viewer-numbers").replaceChildren(...(copy(".numbers")?.childNodes ?? []));
   find("viewer-file").textContent = item.dataset.status === "labelled" ? `labelsTr/${item.dataset.name}.nii.gz` : "none";
@@ -126,12 +127,7 @@ function enlarge(item) {
 
 function showPlane(place) {
   const thumbs = [...find("strip").children];
-  if (!thumbs.length) {
-    const text = document.createElement("p");
-    text.textContent = "No picture of this case.";
-    find("big").replaceChildren(text);
-    return;
-  }
+  if (!thumbs.length) { find("big").replaceChildren(); return; }
   plane = Math.min(Math.max(place, 0), thumbs.length - 1);
   thumbs.forEach((thumb, at) => thumb.setAttribute("aria-pressed", at === plane));
   const picture = thumbs[plane].querySelector("svg").cloneNode(true);
