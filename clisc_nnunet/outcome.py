@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Literal
@@ -34,16 +35,40 @@ class CaseOutcome:
     brain_share: float = 1.0
     """Share of the scan's foreground that the stages look at; below 1 a skull was stripped."""
 
+    @property
+    def confidence(self) -> float:
+        """How far the pseudo-label may be trusted, 0 to 1; no reference is needed for it.
+
+        Notes
+        -----
+        The geometric mean of two opinions of different origin: SAM's own estimate of its masks'
+        IoU, and the Dice of these masks and the regions that the classifier's CAM gave. It is low
+        where either is, and 0 where SAM drew nothing. CAM's layer and threshold are chosen by the
+        same product.
+        """
+        return math.sqrt(min(max(self.predicted_iou, 0.0), 1.0) * self.agreement)
+
+
+def least_sure_first(outcomes: Sequence[CaseOutcome]) -> list[CaseOutcome]:
+    """Cases in the order in which people should look at them.
+
+    By `confidence`, the lowest first; where it is the same, failed cases come before empty and
+    labelled ones, then the name decides.
+    """
+    order = {"failed": 0, "empty": 1, "labelled": 2}
+    return sorted(outcomes, key=lambda o: (o.confidence, order[o.status], o.case))
+
 
 def to_csv(outcomes: Sequence[CaseOutcome]) -> str:
-    """The per-case report, a line each."""
+    """The per-case report, a line each; `rank` 1 is the case to look at first."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, [f.name for f in fields(CaseOutcome)], lineterminator="\n")
+    names = [*(f.name for f in fields(CaseOutcome)), "confidence", "rank"]
+    ranks = {o.case: rank for rank, o in enumerate(least_sure_first(outcomes), start=1)}
+    writer = csv.DictWriter(text, names, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(
-        {k: round(v, 4) if isinstance(v, float) else v for k, v in asdict(o).items()}
-        for o in outcomes
-    )
+    for outcome in outcomes:
+        row = {**asdict(outcome), "confidence": outcome.confidence, "rank": ranks[outcome.case]}
+        writer.writerow({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()})
     return text.getvalue()
 
 

@@ -36,6 +36,8 @@ from clisc_nnunet.models.weights import read_card
 from clisc_nnunet.outcome import CaseOutcome, summary, to_csv
 from clisc_nnunet.pipeline import make_pseudo_labels
 from clisc_nnunet.report.overview import overview
+from clisc_nnunet.report.report_page import write_report
+from clisc_nnunet.report.sidecar import write_sidecars
 from clisc_nnunet.settings import Settings, preset, read_settings, updated
 from clisc_nnunet.slices import background_value
 from clisc_nnunet.store import Store, write_text
@@ -115,12 +117,16 @@ def convert(request: Request) -> Conversion:
     outcomes = make_pseudo_labels(scans, folder / "labelsTr", work)
     write_text(clisc / "cases.csv", to_csv(outcomes))
     write_text(clisc / "slice_labels.csv", slice_label_table(work))
+    # Before a run without any tumour ends: there it is needed most.
+    overview(work, outcomes, clisc / "overview.png")
+    record = run_record(request, work, found, time.monotonic() - started)
+    write_report(work, outcomes, record, clisc / "report.html")
     if not any(outcome.status == "labelled" for outcome in outcomes):
         raise NoTumourError(
             request.scans,
             f"no tumour in any of {len(outcomes)} cases",
             "at least one pseudo-label",
-            f"see {clisc / 'cases.csv'}",
+            f"see {clisc / 'report.html'}",
         )
     kept = [
         o.case
@@ -135,9 +141,9 @@ def convert(request: Request) -> Conversion:
     write_dataset_json(
         folder, n_cases=len(kept), clisc=trainer_key(models, settings), overwrite=True
     )
-    overview(work, outcomes, clisc / "overview.png")
     text = summary(outcomes, work.seconds)
     record = run_record(request, work, found, time.monotonic() - started)
+    write_sidecars(outcomes, scans, folder / "labelsTr", record, settings, clisc / "sidecars")
     write_text(clisc / "run.json", json.dumps(record, indent=1) + "\n")
     text += f"\npeak memory {record['peak_memory_gb']:.1f} GB; dataset {folder}\n"
     text += describe_next_commands(request.dataset_id)

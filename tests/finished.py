@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from clisc_nnunet.scanwork import pack_stack
+from clisc_nnunet.scanwork import pack_stack, unpack_stack
+from clisc_nnunet.settings import Settings
 from clisc_nnunet.slices import SliceStack
 from clisc_nnunet.store import Store
 from clisc_nnunet.volume import Geometry, write_volume
@@ -74,6 +75,24 @@ def stage_arrays(case: FinishedCase) -> dict[str, dict[str, np.ndarray]]:
             "roi": np.packbits(roi),
         }
     return stages
+
+
+class FinishedRun:
+    """What the pictures ask a `Casework` for, from arrays in memory."""
+
+    def __init__(self, cases: dict[str, FinishedCase], settings: Settings) -> None:
+        self.settings = settings
+        self._stages = {name: stage_arrays(case) for name, case in cases.items()}
+
+    def arrays(self, case: str, stage: str) -> dict[str, np.ndarray]:
+        return self._stages[case][stage]
+
+    def stack(self, case: str) -> SliceStack:
+        return unpack_stack(self.arrays(case, "slices"))
+
+    def region(self, case: str, name: str) -> np.ndarray:
+        packed = self.arrays(case, f"{name}_regions")["roi"]
+        return np.unpackbits(packed, count=int(np.prod(SHAPE))).reshape(SHAPE).astype(bool)
 
 
 def write_finished(folder: Path, cases: dict[str, FinishedCase], failed: str) -> Path:

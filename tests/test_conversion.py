@@ -11,6 +11,7 @@ import SimpleITK as sitk
 
 import clisc_nnunet
 from clisc_nnunet.dataset_conversion.make_pseudo_dataset import main
+from clisc_nnunet.digest import file_sha256
 from clisc_nnunet.phantoms.command import main as make_phantoms
 
 # Thick planes and few epochs: the stages are the same, the minutes are not.
@@ -75,6 +76,25 @@ def test_report_has_a_line_per_case(dataset, phantoms):
 def test_reads_scans_only(dataset, phantoms):
     read = json.loads((dataset / "clisc" / "run.json").read_text())["files_read"]
     assert read == sorted(str(p) for p in (phantoms / "images").glob("*/*_flair.nii.gz"))
+
+
+def test_report_page_shows_every_case(dataset, phantoms):
+    page = (dataset / "clisc" / "report.html").read_text(encoding="utf-8")
+    assert "Dataset501_CLISC" in page
+    for case in (phantoms / "images").iterdir():
+        assert f'data-name="{case.name}"' in page
+
+
+def test_every_label_has_a_sidecar_where_nnunet_does_not_look(dataset, phantoms):
+    labels = {p.name.removesuffix(".nii.gz"): p for p in (dataset / "labelsTr").iterdir()}
+    sidecars = {p.stem: p for p in (dataset / "clisc" / "sidecars").iterdir()}
+    assert sidecars.keys() == labels.keys()
+    for case, path in sidecars.items():
+        content = json.loads(path.read_text(encoding="utf-8"))
+        scan = phantoms / "images" / case / f"{case}_flair.nii.gz"
+        assert content["LabelSha256"] == file_sha256(labels[case])
+        assert content["SourcesSha256"] == [file_sha256(scan)]
+        assert str(phantoms) not in path.read_text(encoding="utf-8")
 
 
 def test_poisoned_labels_beside_the_scans_change_nothing(dataset, phantoms, tmp_path):

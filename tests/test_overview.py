@@ -1,17 +1,15 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
-from finished import SHAPE, FinishedCase, block, stage_arrays
+from finished import SHAPE, FinishedCase, FinishedRun, block
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.patches import Rectangle
 
 from clisc_nnunet.outcome import CaseOutcome
 from clisc_nnunet.report import overview as module
-from clisc_nnunet.report.overview import MAX_ROWS, Row, contents, draw_row, overview
-from clisc_nnunet.scanwork import unpack_stack
-from clisc_nnunet.settings import MaskingSettings, Settings
+from clisc_nnunet.report.case_view import PlaneView, plane_views
+from clisc_nnunet.report.overview import MAX_ROWS, contents, draw_row, overview, row_title
+from clisc_nnunet.settings import Settings
 
 EMPTY = np.zeros(SHAPE, bool)
 # The region covers planes 2 to 5; the label is largest in plane 4.
@@ -23,84 +21,29 @@ PROBABILITY = np.array([0.1, 0.2, 0.6, 0.7, 0.7, 0.6, 0.2, 0.9])
 CASE = FinishedCase(EMPTY, REGION, LABEL, PROBABILITY, (PROBABILITY > 0.5).astype(int))
 
 
-class FinishedRun:
-    """What the picture asks a `Casework` for, from arrays in memory."""
-
-    def __init__(self, cases, settings):
-        self.settings = settings
-        self._stages = {name: stage_arrays(case) for name, case in cases.items()}
-
-    def arrays(self, case, stage):
-        return self._stages[case][stage]
-
-    def stack(self, case):
-        return unpack_stack(self.arrays(case, "slices"))
-
-    def region(self, case, name):
-        packed = self.arrays(case, f"{name}_regions")["roi"]
-        return np.unpackbits(packed, count=EMPTY.size).reshape(SHAPE).astype(bool)
-
-
 def outcome(case, status="labelled", iou=0.8):
-    return CaseOutcome(case, status, "some reason", label_ml=2.0, predicted_iou=iou)
+    return CaseOutcome(case, status, "some reason", label_ml=2.0, predicted_iou=iou, agreement=0.9)
 
 
-@pytest.fixture
-def drawn(monkeypatch):
-    """The rows that a picture consists of, in order."""
+def test_each_case_is_drawn_with_its_title(tmp_path, monkeypatch):
     rows = []
-    monkeypatch.setattr(module, "draw_row", lambda axes, row: rows.append(row))
-    return rows
+    monkeypatch.setattr(module, "draw_row", lambda axes, title, view: rows.append((title, view)))
+    run = FinishedRun({"a": CASE}, Settings())
+    overview(run, [outcome("a")], tmp_path / "overview.png")
+    ((title, view),) = rows
+    assert title.startswith("a\nlabelled, 2 ml\nconfidence 0.85")
+    np.testing.assert_array_equal(view.label, LABEL[4])
 
 
-def picture(tmp_path, case, settings=None, status="labelled"):
-    run = FinishedRun({"a": case}, settings or Settings())
-    overview(run, [outcome("a", status)], tmp_path / "overview.png")
+def test_a_case_without_a_label_has_its_reason_for_a_title():
+    assert "some reason" in row_title(outcome("a", "empty"))
 
 
-def test_shows_the_slice_with_the_largest_label(tmp_path, drawn):
-    picture(tmp_path, CASE)
-    np.testing.assert_array_equal(drawn[0].label, LABEL[4])
-    np.testing.assert_array_equal(drawn[0].roi, REGION[4])
-    np.testing.assert_allclose(drawn[0].cam, REGION[4])
-
-
-def test_box_and_points_are_those_that_sam_got(tmp_path, drawn):
-    picture(tmp_path, CASE)
-    margin = Settings().prompts.margin
-    expected = [8 - margin, 6 - margin, 19 + margin, 13 + margin]
-    assert drawn[0].prompts.boxes[0].tolist() == expected
-
-
-def test_empty_case_shows_a_plain_slice_and_the_reason(tmp_path, drawn):
-    picture(tmp_path, replace(CASE, enhanced=EMPTY, label=EMPTY), status="empty")
-    row = drawn[0]
-    assert not row.label.any() and not row.roi.any() and not row.cam.any()
-    assert row.prompts is None
-    assert "some reason" in row.title
-
-
-@pytest.mark.parametrize(("probability", "plane"), [(PROBABILITY, 7), (np.full(8, 0.5), 4)])
-def test_empty_case_shows_the_slice_likeliest_for_clip(probability, plane):
-    run = FinishedRun({"a": replace(CASE, probability=probability)}, Settings())
-    assert module._telling_plane(run, "a", EMPTY, EMPTY) == plane
-
-
-def test_a_region_without_a_label_is_shown(tmp_path, drawn):
-    picture(tmp_path, replace(CASE, label=EMPTY), status="empty")
-    np.testing.assert_array_equal(drawn[0].roi, REGION[2])
-
-
-def test_what_sam_was_not_sure_of_is_shown_as_rejected(tmp_path, drawn):
-    picture(tmp_path, CASE, status="empty")
-    assert drawn[0].label.any()
-    assert drawn[0].rejected
-
-
-def test_without_masking_the_raw_regions_are_shown(tmp_path, drawn):
-    raw = block(slice(4, 5), slice(2, 5), slice(2, 5))
-    picture(tmp_path, replace(CASE, raw=raw), Settings(masking=MaskingSettings(mode="off")))
-    np.testing.assert_array_equal(drawn[0].roi, raw[4])
+def test_a_dollar_in_a_name_is_no_formula(tmp_path):
+    run = FinishedRun({"a_$x_$": CASE}, Settings())
+    outcomes = [outcome("a_$x_$"), outcome("$\\frac$", "failed")]
+    overview(run, outcomes, tmp_path / "overview.png")
+    assert (tmp_path / "overview.png").stat().st_size > 1000
 
 
 def test_least_sure_first_and_failed_below():
@@ -128,7 +71,7 @@ def test_a_long_list_of_failures_is_cut():
 def test_draws_what_it_is_given():
     axes = Figure().subplots(1, 4)
     run = FinishedRun({"a": CASE}, Settings())
-    draw_row(axes, module._row(run, outcome("a")))
+    draw_row(axes, "a", plane_views(run, outcome("a"))[0])
     boxes = [patch for patch in axes[2].patches if isinstance(patch, Rectangle)]
     assert (boxes[0].get_x(), boxes[0].get_y()) == (5, 3)
     positive, negative = (line.get_xydata() for line in axes[2].lines)
@@ -141,7 +84,8 @@ def test_draws_what_it_is_given():
 def test_draws_no_outline_of_nothing():
     axes = Figure().subplots(1, 4)
     empty = np.zeros((4, 4), bool)
-    draw_row(axes, Row("a", np.zeros((4, 4), np.uint8), np.zeros((4, 4)), empty, empty, None))
+    view = PlaneView(0, np.zeros((4, 4), np.uint8), np.zeros((4, 4)), empty, empty, None)
+    draw_row(axes, "a", view)
     assert not any(a.collections or a.patches or len(a.lines) for a in axes)
 
 

@@ -10,7 +10,8 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from clisc_nnunet.quality import MEASURES, CaseQuality, View
-from clisc_nnunet.report.pages import figure_text, outline_path, render, slice_uri
+from clisc_nnunet.report.pages import figure_text, render, slice_uri
+from clisc_nnunet.report.pictures import OUTLINE_UNITS, outline
 
 # Cases that the table on the screen shows; the files have all of them.
 ON_SCREEN = 25
@@ -25,8 +26,8 @@ def view_content(view: View) -> dict[str, Any]:
         "rows": rows,
         "columns": columns,
         "outlines": {
-            "prediction": outline_path(view.prediction),
-            "answer": outline_path(view.answer),
+            "prediction": outline(view.prediction),
+            "answer": outline(view.answer),
         },
     }
 
@@ -46,7 +47,9 @@ def as_page(
     facts : mapping
         As in quality.json; `command` and `sam` are shown.
     """
-    return render("quality.html", cases=cases, views=views, facts=facts)
+    return render(
+        "quality.html", cases=cases, views=views, facts=facts, outline_units=OUTLINE_UNITS
+    )
 
 
 def as_csv(cases: Sequence[CaseQuality]) -> str:

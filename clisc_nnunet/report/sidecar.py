@@ -1,0 +1,106 @@
+"""Where a pseudo-label comes from: a JSON file beside each, in the manner of BIDS derivatives.
+
+They lie in `clisc/sidecars`, not beside the labels: `labelsTr` is nnU-Net's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from clisc_nnunet.digest import file_sha256
+from clisc_nnunet.outcome import CaseOutcome
+from clisc_nnunet.settings import Settings
+from clisc_nnunet.store import write_text
+from clisc_nnunet.volume import scan_digest
+
+
+def write_sidecars(
+    outcomes: Sequence[CaseOutcome],
+    scans: Mapping[str, Path],
+    labels_folder: Path,
+    record: Mapping[str, Any],
+    settings: Settings,
+    folder: Path,
+) -> None:
+    """Write `CASE.json` for every label that lies in a folder.
+
+    Parameters
+    ----------
+    outcomes : sequence of CaseOutcome
+    scans : mapping of case to Path
+    labels_folder : Path
+        Cases whose `CASE.nii.gz` is not in it get no sidecar; that of an earlier run is removed.
+    record : mapping
+        As in `run.json`.
+    settings : Settings
+    folder : Path
+        Receives the files, each whole or not at all.
+    """
+    for outcome in outcomes:
+        label, path = labels_folder / f"{outcome.case}.nii.gz", folder / f"{outcome.case}.json"
+        if not label.is_file():
+            path.unlink(missing_ok=True)
+            continue
+        content = sidecar(
+            outcome,
+            scans[outcome.case].name,
+            scan_digest(scans[outcome.case]),
+            file_sha256(label),
+            record,
+            settings,
+        )
+        write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def sidecar(
+    outcome: CaseOutcome,
+    scan: str,
+    scan_sha256: str,
+    label_sha256: str,
+    record: Mapping[str, Any],
+    settings: Settings,
+) -> dict[str, Any]:
+    """Provenance of one label.
+
+    Parameters
+    ----------
+    outcome : CaseOutcome
+    scan : str
+        File name of the scan; folders may tell who the patient is.
+    scan_sha256, label_sha256 : str
+        Of both files; the latter tells whether somebody has corrected the label since.
+    record : mapping
+        As in `run.json`: `clisc_nnunet`, `models` and `versions`.
+    settings : Settings
+
+    Returns
+    -------
+    dict
+        Keys of BIDS where it has them (`Type`, `Sources`, `GeneratedBy`), ours named alike.
+    """
+    return {
+        "Description": "Tumour pseudo-label of a FLAIR scan, drawn without annotations (CLISC)",
+        "Type": "Lesion",
+        "Manual": False,
+        "Sources": [scan],
+        "SourcesSha256": [scan_sha256],
+        "LabelSha256": label_sha256,
+        "GeneratedBy": [
+            {
+                "Name": "clisc_nnunet",
+                "Version": record["clisc_nnunet"],
+                "Dependencies": dict(record["versions"]),
+            }
+        ],
+        "Models": {role: dict(model) for role, model in record["models"].items()},
+        "Confidence": round(outcome.confidence, 4),
+        "PredictedIoU": round(outcome.predicted_iou, 4),
+        "Agreement": round(outcome.agreement, 4),
+        "VolumeMl": round(outcome.label_ml, 4),
+        "Status": outcome.status,
+        "Reason": outcome.reason,
+        "Settings": json.loads(settings.to_json()),
+    }
