@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,6 +48,30 @@ def agreement(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     both = (first & second).sum(axis=(1, 2))
     total = first.sum(axis=(1, 2)) + second.sum(axis=(1, 2))
     return 2 * both / np.maximum(total, 1)
+
+
+def gather(
+    layers: Sequence[str],
+    thresholds: Sequence[float],
+    answers: Sequence[tuple[np.ndarray, np.ndarray]],
+) -> list[Trial]:
+    """Trials from the answers on several cases; every plane counts alike.
+
+    Parameters
+    ----------
+    layers, thresholds : sequence
+        What was tried.
+    answers : sequence of (predicted IoU, agreement)
+        One pair a case, each ndarray of shape (layer, threshold, plane).
+    """
+    ious, agreements = (
+        np.concatenate(part, axis=2).mean(axis=2) for part in zip(*answers, strict=True)
+    )
+    return [
+        Trial(layer, threshold, float(ious[i, j]), float(agreements[i, j]))
+        for i, layer in enumerate(layers)
+        for j, threshold in enumerate(thresholds)
+    ]
 
 
 def best(trials: list[Trial]) -> Trial:

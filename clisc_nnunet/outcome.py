@@ -6,9 +6,11 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Literal
+from typing import Literal, get_args
 
-Status = Literal["labelled", "empty", "failed"]
+Status = Literal["labelled", "trusted", "empty", "failed"]
+# A `trusted` label is a person's: corrected, or in trusted.txt.
+STATUSES: tuple[Status, ...] = get_args(Status)
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ def summary(outcomes: Sequence[CaseOutcome], seconds: dict[str, float]) -> str:
         for o in outcomes
     ]
     volumes = sorted(o.label_ml for o in outcomes if o.status == "labelled")
-    counts = {s: sum(o.status == s for o in outcomes) for s in ("labelled", "empty", "failed")}
+    counts = {s: sum(o.status == s for o in outcomes) for s in STATUSES}
+    counts = {s: n for s, n in counts.items() if n or s != "trusted"}
     lines.append("")
     lines.append(f"{len(outcomes)} cases: " + ", ".join(f"{n} {s}" for s, n in counts.items()))
     if volumes:

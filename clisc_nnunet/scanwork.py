@@ -14,36 +14,29 @@ from clisc_nnunet.pseudo_label import OUTSIDE_LOGIT, case_iou, draw_label, stack
 from clisc_nnunet.records import Masks
 from clisc_nnunet.settings import PseudoLabelSettings, SliceSettings
 from clisc_nnunet.slices import SliceStack, brain_mask, make_slices, to_scan_grid
-from clisc_nnunet.store import Store
+from clisc_nnunet.store import Recipe, Store
 from clisc_nnunet.volume import Geometry, read_volume, recording, write_volume
 
 
-@dataclass(frozen=True)
-class CutResult:
-    """What cutting one scan came to: the paths that were read, and why it failed, if it did."""
-
-    read: tuple[str, ...]
-    failure: str | None
-
-
 def cut_scan(
-    case: str, path: Path, settings: SliceSettings, store: Store, signature: str
-) -> CutResult:
-    """Stage 1 for one case, into the store."""
-    if store.load(case, "slices", signature) is not None:
-        return CutResult((), None)
+    case: str, path: Path, settings: SliceSettings, store: Store, recipe: Recipe
+) -> tuple[str, ...]:
+    """Stage 1 for one case, into the store; returns the paths that were read.
+
+    Raises
+    ------
+    ScanError
+        If the scan cannot be used.
+    """
     with recording() as read:
-        try:
-            scan = read_volume(path)
-            brain = brain_to_see(scan, settings)
-            stack = make_slices(scan, settings, brain)
-            if not len(stack.planes_with_brain):
-                raise ScanError(path, "no plane with brain", "a brain", "check this scan")
-        except ScanError as error:
-            return CutResult(tuple(read), str(error))
+        scan = read_volume(path)
+        brain = brain_to_see(scan, settings)
+        stack = make_slices(scan, settings, brain)
+        if not len(stack.planes_with_brain):
+            raise ScanError(path, "no plane with brain", "a brain", "check this scan")
     share = np.array(brain.sum() / brain_mask(scan.array).sum(), np.float32)
-    store.save(case, "slices", signature, {**pack_stack(stack), "brain_share": share})
-    return CutResult(tuple(read), None)
+    store.save(case, "slices", recipe, {**pack_stack(stack), "brain_share": share})
+    return tuple(read)
 
 
 def pack_stack(stack: SliceStack) -> dict[str, np.ndarray]:

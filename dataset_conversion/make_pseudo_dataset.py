@@ -27,7 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = "clisc_make_pseudo_dataset " + " ".join(sys.argv[1:] if argv is None else argv)
     # open_clip still uses a part of torch that warns at import; a user can do nothing about it.
     warnings.filterwarnings("ignore", message=".*torch.jit.*", category=FutureWarning)
-    from clisc_nnunet.dataset_conversion.conversion import Request, convert
+    from clisc_nnunet.dataset_conversion.conversion import convert
+    from clisc_nnunet.dataset_conversion.request import Request
 
     try:
         result = convert(
@@ -49,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 copy=arguments.copy,
                 keep_empty=arguments.empty_cases == "background",
                 resume=arguments.resume,
+                retry_failed=arguments.retry_failed,
                 command=command,
             )
         )
@@ -110,7 +112,15 @@ def make_parser() -> argparse.ArgumentParser:
         help="cases without a tumour: leave them out (default), or label them background",
     )
     output.add_argument(
-        "--continue", dest="resume", action="store_true", help="go on with a run that was stopped"
+        "--continue",
+        dest="resume",
+        action="store_true",
+        help="go on with a run that was stopped, or that is to take other settings or new scans",
+    )
+    output.add_argument(
+        "--retry-failed",
+        action="store_true",
+        help="go on, and try the cases again that were set aside; others stay as they are",
     )
     parser.add_argument(
         "-device",
