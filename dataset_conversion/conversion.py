@@ -56,8 +56,14 @@ class Conversion:
         return len(self.failures)
 
 
-def convert(request: Request) -> Conversion:
+def convert(request: Request, told: list[CaseOutcome] | None = None) -> Conversion:
     """Turn a folder of unlabelled scans into an nnU-Net raw dataset.
+
+    Parameters
+    ----------
+    request : Request
+    told : list, optional
+        Receives the outcome of each case, also where no dataset comes of it.
 
     Raises
     ------
@@ -101,11 +107,13 @@ def convert(request: Request) -> Conversion:
             empty_labels=request.keep_empty,
         )
         make_pseudo_labels(scans, labels.absolute(), work, trusted, request.last)
-    if request.parts > 1 or request.last != "labels":
+    if request.only_stage:
         text = f"part {request.part} of {request.parts}: {request.last} done for {len(scans)} cases"
         return Conversion(folder, tuple(work.outcomes), text, work.ledger.failures)
 
     outcomes = work.outcomes
+    if told is not None:
+        told.extend(outcomes)
     write_text(clisc / "cases.csv", to_csv(outcomes))
     write_text(clisc / "slice_labels.csv", slice_label_table(work))
     kept = _kept(outcomes, request)

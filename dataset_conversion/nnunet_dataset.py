@@ -51,6 +51,22 @@ def dataset_folder(
     UserError
         If id or name cannot be used, the id is taken, or the folder cannot be written.
     """
+    folder = checked_folder(dataset_id, name, root, resume=resume)
+    try:
+        # Our own folder first: by it another process, which starts now, knows the dataset as ours.
+        for part in (CLISC_FOLDER, "imagesTr", "labelsTr"):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            folder, f"{error.strerror}", "a folder that can be written", "choose another with -o"
+        ) from None
+    return folder
+
+
+def checked_folder(
+    dataset_id: int, name: str, root: Path | None = None, *, resume: bool = False
+) -> Path:
+    """Path of the folder that `dataset_folder` would make, under the same conditions."""
     if not 1 <= dataset_id <= 999:
         raise UserError("-d", str(dataset_id), "a number from 1 to 999", "choose another id")
     if not re.fullmatch(r"[\w.-]+", name, re.ASCII):
@@ -60,14 +76,6 @@ def dataset_folder(
     root = _raw_folder() if root is None else root
     folder = root / f"Dataset{dataset_id:03d}_{name}"
     _check_free(folder, dataset_id, resume)
-    try:
-        # Our own folder first: by it another process, which starts now, knows the dataset as ours.
-        for part in (CLISC_FOLDER, "imagesTr", "labelsTr"):
-            (folder / part).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            folder, f"{error.strerror}", "a folder that can be written", "choose another with -o"
-        ) from None
     return folder
 
 

@@ -46,6 +46,8 @@ class Request:
     retry_failed: bool = False
     last: str = "labels"
     """Step to stop after, one of `pipeline.STEPS`."""
+    only_stage: bool = False
+    """Write no dataset, even if the last step is done."""
     part: int = 0
     parts: int = 1
     """The cases are divided into parts, and only those of one are worked on."""
@@ -56,7 +58,7 @@ class Request:
     @property
     def goes_on(self) -> bool:
         """Whether a dataset that was begun may be there."""
-        return self.resume or self.retry_failed or self.last != "labels" or self.parts > 1
+        return self.resume or self.retry_failed or self.only_stage or self.parts > 1
 
 
 def chosen_settings(request: Request) -> Settings:
@@ -133,6 +135,13 @@ def check(request: Request) -> None:
             f"{request.part} of {request.parts}",
             "0 to num_parts - 1",
             "give another number",
+        )
+    if request.parts > 1 and not request.only_stage:
+        raise UserError(
+            "-num_parts",
+            "no --stage",
+            "--stage slices, regions or labels",
+            "divide these stages; --help shows the order",
         )
     if request.parts > 1 and request.last not in SHARED_STEPS:
         raise UserError(

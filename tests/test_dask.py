@@ -1,0 +1,41 @@
+"""The command on a Dask cluster of two workers, one of which is killed in mid-run."""
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+from quick import convert, labels
+
+from clisc_nnunet.phantoms.command import main as make_phantoms
+
+distributed = pytest.importorskip("distributed")
+
+
+def test_a_killed_worker_changes_no_label(tmp_path):
+    assert make_phantoms(["-o", str(tmp_path), "-n", "3", "--spacing", "3", "--seed", "5"]) == 0
+    scans, killed = tmp_path / "images", []
+    assert convert(scans, tmp_path / "here") == 0
+    stages = tmp_path / "there" / "Dataset501_CLISC" / "clisc" / "stages"
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+    ):
+
+        def kill():
+            while not list(stages.glob("*/raw_regions.npz")):
+                time.sleep(0.02)
+            pid = next(iter(client.run(os.getpid).values()))
+            os.kill(pid, signal.SIGKILL)
+            killed.append(pid)
+
+        killer = threading.Thread(target=kill, daemon=True)
+        killer.start()
+        address = cluster.scheduler_address
+        assert convert(scans, tmp_path / "there", "--scheduler", address) == 0
+        killer.join(60)
+    assert killed
+    assert labels(tmp_path / "there") == labels(tmp_path / "here")
