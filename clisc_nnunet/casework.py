@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,20 +15,20 @@ import torch
 from tqdm import tqdm
 
 from clisc_nnunet import classifier, masking, slice_labels
-from clisc_nnunet.choice import Trial, best, gather
+from clisc_nnunet.choice import Trial, best, gather, read_choice, write_choice
 from clisc_nnunet.errors import NoTumourError, ScanError, UserError
 from clisc_nnunet.executors import Crew
-from clisc_nnunet.labelwork import LabelTask, finish_case, mismatch, recorded_outcome
+from clisc_nnunet.labelwork import finish_case, label_task, mismatch, recorded_outcome
 from clisc_nnunet.ledger import Ledger
 from clisc_nnunet.models.trio import ModelNames, Models
 from clisc_nnunet.models.weights import read_card
 from clisc_nnunet.modelwork import Bench, find_case_regions, label_case, segment_case, try_case
 from clisc_nnunet.outcome import CaseOutcome
 from clisc_nnunet.regionwork import candidates, spread, unpack_region
-from clisc_nnunet.scanwork import DrawTask, cut_scan, unpack_stack
+from clisc_nnunet.scanwork import cut_scan, unpack_stack
 from clisc_nnunet.settings import Settings
 from clisc_nnunet.slices import SliceStack
-from clisc_nnunet.store import Recipe, Store, sign, write_text
+from clisc_nnunet.store import Recipe, Store, sign
 from clisc_nnunet.trainingslices import REMEMBERED_STACKS, TrainingSlices
 from clisc_nnunet.volume import scan_digest
 
@@ -164,20 +163,15 @@ class Casework:
         if len(layers) * len(thresholds) == 1:
             self._chosen[name] = layers[0], thresholds[0]
         elif self.share:
-            try:
-                kept = json.loads(file.read_text(encoding="utf-8"))
-            except (OSError, ValueError):
-                kept = {}
-            if kept.get("signature") != sign(trained, settings):
+            chosen = read_choice(file, sign(trained, settings))
+            if chosen is None:
                 raise _not_yet(file, f"no choice of a CAM for this {name} classifier", name)
-            self._chosen[name] = kept["layer"], kept["threshold"]
+            self._chosen[name] = chosen
         else:
             with self._clock(f"{name} choice"):
-                chosen = self._choose(name, layers, thresholds)
-            self._chosen[name] = chosen.layer, chosen.threshold
-            told = {"layer": chosen.layer, "threshold": chosen.threshold}
-            text = json.dumps({"signature": sign(trained, settings), **told}, indent=1)
-            write_text(file, text + "\n")
+                best_one = self._choose(name, layers, thresholds)
+            self._chosen[name] = best_one.layer, best_one.threshold
+            write_choice(file, sign(trained, settings), best_one)
 
     def find_regions(self, name: str) -> None:
         """Stages 5 and 6: CAM of the slices that the classifier calls tumour, and their region."""
@@ -224,7 +218,15 @@ class Casework:
         """
         with self._clock("labels"):
             tasks = {
-                case: self._label_task(case, name, scans[case], labels_folder)
+                case: label_task(
+                    self._bench,
+                    case,
+                    name,
+                    scans[case],
+                    self.ledger.signatures,
+                    labels_folder,
+                    self.overlays,
+                )
                 for case in self.cases
                 if case not in trusted
             }
@@ -268,28 +270,6 @@ class Casework:
     @cached_property
     def _remembered_stack(self) -> Callable[[str], SliceStack]:
         return lru_cache(REMEMBERED_STACKS)(lambda case: unpack_stack(self.arrays(case, "slices")))
-
-    def _label_task(self, case: str, name: str, scan: Path, labels_folder: Path) -> LabelTask:
-        at = {
-            stage: (stage, self.ledger.signatures[case, stage])
-            for stage in ("slices", "labels", f"{name}_regions", "masks")
-        }
-        settings = self.settings.pseudo_label, self.settings.slices
-        draw = DrawTask(
-            case=case,
-            scan=scan,
-            store=self.store,
-            slices=at["slices"],
-            region=at[f"{name}_regions"],
-            masks=at["masks"],
-            settings=settings[0],
-            slice_settings=settings[1],
-            label_file=labels_folder / f"{case}.nii.gz",
-            cam_file=self.overlays / "cam" / f"{case}.nii.gz",
-            roi_file=self.overlays / "roi" / f"{case}.nii.gz",
-        )
-        inputs = [signature for _, signature in at.values()]
-        return LabelTask(draw, at["labels"], Recipe(inputs, settings))
 
     def _training_recipe(self, cases: Sequence[str], masked_by: str | None) -> Recipe:
         inputs = self.ledger.signatures_of("labels", cases)

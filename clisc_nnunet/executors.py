@@ -65,10 +65,17 @@ class Crew:
         Makes the executor; called anew when a process of it has died.
     room : callable
         How many jobs may be under way; more would only wait there.
+    leave : callable, optional
+        Called at the end.
     """
 
-    def __init__(self, make: Callable[[], Executor], room: Callable[[], int]) -> None:
-        self._make, self._room = make, room
+    def __init__(
+        self,
+        make: Callable[[], Executor],
+        room: Callable[[], int],
+        leave: Callable[[], Any] = lambda: None,
+    ) -> None:
+        self._make, self._room, self._leave = make, room, leave
         self._executor: Executor | None = None
 
     def run(self, jobs: Mapping[str, Job]) -> Iterator[tuple[str, Any]]:
@@ -105,9 +112,11 @@ class Crew:
 
     def close(self) -> None:
         """Let the processes go; the next job starts new ones."""
-        if self._executor is not None:
+        if isinstance(self._executor, ProcessPoolExecutor):
             self._executor.shutdown(cancel_futures=True)
-            self._executor = None
+        elif self._executor is not None:  # Dask's knows no other way to drop what is under way
+            self._executor.shutdown(wait=False)
+        self._executor = None
 
     def __enter__(self) -> Crew:
         return self
@@ -177,7 +186,7 @@ def dask_crew(scheduler: str) -> Crew:
         # One waits at each worker while another runs; workers come and go.
         return 2 * max(sum(client.nthreads().values()), 1)
 
-    return Crew(lambda: client.get_executor(pure=False), room)
+    return Crew(lambda: client.get_executor(pure=False), room, client.close)
 
 
 def _alone(job: Job) -> Any:

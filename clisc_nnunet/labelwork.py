@@ -7,10 +7,12 @@ label nothing but the hash and the header is ever looked at here.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from clisc_nnunet.digest import file_sha256
+from clisc_nnunet.modelwork import Bench
 from clisc_nnunet.outcome import CaseOutcome, Status
 from clisc_nnunet.pseudo_label import case_iou
 from clisc_nnunet.records import Masks
@@ -28,6 +30,47 @@ class LabelTask:
     draw: DrawTask
     labels: tuple[str, str]
     recipe: Recipe
+
+
+def label_task(
+    bench: Bench,
+    case: str,
+    name: str,
+    scan: Path,
+    signatures: Mapping[tuple[str, str], str],
+    labels_folder: Path,
+    overlays: Path,
+) -> LabelTask:
+    """Task of a case whose regions are those of classifier `name`.
+
+    Parameters
+    ----------
+    bench : Bench
+    case, name : str
+    scan : Path
+    signatures : mapping of (case, stage) to signature
+        Of the results of earlier stages.
+    labels_folder, overlays : Path
+        Receive the label, and `cam/` and `roi/` volumes.
+    """
+    stages = ("slices", "labels", f"{name}_regions", "masks")
+    slices, labels, region, masks = ((stage, signatures[case, stage]) for stage in stages)
+    settings = bench.settings.pseudo_label, bench.settings.slices
+    draw = DrawTask(
+        case=case,
+        scan=scan,
+        store=bench.store,
+        slices=slices,
+        region=region,
+        masks=masks,
+        settings=settings[0],
+        slice_settings=settings[1],
+        label_file=labels_folder / f"{case}.nii.gz",
+        cam_file=overlays / "cam" / f"{case}.nii.gz",
+        roi_file=overlays / "roi" / f"{case}.nii.gz",
+    )
+    inputs = [signatures[case, stage] for stage in stages]
+    return LabelTask(draw, labels, Recipe(inputs, settings))
 
 
 def finish_case(task: LabelTask) -> tuple[CaseOutcome, tuple[str, ...]]:

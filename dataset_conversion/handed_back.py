@@ -40,10 +40,17 @@ def handed_back(folder: Path, scans: Mapping[str, Path], store: Store) -> dict[s
     Raises
     ------
     UserError
-        If a corrected label does not lie on the grid of its scan.
+        If a corrected label does not lie on the grid of its scan, or nobody's hand can be told.
     """
-    trusted = _named(folder / CLISC_FOLDER / TRUSTED_FILE)
-    found = {}
+    clisc = folder / CLISC_FOLDER
+    if (clisc / "run.json").is_file() and not store.cases_with("label.json"):
+        raise UserError(
+            folder,
+            "a dataset of an earlier version, which kept no hashes of its labels",
+            "one by which corrected labels can be told",
+            "start a new one with another id",
+        )
+    trusted, found = _named(clisc / TRUSTED_FILE), {}
     for case in sorted(scans):
         label = folder / "labelsTr" / f"{case}{FILE_ENDING}"
         if not label.is_file():
