@@ -20,7 +20,6 @@ from concurrent.futures import (
     wait,
 )
 from multiprocessing import get_context, parent_process
-from types import TracebackType
 from typing import Any
 
 from clisc_nnunet.errors import UserError
@@ -121,13 +120,9 @@ class Crew:
     def __enter__(self) -> Crew:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
+        self._leave()
 
     def _get(self) -> Executor:
         if self._executor is None:
