@@ -102,7 +102,7 @@ class Casework:
                 try:
                     recipe = Recipe(scan_digest(scans[case]), settings, extractor)
                 except ScanError as error:
-                    self.ledger.set_aside(case, str(error))
+                    self.ledger.refuse(case, str(error))
                     continue
                 self.ledger.cases.append(case)
                 jobs[case] = (

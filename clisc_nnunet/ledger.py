@@ -101,6 +101,11 @@ class Ledger:
                 results[case] = result
         return results
 
+    def refuse(self, case: str, reason: str) -> None:
+        """Set a case aside before its first stage; whenever it can be read, it is tried again."""
+        self.store.write_record(case, FAILURE, {"stage": STAGES[0], "reason": reason})
+        self.set_aside(case, reason)
+
     def set_aside(self, case: str, reason: str) -> None:
         """Take a case out of the run; the others go on."""
         self.failures[case] = reason
@@ -130,12 +135,12 @@ class Ledger:
         record = self.store.read_record(case, FAILURE)
         if record.get("stage") != stage:
             return False
-        same = record.get("signature") == recipe.signature
-        if same and not self.retry:
+        if self.retry:
+            # Also with another scan in its place: the others went on without this case.
+            self.store.write_record(case, LATE, {"stage": stage})
+        elif record.get("signature") == recipe.signature:
             self.set_aside(case, str(record["reason"]))
             return True
-        if same:
-            self.store.write_record(case, LATE, {"stage": stage})
         self.store.forget_record(case, FAILURE)
         return False
 

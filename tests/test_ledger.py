@@ -69,6 +69,21 @@ def test_retried_it_comes_in_late(run):
     assert ledger.on_time("slices") == ["a", "b"]
 
 
+def test_retried_with_another_scan_it_is_late_all_the_same(run):
+    run(ScanError("b.nii", "x", "y", "z"))
+    ledger, made = run(settings="t", retry=True)
+    assert sorted(made) == ["a", "b"]
+    assert ledger.on_time("labels") == ["a"]
+
+
+def test_a_scan_that_could_not_be_opened_is_tried_whenever_it_can(run):
+    ledger, _ = run()
+    ledger.refuse("b", "no permission")
+    assert (ledger.cases, ledger.failures) == (["a"], {"b": "no permission"})
+    ledger, _ = run()
+    assert (ledger.cases, ledger.failures) == (["a", "b"], {})
+
+
 def test_with_other_settings_it_is_tried_again(run):
     run(ScanError("b.nii", "x", "y", "z"))
     ledger, made = run(settings="t")
