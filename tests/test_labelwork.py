@@ -36,8 +36,8 @@ def task(tmp_path):
         if stage == "masks":
             arrays |= {"agreement": np.ones(len(arrays["planes"]))}
         store.save("a", stage, "signed", arrays)
-    brain = np.ones(SHAPE, np.float32)
-    brain[:, :2] = brain[:, -2:] = brain[:, :, :2] = brain[:, :, -2:] = 0
+    brain = np.zeros(SHAPE, np.float32)
+    brain[1:-1, 2:-2, 2:-2] = 1
     write_volume(tmp_path / "scan.nii.gz", on_scan(brain), SCAN)
     signatures = {("a", s): "signed" for s in ("slices", "labels", "raw_regions", "masks")}
     bench = Bench(store, SETTINGS, ModelNames(), "cpu")
