@@ -49,7 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     # open_clip still uses a part of torch that warns at import; a user can do nothing about it.
     warnings.filterwarnings("ignore", message=".*torch.jit.*", category=FutureWarning)
     outcomes: list[Any] = []
-    dataset, error, status = None, None, 1  # 1: Python's own, for a fault of ours
+    dataset: Path | None = None
+    error: BaseException | None = None
+    status = 1  # Python's own, for a fault of ours
     try:
         status, dataset = _run(arguments, outcomes)
     except UserError as mistake:
