@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import (
@@ -51,7 +52,7 @@ def make_executor(processes: int) -> Executor:
         return InThisProcess()
     # A forked process may deadlock in the threads of torch or ITK.
     return ProcessPoolExecutor(
-        processes, mp_context=get_context("spawn"), initializer=_end_with_parent
+        processes, mp_context=get_context("spawn"), initializer=_start_process
     )
 
 
@@ -209,8 +210,10 @@ def _error(future: Future[Any]) -> BaseException | None:
         ) from None
 
 
-def _end_with_parent() -> None:
-    """End this process when its parent has been killed: nobody else would."""
+def _start_process() -> None:
+    """End this process when its parent has been killed, which nobody else would do."""
+    # open_clip still uses a part of torch that warns at import; a user can do nothing about it.
+    warnings.filterwarnings("ignore", message=".*torch.jit.*", category=FutureWarning)
     parent = parent_process()
     if parent is None:
         return
