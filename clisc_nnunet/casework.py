@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,27 +15,25 @@ import torch
 from tqdm import tqdm
 
 from clisc_nnunet import classifier, masking, slice_labels
-from clisc_nnunet.choice import Trial, best
-from clisc_nnunet.drawing import Draughtsman
-from clisc_nnunet.embeddings import EmbeddingCache
-from clisc_nnunet.errors import NoTumourError, ScanError
-from clisc_nnunet.executors import make_executor
-from clisc_nnunet.models.trio import Models
+from clisc_nnunet.choice import Trial, best, gather, read_choice, write_choice
+from clisc_nnunet.errors import NoTumourError, ScanError, UserError
+from clisc_nnunet.executors import Crew
+from clisc_nnunet.labelwork import finish_case, label_task, mismatch, recorded_outcome
+from clisc_nnunet.ledger import Ledger
+from clisc_nnunet.models.trio import ModelNames, Models
 from clisc_nnunet.models.weights import read_card
-from clisc_nnunet.outcome import CaseOutcome, Status
-from clisc_nnunet.pseudo_label import case_iou
-from clisc_nnunet.records import Masks
-from clisc_nnunet.regionwork import RegionFinder, Sample, spread
-from clisc_nnunet.scanwork import DrawTask, cut_scan, draw_case, unpack_stack
+from clisc_nnunet.modelwork import Bench, find_case_regions, label_case, segment_case, try_case
+from clisc_nnunet.outcome import CaseOutcome
+from clisc_nnunet.regionwork import candidates, spread, unpack_region
+from clisc_nnunet.scanwork import cut_scan, unpack_stack
 from clisc_nnunet.settings import Settings
 from clisc_nnunet.slices import SliceStack
-from clisc_nnunet.store import Store, sign
+from clisc_nnunet.store import Recipe, Store, sign
+from clisc_nnunet.trainingslices import REMEMBERED_STACKS, TrainingSlices
 from clisc_nnunet.volume import scan_digest
 
 # Cases and slices per case that the choice of layer and threshold looks at.
 SAMPLE_CASES, SAMPLE_SLICES = 8, 10
-# Slice stacks kept in memory, about 4 MB each.
-REMEMBERED_STACKS = 64
 
 
 @dataclass
@@ -45,220 +42,278 @@ class Casework:
 
     Parameters
     ----------
-    models, settings, store
+    names, settings, store
         What makes the pseudo-labels, and where results of stages are kept.
     device : torch.device
-    processes : int
-        For the work that reads and writes scans; 1 works in this process.
-    given_labels : mapping of case to {plane: label}, optional
-        Slice labels to use in place of CLIP's.
     overlays : Path
         Folder that receives `cam/` and `roi/` volumes.
+    scan_crew, model_crew : Crew
+        For the work on scan files, and for that of the models; may be the same.
+    given_labels : mapping of case to {plane: label}, optional
+        Slice labels to use in place of CLIP's.
+    share : bool
+        The cases are a share of all. What is learnt from all must be there, and is taken as it is.
+    retry : bool
+        Try cases again that were set aside before.
+    empty_labels : bool
+        Cases without a tumour have a label, too.
     """
 
-    models: Models
+    names: ModelNames
     settings: Settings
     store: Store
     device: torch.device
     overlays: Path
-    processes: int = 1
+    scan_crew: Crew
+    model_crew: Crew
     given_labels: Mapping[str, Mapping[int, int]] | None = None
+    share: bool = False
+    retry: bool = False
+    empty_labels: bool = False
 
-    cases: list[str] = field(default_factory=list)
-    failures: dict[str, str] = field(default_factory=dict)
+    outcomes: list[CaseOutcome] = field(default_factory=list)
     files_read: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     trials: dict[str, list[Trial]] = field(default_factory=dict)
-    _signatures: dict[tuple[str, str], str] = field(default_factory=dict)
-    _classifiers: dict[str, Any] = field(default_factory=dict)
+    _chosen: dict[str, tuple[str, float]] = field(default_factory=dict)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """Who takes part, and what is kept of whom."""
+        return Ledger(self.store, self.retry)
+
+    @property
+    def cases(self) -> list[str]:
+        """Cases that were not set aside, in order of name."""
+        return self.ledger.cases
+
+    @property
+    def models(self) -> Models:
+        """The three models, in this process."""
+        return self._bench.models
 
     def cut_slices(self, scans: Mapping[str, Path]) -> None:
         """Stage 1; a scan that cannot be used is set aside with its reason."""
         settings = self.settings.slices
-        extractor = read_card("brain")["sha256"] if settings.brain == "extracted" else ""
-        with self._clock("slices"), make_executor(self.processes) as executor:
+        extractor = read_card("brain")["sha256"] if settings.brain == "extracted" else None
+        with self._clock("slices"):
             jobs = {}
             for case in sorted(scans):
                 try:
-                    signature = sign("slices", scan_digest(scans[case]), settings, extractor)
+                    recipe = Recipe(scan_digest(scans[case]), settings, extractor)
                 except ScanError as error:
-                    self._set_aside(case, str(error))
+                    self.ledger.refuse(case, str(error))
                     continue
-                self._signatures[case, "slices"] = signature
-                jobs[case] = executor.submit(
-                    cut_scan, case, scans[case], settings, self.store, signature
+                self.ledger.cases.append(case)
+                jobs[case] = (
+                    recipe,
+                    partial(cut_scan, case, scans[case], settings, self.store, recipe),
                 )
-            for case, job in _track(jobs.items(), "slices"):
-                result = job.result()
-                self.files_read.extend(result.read)
-                if result.failure is None:
-                    self.cases.append(case)
-                else:
-                    self._set_aside(case, result.failure)
+            for read in self.ledger.run("slices", "slices", self.scan_crew, jobs).values():
+                self.files_read.extend(read)
 
     def label_slices(self) -> None:
         """Stages 2 and 3: tumour, normal or unsure, by CLIP and the vote."""
         clip, settings = self.models.clip, self.settings.labels
         prompts = slice_labels.read_prompts(settings.prompts)
-        classes = slice_labels.class_embeddings(clip, prompts)
+        slice_labels.class_embeddings(clip, prompts)  # told at once if a word is not known
         with self._clock("slice labels"):
-            for case in _track(self.cases, "slice labels"):
+            jobs = {}
+            for case in self.cases:
                 given = self.given_labels.get(case) if self.given_labels is not None else None
-                source = [clip.sha256, prompts] if given is None else sorted(given.items())
-                signature = sign("labels", self._signatures[case, "slices"], settings, source)
-                make = partial(self._labels, self.stack(case), classes, given)
-                self._get(case, "labels", signature, make)
-        self._refuse_one_sided_labels()
+                slices = self.ledger.signatures[case, "slices"]
+                recipe = (
+                    Recipe(slices, [settings, prompts], clip.sha256)
+                    if given is None
+                    else Recipe([slices, sign(sorted(given.items()))], "given labels")
+                )
+                job = partial(label_case, self._bench, case, slices, recipe, given)
+                jobs[case] = recipe, job
+            self.ledger.run("labels", "slice labels", self.model_crew, jobs)
+        if not self.share:
+            self._refuse_one_sided_labels()
 
     def train_classifier(self, name: str, masked_by: str | None = None) -> None:
         """Stage 4, or 7 and 8 if the slices are masked by the regions of an earlier classifier."""
-        examples = [
-            (case, int(plane), int(label))
-            for case in self.cases
-            for plane, label in zip(*self._sure_slices(case), strict=True)
-        ]
-        signature = sign(
-            "classifier",
-            self.models.backbone.sha256,
-            self.settings.classifier,
-            self.settings.seed,
-            [self._signatures[case, "labels"] for case in self.cases],
-            [self.settings.masking] if masked_by else [],
-            [self._signatures[c, f"{masked_by}_regions"] for c in self.cases] if masked_by else [],
-        )
-        self._signatures["", name] = signature
-        path = self.store.root / f"classifier_{name}.safetensors"
         with self._clock(f"{name} classifier"):
-            trained = classifier.load_classifier(path, self.models.backbone, signature)
-            if trained is None:
-                slices = _Slices(self, examples, masked_by)
-                trained = classifier.train_classifier(
-                    self.models.backbone,
-                    slices,
-                    np.resize([label for _, _, label in examples], len(slices)),
-                    self.settings.classifier,
-                    self.settings.seed,
-                    self.device,
-                )
-                classifier.save_classifier(path, trained, signature)
-        self._classifiers[name] = trained.to(self.device).eval()
+            path = self._bench.classifier_file(name)
+            kept = classifier.kept_recipe(path)
+            if self.share:
+                self._take_as_it_is(name, path, kept)
+                return
+            on_time = self.ledger.on_time(f"{masked_by}_regions" if masked_by else "labels")
+            recipe = self._training_recipe(on_time, masked_by)
+            if kept is not None and kept != recipe.text:
+                recipe = self._training_recipe(self.cases, masked_by)
+            self.ledger.signatures["", name] = recipe.signature
+            if kept == recipe.text:
+                self.ledger.note(f"{name} classifier: kept")
+                return
+            if kept is not None:
+                self.ledger.note(f"{name} classifier: trained again ({recipe.changes(kept)})")
+            self.ledger.forget_latecomers()
+            self._train(name, masked_by, path, recipe)
+
+    def choose_cam(self, name: str) -> None:
+        """Layer and threshold of the CAM: set, or those that SAM agrees with most on a sample."""
+        layers, thresholds = candidates(self.settings, self.models.backbone.layers)
+        file = self.store.root / f"choice_{name}.json"
+        trained = self.ledger.signatures["", name]
+        settings = [self.settings.cam, self.settings.roi]
+        if len(layers) * len(thresholds) == 1:
+            self._chosen[name] = layers[0], thresholds[0]
+        elif self.share:
+            chosen = read_choice(file, sign(trained, settings))
+            if chosen is None:
+                raise _not_yet(file, f"no choice of a CAM for this {name} classifier", name)
+            self._chosen[name] = chosen
+        else:
+            with self._clock(f"{name} choice"):
+                best_one = self._choose(name, layers, thresholds)
+            self._chosen[name] = best_one.layer, best_one.threshold
+            write_choice(file, sign(trained, settings), best_one)
 
     def find_regions(self, name: str) -> None:
         """Stages 5 and 6: CAM of the slices that the classifier calls tumour, and their region."""
+        layer, threshold = self._chosen[name]
+        trained = self.ledger.signatures["", name]
         with self._clock(f"{name} CAM"):
-            layer, threshold = self._choose(name)
-            finder = self._finder(name)
-            for case in _track(self.cases, f"{name} CAM"):
-                signature = sign(
-                    "regions",
-                    self._signatures["", name],
-                    self._signatures[case, "slices"],
-                    [layer, threshold],
-                    self.settings.roi,
-                )
-                make = partial(finder.find, self.stack(case), layer, threshold)
-                self._get(case, f"{name}_regions", signature, make)
+            jobs = {}
+            for case in self.cases:
+                slices = self.ledger.signatures[case, "slices"]
+                recipe = Recipe([trained, slices], [layer, threshold, self.settings.roi])
+                jobs[case] = recipe, partial(
+                    find_case_regions,
+                    self._bench, name, case, slices, trained, recipe, layer, threshold,
+                )  # fmt: skip
+            self.ledger.run(f"{name}_regions", f"{name} CAM", self.model_crew, jobs)
 
     def segment_regions(self, name: str) -> None:
         """Stages 9 and 10: prompts from the regions of classifier `name`, masks from SAM."""
-        settings, finder = self.settings, self._finder(name)
+        settings, trained = self.settings, self.ledger.signatures["", name]
         with self._clock("SAM"):
-            for case in _track(self.cases, "SAM"):
-                signature = sign(
-                    "masks",
-                    self._signatures[case, f"{name}_regions"],
-                    self.models.sam.sha256,
-                    [settings.prompts, settings.sam],
-                )
-                self._get(
-                    case,
-                    "masks",
-                    signature,
-                    partial(finder.draw, case, self.stack(case), self.region(case, name)),
-                )
-
-    def draw_labels(
-        self, name: str, scans: Mapping[str, Path], labels_folder: Path
-    ) -> list[CaseOutcome]:
-        """Stage 11: labels on the grid of the scans, and CAM and region beside them."""
-        outcomes = {
-            case: CaseOutcome(case, "failed", reason) for case, reason in self.failures.items()
-        }
-        with self._clock("labels"), make_executor(self.processes) as executor:
             jobs = {}
             for case in self.cases:
-                task = DrawTask(
-                    case=case,
-                    scan=scans[case],
-                    store=self.store,
-                    slices=self._result(case, "slices"),
-                    region=self._result(case, f"{name}_regions"),
-                    masks=self._result(case, "masks"),
-                    settings=self.settings.pseudo_label,
-                    slice_settings=self.settings.slices,
-                    label_file=labels_folder / f"{case}.nii.gz",
-                    cam_file=self.overlays / "cam" / f"{case}.nii.gz",
-                    roi_file=self.overlays / "roi" / f"{case}.nii.gz",
+                slices = self.ledger.signatures[case, "slices"]
+                regions = self.ledger.signatures[case, f"{name}_regions"]
+                recipe = Recipe(regions, [settings.prompts, settings.sam], self.models.sam.sha256)
+                jobs[case] = (
+                    recipe,
+                    partial(
+                        segment_case, self._bench, name, case, slices, trained, regions, recipe
+                    ),
                 )
-                jobs[case] = executor.submit(draw_case, task)
-            for case, job in _track(jobs.items(), "labels"):
-                volume, read = job.result()
-                self.files_read.extend(read)
-                outcomes[case] = self._outcome(case, name, volume)
-        return [outcomes[case] for case in sorted(outcomes)]
+            self.ledger.run("masks", "SAM", self.model_crew, jobs)
+
+    def draw_labels(
+        self,
+        name: str,
+        scans: Mapping[str, Path],
+        labels_folder: Path,
+        trusted: Mapping[str, CaseOutcome],
+    ) -> None:
+        """Stage 11: labels on the grid of the scans, and CAM and region beside them.
+
+        Labels of `trusted` cases are a person's: they are left as they are.
+        """
+        with self._clock("labels"):
+            tasks = {
+                case: label_task(
+                    self._bench,
+                    case,
+                    name,
+                    scans[case],
+                    self.ledger.signatures,
+                    labels_folder,
+                    self.overlays,
+                )
+                for case in self.cases
+                if case not in trusted
+            }
+            jobs = {case: (task.recipe, partial(finish_case, task)) for case, task in tasks.items()}
+
+            def why(case: str, recipe: Recipe) -> str | None:
+                return mismatch(
+                    self.store, recipe, tasks[case].draw, empty_labels=self.empty_labels
+                )
+
+            drawn = self.ledger.run("label", "labels", self.scan_crew, jobs, why)
+        for _, read in drawn.values():
+            self.files_read.extend(read)
+        outcomes = {
+            case: CaseOutcome(case, "failed", reason)
+            for case, reason in self.ledger.failures.items()
+        }
+        for case in tasks.keys() - outcomes.keys():
+            outcomes[case] = drawn[case][0] if case in drawn else recorded_outcome(self.store, case)
+        outcomes |= {case: told for case, told in trusted.items() if case in self.cases}
+        self.outcomes = [outcomes[case] for case in sorted(outcomes)]
 
     def stack(self, case: str) -> SliceStack:
         """Slices of a case."""
         return self._remembered_stack(case)
 
-    def _result(self, case: str, stage: str) -> tuple[str, str]:
-        """Stage and signature: where a result lies in the store."""
-        return stage, self._signatures[case, stage]
-
     def arrays(self, case: str, stage: str) -> dict[str, np.ndarray]:
         """Result of a stage of this run."""
-        return self.store.require(case, stage, self._signatures[case, stage])
+        return self.store.require(case, stage, self.ledger.signatures[case, stage])
 
-    def _get(
-        self,
-        case: str,
-        stage: str,
-        signature: str,
-        make: Callable[[], dict[str, np.ndarray]],
-    ) -> None:
-        self._signatures[case, stage] = signature
-        self.store.get(case, stage, signature, make)
+    def region(self, case: str, name: str) -> np.ndarray:
+        """Region of interest of a case, bool (plane, row, column)."""
+        return unpack_region(
+            self.arrays(case, f"{name}_regions")["roi"], self.stack(case).pixels.shape
+        )
+
+    @cached_property
+    def _bench(self) -> Bench:
+        return Bench(self.store, self.settings, self.names, str(self.device))
 
     @cached_property
     def _remembered_stack(self) -> Callable[[str], SliceStack]:
         return lru_cache(REMEMBERED_STACKS)(lambda case: unpack_stack(self.arrays(case, "slices")))
 
-    @cached_property
-    def draughtsman(self) -> Draughtsman:
-        """SAM, which remembers the slices it saw last."""
-        model, settings = self.models.sam, self.settings.sam
-        cache = EmbeddingCache(model, settings)
-        return Draughtsman(model, self.settings.prompts, settings, cache)
+    def _training_recipe(self, cases: Sequence[str], masked_by: str | None) -> Recipe:
+        inputs = self.ledger.signatures_of("labels", cases)
+        settings: list[Any] = [self.settings.classifier, self.settings.seed]
+        if masked_by:
+            inputs += self.ledger.signatures_of(f"{masked_by}_regions", cases)
+            settings.append(self.settings.masking)
+        return Recipe(sign(inputs), settings, self.models.backbone.sha256)
 
-    def _set_aside(self, case: str, reason: str) -> None:
-        self.failures[case] = reason
-        tqdm.write(f"set aside: {reason}", file=sys.stderr)
+    def _train(self, name: str, masked_by: str | None, path: Path, recipe: Recipe) -> None:
+        examples = [
+            (case, int(plane), int(label))
+            for case in self.cases
+            for plane, label in zip(*self._sure_slices(case), strict=True)
+        ]
+        masked = partial(self._masked, masked_by) if masked_by else None
+        keep_plain = self.settings.masking.keep_plain
+        slices = TrainingSlices(examples, self.stack, masked, keep_plain=keep_plain)
+        trained = classifier.train_classifier(
+            self.models.backbone,
+            slices,
+            np.resize([label for _, _, label in examples], len(slices)),
+            self.settings.classifier,
+            self.settings.seed,
+            self.device,
+        )
+        classifier.save_classifier(path, trained, recipe)
 
-    def _labels(
-        self, stack: SliceStack, classes: torch.Tensor, given: Mapping[int, int] | None
-    ) -> dict[str, np.ndarray]:
-        """Slice labels of a case: CLIP's and the vote's, or the given ones as they are."""
-        planes = stack.planes_with_brain
-        if given is not None:
-            sure = np.array([given.get(int(plane), slice_labels.UNSURE) for plane in planes])
-            probability = np.where(sure == slice_labels.UNSURE, 0.5, sure).astype(np.float32)
-            voted = sure
-        else:
-            pixels = stack.pixels[planes]
-            probability = slice_labels.tumour_probability(self.models.clip, classes, pixels)
-            sure = slice_labels.sure_labels(probability, self.settings.labels)
-            voted = slice_labels.vote(sure, planes, self.settings.labels)
-        return {"planes": planes, "probability": probability, "label": sure, "voted": voted}
+    def _masked(self, name: str, case: str) -> np.ndarray:
+        """Slices of a case without the most telling part of the regions of a classifier."""
+        stack, found = self.stack(case), self.arrays(case, f"{name}_regions")
+        volume = np.zeros(stack.pixels.shape, np.float32)
+        volume[found["planes"]] = found["cam"] / 255.0
+        region = self.region(case, name)
+        return masking.mask_stack(stack.pixels, volume, region, self.settings.masking)
+
+    def _take_as_it_is(self, name: str, path: Path, kept: str | None) -> None:
+        """A share of the cases works with the classifier that was learnt from all."""
+        mine = self._training_recipe([], "raw" if name == "enhanced" else None)
+        if kept is None:
+            raise _not_yet(path, f"no {name} classifier", name)
+        if not mine.differs_by_inputs_alone(kept):
+            raise _not_yet(path, f"a classifier with {mine.changes(kept)}", name)
+        self.ledger.signatures["", name] = sign(kept)
 
     def _sure_slices(self, case: str) -> tuple[np.ndarray, np.ndarray]:
         """Planes with a sure label after the vote, and the labels."""
@@ -278,72 +333,50 @@ class Casework:
                 "(--set labels.prompts=FILE), or give --slice-labels",
             )
 
-    def _choose(self, name: str) -> tuple[str, float]:
-        """Layer and threshold of the CAM: set, or those that SAM agrees with most on a sample."""
-        finder = self._finder(name)
-        layers, thresholds = finder.candidates()
-        if len(layers) * len(thresholds) == 1:
-            return layers[0], thresholds[0]
-        # Evenly over the cases in order of name, so that the order of files does not matter.
-        shown = [case for case in self.cases if (self._sure_slices(case)[1] == 1).any()]
-        samples = [
-            Sample(case, self.stack(case), spread(self._tumour_planes(case), SAMPLE_SLICES))
-            for case in spread(np.array(shown), SAMPLE_CASES).tolist()
-        ]
-        self.trials[name] = finder.trials(samples, layers, thresholds)
+    def _choose(self, name: str, layers: Sequence[str], thresholds: Sequence[float]) -> Trial:
+        title, trained = f"{name} choice", self.ledger.signatures["", name]
+        while True:
+            # Evenly over the cases in order of name, so that the order of files does not matter.
+            there = self.ledger.on_time(f"{name}_trials")
+            shown = [case for case in there if (self._sure_slices(case)[1] == 1).any()]
+            sample = spread(np.array(shown), SAMPLE_CASES).tolist()
+            jobs = {}
+            for case in sample:
+                planes = spread(self._tumour_planes(case), SAMPLE_SLICES)
+                slices = self.ledger.signatures[case, "slices"]
+                s = self.settings
+                recipe = Recipe(
+                    [trained, slices, planes.tolist()],
+                    [layers, thresholds, s.roi, s.prompts, s.sam],
+                    self.models.sam.sha256,
+                )
+                jobs[case] = recipe, partial(
+                    try_case,
+                    self._bench, name, case, slices, trained, recipe, planes, layers, thresholds,
+                )  # fmt: skip
+            self.ledger.run(f"{name}_trials", title, self.model_crew, jobs)
+            if not sample or set(sample) <= set(self.cases):
+                break
+        answers = [self.arrays(case, f"{name}_trials") for case in sample]
+        if not answers:
+            raise NoTumourError(
+                "the slice labels",
+                "no case left that shows a tumour",
+                "one at least",
+                "see why cases were set aside, then --retry-failed",
+            )
+        pairs = [(a["predicted_iou"], a["agreement"]) for a in answers]
+        self.trials[name] = gather(layers, thresholds, pairs)
         chosen = best(self.trials[name])
         tqdm.write(
             f"{name} CAM: layer {chosen.layer}, threshold {chosen.threshold:g}: SAM agrees with it "
             f"by {chosen.agreement:.2f} and rates its own masks {chosen.predicted_iou:.2f}"
         )
-        return chosen.layer, chosen.threshold
+        return chosen
 
     def _tumour_planes(self, case: str) -> np.ndarray:
         planes, labels = self._sure_slices(case)
         return planes[labels == slice_labels.TUMOUR]
-
-    def _finder(self, name: str) -> RegionFinder:
-        return RegionFinder(
-            self._classifiers[name], self.models, self.settings, self.draughtsman, self.device
-        )
-
-    def region(self, case: str, name: str) -> np.ndarray:
-        """Region of interest of a case, bool (plane, row, column)."""
-        packed = self.arrays(case, f"{name}_regions")["roi"]
-        shape = self.stack(case).pixels.shape
-        return np.unpackbits(packed, count=int(np.prod(shape))).reshape(shape).astype(bool)
-
-    def _outcome(self, case: str, name: str, volume_ml: float) -> CaseOutcome:
-        labels, regions = self.arrays(case, "labels"), self.arrays(case, f"{name}_regions")
-        masks = self.arrays(case, "masks")
-        predicted_iou = case_iou(Masks(masks["logits"], masks["predicted_iou"]))
-        asked = self.settings.pseudo_label.min_case_iou
-        clip_slices = int((labels["voted"] == slice_labels.TUMOUR).sum())
-        drawn = (masks["logits"] > 0).any(axis=(1, 2))
-        status: Status = "empty"
-        if volume_ml:
-            status, reason = "labelled", f"SAM drew on {int(drawn.sum())} slices"
-        elif not len(regions["planes"]):
-            reason = "the classifier calls no slice a tumour"
-        elif not len(masks["planes"]):
-            reason = "no region of interest is left"
-        elif drawn.any() and predicted_iou < asked:
-            reason = f"SAM is not sure of what it drew ({predicted_iou:.2f}, {asked:g} or more)"
-        else:
-            reason = "SAM draws nothing in the regions"
-        return CaseOutcome(
-            case,
-            status,
-            reason,
-            brain_share=float(self.arrays(case, "slices")["brain_share"]),
-            slices=len(labels["planes"]),
-            clip_tumour_slices=clip_slices,
-            classifier_tumour_slices=len(regions["planes"]),
-            region_slices=len(masks["planes"]),
-            label_ml=volume_ml,
-            predicted_iou=predicted_iou,
-            agreement=float(masks["agreement"][drawn].mean()) if drawn.any() else 0.0,
-        )
 
     @contextmanager
     def _clock(self, stage: str) -> Iterator[None]:
@@ -354,35 +387,11 @@ class Casework:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + time.monotonic() - started
 
 
-class _Slices(Sequence[np.ndarray]):
-    """Training slices of the classifier, read from the store when they are asked for."""
-
-    def __init__(
-        self, work: Casework, examples: Sequence[tuple[str, int, int]], masked_by: str | None
-    ) -> None:
-        self._work, self._examples, self._masked_by = work, examples, masked_by
-        self._remembered_masked = lru_cache(REMEMBERED_STACKS)(self._masked)
-
-    def __len__(self) -> int:
-        both = self._masked_by is not None and self._work.settings.masking.keep_plain
-        return len(self._examples) * (2 if both else 1)
-
-    def __getitem__(self, index: Any) -> Any:
-        # With `keep_plain`, the second half repeats the examples without masking.
-        case, plane, _ = self._examples[index % len(self._examples)]
-        if self._masked_by is None or index >= len(self._examples):
-            return self._work.stack(case).pixels[plane]
-        return self._remembered_masked(case)[plane]
-
-    def _masked(self, case: str) -> np.ndarray:
-        stack, name = self._work.stack(case), str(self._masked_by)
-        found = self._work.arrays(case, f"{name}_regions")
-        volume = np.zeros(stack.pixels.shape, np.float32)
-        volume[found["planes"]] = found["cam"] / 255.0
-        return masking.mask_stack(
-            stack.pixels, volume, self._work.region(case, name), self._work.settings.masking
-        )
-
-
-def _track(items: Any, stage: str) -> Any:
-    return tqdm(items, desc=f"{stage:>15}", unit="case")
+def _not_yet(path: Path, found: str, name: str) -> UserError:
+    stage = "classifier" if name == "raw" else "enhanced"
+    return UserError(
+        path,
+        found,
+        "what was learnt from all cases, with the same settings and weights",
+        f"run --stage {stage} first, without -num_parts",
+    )

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+
+from clisc_nnunet.store import write_text
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,30 @@ def agreement(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return 2 * both / np.maximum(total, 1)
 
 
+def gather(
+    layers: Sequence[str],
+    thresholds: Sequence[float],
+    answers: Sequence[tuple[np.ndarray, np.ndarray]],
+) -> list[Trial]:
+    """Trials from the answers on several cases; every plane counts alike.
+
+    Parameters
+    ----------
+    layers, thresholds : sequence
+        What was tried.
+    answers : sequence of (predicted IoU, agreement)
+        One pair a case, each ndarray of shape (layer, threshold, plane).
+    """
+    ious, agreements = (
+        np.concatenate(part, axis=2).mean(axis=2) for part in zip(*answers, strict=True)
+    )
+    return [
+        Trial(layer, threshold, float(ious[i, j]), float(agreements[i, j]))
+        for i, layer in enumerate(layers)
+        for j, threshold in enumerate(thresholds)
+    ]
+
+
 def best(trials: list[Trial]) -> Trial:
     """Trial of the highest score; the first of equals.
 
@@ -58,3 +87,19 @@ def best(trials: list[Trial]) -> Trial:
         If there is none.
     """
     return max(trials, key=lambda trial: trial.score)
+
+
+def write_choice(path: Path, signature: str, chosen: Trial) -> None:
+    """Keep the choice for processes that see a share of the cases only."""
+    content = {"signature": signature, "layer": chosen.layer, "threshold": chosen.threshold}
+    write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def read_choice(path: Path, signature: str) -> tuple[str, float] | None:
+    """Layer and threshold that were chosen; None if there is no choice of this signature."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        same = content["signature"] == signature
+        return (content["layer"], content["threshold"]) if same else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

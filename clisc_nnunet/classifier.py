@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,11 +11,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from clisc_nnunet.atomic import whole_file
 from clisc_nnunet.errors import NoTumourError, UserError
 from clisc_nnunet.models.backbones import Backbone
 from clisc_nnunet.models.slice_classifier import SliceClassifier, to_images
 from clisc_nnunet.models.weights import load_strictly, read_state
 from clisc_nnunet.settings import ClassifierSettings
+from clisc_nnunet.store import Recipe, sign
 
 NORMAL, TUMOUR = 0, 1
 # Slices read ahead in the order of the cases; this bounds the memory, whatever the data set.
@@ -168,18 +169,19 @@ def predict_tumour_probability(
     return classifier.to(device).eval().tumour_probability(slices, batch)
 
 
-def save_classifier(path: Path, classifier: SliceClassifier, signature: str) -> None:
-    """Write the weights as safetensors, whole or not at all, signed with what they depend on."""
-    from safetensors.torch import save_file
+def save_classifier(path: Path, classifier: SliceClassifier, recipe: Recipe) -> None:
+    """Write the weights as safetensors, whole or not at all, signed with what they depend on.
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    Raises
+    ------
+    StorageError
+    """
+    from safetensors.torch import save
+
     state = {k: v.detach().cpu().contiguous() for k, v in classifier.state_dict().items()}
-    try:
-        save_file(state, str(temporary), metadata={"signature": signature})
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as temporary:
+        # Written here: the library's own errors do not say that a disk is full.
+        temporary.write_bytes(save(state, metadata={"recipe": recipe.text}))
 
 
 def load_classifier(path: Path, backbone: Backbone, signature: str) -> SliceClassifier | None:
@@ -191,13 +193,15 @@ def load_classifier(path: Path, backbone: Backbone, signature: str) -> SliceClas
     backbone : Backbone
         That the classifier was trained from.
     signature : str
+        Of its recipe.
 
     Returns
     -------
     SliceClassifier or None
         None if there is no whole file with this signature: it is to be trained again.
     """
-    if _signature(path) != signature:
+    kept = kept_recipe(path)
+    if kept is None or sign(kept) != signature:
         return None
     state = read_state(path)
     classifier = SliceClassifier(backbone, hidden=len(state["head.0.bias"]))
@@ -205,13 +209,13 @@ def load_classifier(path: Path, backbone: Backbone, signature: str) -> SliceClas
     return classifier.eval()
 
 
-def _signature(path: Path) -> str | None:
-    """Signature in the header of a safetensors file; None if there is no such file."""
+def kept_recipe(path: Path) -> str | None:
+    """Text of the recipe in the header of a classifier's file; None if there is no such file."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(str(path), framework="pt") as file:
-            return (file.metadata() or {}).get("signature")
+            return (file.metadata() or {}).get("recipe")
     except (OSError, SafetensorError, json.JSONDecodeError):
         return None
 

@@ -9,6 +9,7 @@ EXIT_DONE = 0
 EXIT_BAD_INPUT = 2
 EXIT_SOME_CASES_FAILED = 3
 EXIT_NO_TUMOUR = 4
+EXIT_CANNOT_WRITE = 5
 EXIT_INTERRUPTED = 130
 
 
@@ -50,3 +51,9 @@ class NoTumourError(UserError):
     """No case has a slice that shows a tumour: nnU-Net cannot learn from empty labels alone."""
 
     exit_status = EXIT_NO_TUMOUR
+
+
+class StorageError(UserError):
+    """The disk is full, or a file cannot be written: no case can go on."""
+
+    exit_status = EXIT_CANNOT_WRITE

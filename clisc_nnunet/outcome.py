@@ -7,9 +7,11 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Literal
+from typing import Literal, get_args
 
-Status = Literal["labelled", "empty", "failed"]
+Status = Literal["labelled", "trusted", "empty", "failed"]
+# A `trusted` label is a person's: corrected, or in trusted.txt.
+STATUSES: tuple[Status, ...] = get_args(Status)
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,12 @@ def least_sure_first(outcomes: Sequence[CaseOutcome]) -> list[CaseOutcome]:
     """Cases in the order in which people should look at them.
 
     By `confidence`, the lowest first; where it is the same, failed cases come before empty and
-    labelled ones, then the name decides.
+    labelled ones, then the name decides. Cases that somebody has checked already come last.
     """
-    order = {"failed": 0, "empty": 1, "labelled": 2}
-    return sorted(outcomes, key=lambda o: (o.confidence, order[o.status], o.case))
+    order = {"failed": 0, "empty": 1, "labelled": 2, "trusted": 3}
+    return sorted(
+        outcomes, key=lambda o: (o.status == "trusted", o.confidence, order[o.status], o.case)
+    )
 
 
 def to_csv(outcomes: Sequence[CaseOutcome]) -> str:
@@ -81,7 +85,8 @@ def summary(outcomes: Sequence[CaseOutcome], seconds: dict[str, float]) -> str:
         for o in outcomes
     ]
     volumes = sorted(o.label_ml for o in outcomes if o.status == "labelled")
-    counts = {s: sum(o.status == s for o in outcomes) for s in ("labelled", "empty", "failed")}
+    counts = {s: sum(o.status == s for o in outcomes) for s in STATUSES}
+    counts = {s: n for s, n in counts.items() if n or s != "trusted"}
     lines.append("")
     lines.append(f"{len(outcomes)} cases: " + ", ".join(f"{n} {s}" for s, n in counts.items()))
     if volumes:

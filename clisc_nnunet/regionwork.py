@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from clisc_nnunet import cam, roi
-from clisc_nnunet.choice import Trial, agreement
+from clisc_nnunet.choice import Trial, agreement, gather
 from clisc_nnunet.drawing import Draughtsman
 from clisc_nnunet.models.slice_classifier import SliceClassifier
 from clisc_nnunet.models.trio import Models
@@ -38,14 +38,7 @@ class RegionFinder:
 
     def candidates(self) -> tuple[list[str], list[float]]:
         """Layers and thresholds to choose from: one each where they are set."""
-        layers = [self.settings.cam.layer]
-        if layers == ["auto"]:
-            there = self.models.backbone.layers
-            layers = [layer for layer in self.settings.cam.candidates if layer in there]
-        thresholds = [self.settings.roi.threshold]
-        if thresholds == [0.0]:
-            thresholds = list(self.settings.roi.candidates)
-        return layers, thresholds
+        return candidates(self.settings, self.models.backbone.layers)
 
     def find(self, stack: SliceStack, layer: str, threshold: float) -> dict[str, np.ndarray]:
         """Stages 5 and 6 for a case, as arrays for the store.
@@ -97,30 +90,31 @@ class RegionFinder:
         self, samples: Sequence[Sample], layers: Sequence[str], thresholds: Sequence[float]
     ) -> list[Trial]:
         """SAM's answer to every layer and threshold on the samples."""
-        return [
-            self._trial(layer, threshold, samples, volumes)
-            for layer in layers
-            for volumes in [[self._cam(sample.stack, layer)[0] for sample in samples]]
-            for threshold in thresholds
-        ]
+        answers = [self.answers(sample, layers, thresholds) for sample in samples]
+        return gather(layers, thresholds, answers)
 
-    def _trial(
-        self,
-        layer: str,
-        threshold: float,
-        samples: Sequence[Sample],
-        volumes: Sequence[np.ndarray],
-    ) -> Trial:
-        ious, agreements = [], []
-        for sample, volume in zip(samples, volumes, strict=True):
-            region = self._region(volume, sample.stack, threshold)
-            drawn = sample.planes[region[sample.planes].any(axis=(1, 2))]
-            masks = self.draughtsman.axial(sample.case, sample.stack, drawn, region)
-            # Slices whose region is empty count 0, or the highest threshold would win.
-            empty = [0.0] * (len(sample.planes) - len(drawn))
-            ious += [*masks.predicted_iou.tolist(), *empty]
-            agreements += [*agreement(masks.logits > 0, region[drawn]).tolist(), *empty]
-        return Trial(layer, threshold, float(np.mean(ious)), float(np.mean(agreements)))
+    def answers(
+        self, sample: Sample, layers: Sequence[str], thresholds: Sequence[float]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """SAM's answer to every layer and threshold on the planes of one case.
+
+        Returns
+        -------
+        predicted_iou, agreement : float64 ndarray of shape (layer, threshold, plane)
+            0 where a plane's region is empty, or the highest threshold would win.
+        """
+        shape = (len(layers), len(thresholds), len(sample.planes))
+        ious, agreements = np.zeros(shape), np.zeros(shape)
+        for i, layer in enumerate(layers):
+            volume, _, _ = self._cam(sample.stack, layer)
+            for j, threshold in enumerate(thresholds):
+                region = self._region(volume, sample.stack, threshold)
+                shown = region[sample.planes].any(axis=(1, 2))
+                drawn = sample.planes[shown]
+                masks = self.draughtsman.axial(sample.case, sample.stack, drawn, region)
+                ious[i, j, shown] = masks.predicted_iou
+                agreements[i, j, shown] = agreement(masks.logits > 0, region[drawn])
+        return ious, agreements
 
     def _cam(self, stack: SliceStack, layer: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """CAM volume (plane, row, column) in 0..1, tumour planes, probability of brain planes."""
@@ -135,6 +129,22 @@ class RegionFinder:
     def _region(self, volume: np.ndarray, stack: SliceStack, threshold: float) -> np.ndarray:
         plane_mm = stack.geometry.spacing[2]
         return roi.region_of_interest(volume, stack.brain, threshold, self.settings.roi, plane_mm)
+
+
+def candidates(settings: Settings, there: Sequence[str]) -> tuple[list[str], list[float]]:
+    """Layers, of those that are there, and thresholds to choose from: one each where set."""
+    layers = [settings.cam.layer]
+    if layers == ["auto"]:
+        layers = [layer for layer in settings.cam.candidates if layer in there]
+    thresholds = [settings.roi.threshold]
+    if thresholds == [0.0]:
+        thresholds = list(settings.roi.candidates)
+    return layers, thresholds
+
+
+def unpack_region(packed: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Region of interest, bool (plane, row, column), from the packed bits of the store."""
+    return np.unpackbits(packed, count=int(np.prod(shape))).reshape(shape).astype(bool)
 
 
 def spread(values: np.ndarray, count: int) -> np.ndarray:

@@ -14,33 +14,25 @@ from clisc_nnunet.pseudo_label import OUTSIDE_LOGIT, case_iou, draw_label, stack
 from clisc_nnunet.records import Masks
 from clisc_nnunet.settings import PseudoLabelSettings, SliceSettings
 from clisc_nnunet.slices import SliceStack, brain_mask, make_slices, to_scan_grid
-from clisc_nnunet.store import Store
+from clisc_nnunet.store import Recipe, Store
 from clisc_nnunet.volume import Geometry, Volume, read_volume, recording, write_volume
 
 
-@dataclass(frozen=True)
-class CutResult:
-    """What cutting one scan came to: the paths that were read, and why it failed, if it did."""
-
-    read: tuple[str, ...]
-    failure: str | None
-
-
 def cut_scan(
-    case: str, path: Path, settings: SliceSettings, store: Store, signature: str
-) -> CutResult:
-    """Stage 1 for one case, into the store."""
-    if store.load(case, "slices", signature) is not None:
-        return CutResult((), None)
+    case: str, path: Path, settings: SliceSettings, store: Store, recipe: Recipe
+) -> tuple[str, ...]:
+    """Stage 1 for one case, into the store; returns the paths that were read.
+
+    Raises
+    ------
+    ScanError
+        If the scan cannot be used.
+    """
     with recording() as read:
-        try:
-            opened = open_scan(path, settings)
-        except ScanError as error:
-            return CutResult(tuple(read), str(error))
-    foreground = brain_mask(opened.scan.array)
-    share = np.array(opened.brain.sum() / foreground.sum(), np.float32)
-    store.save(case, "slices", signature, {**pack_stack(opened.stack), "brain_share": share})
-    return CutResult(tuple(read), None)
+        opened = open_scan(path, settings)
+    share = np.array(opened.brain.sum() / brain_mask(opened.scan.array).sum(), np.float32)
+    store.save(case, "slices", recipe, {**pack_stack(opened.stack), "brain_share": share})
+    return tuple(read)
 
 
 @dataclass(frozen=True)

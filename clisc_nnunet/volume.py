@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import math
-import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from clisc_nnunet.atomic import whole_file
 from clisc_nnunet.digest import file_sha256
 from clisc_nnunet.errors import ScanError
 
@@ -161,7 +161,9 @@ def read_geometry(path: Path) -> Geometry:
     )
 
 
-def write_volume(path: Path, array: np.ndarray, geometry: Geometry) -> None:
+def write_volume(
+    path: Path, array: np.ndarray, geometry: Geometry, folder: Path | None = None
+) -> None:
     """Write a volume whole or not at all.
 
     Parameters
@@ -172,22 +174,25 @@ def write_volume(path: Path, array: np.ndarray, geometry: Geometry) -> None:
         Bool is written as uint8.
     geometry : Geometry
         Must fit the array.
+    folder : Path, optional
+        Where the file lies until it is whole; by default beside the target.
 
     Raises
     ------
     ValueError
         If array and geometry disagree.
+    StorageError
+        If the disk is full or the file cannot be written.
     """
     if array.shape != geometry.shape:
         raise ValueError(f"array of shape {array.shape}, geometry of shape {geometry.shape}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # The ending has to stay the last part of the name: SimpleITK chooses the format by it.
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        sitk.WriteImage(_image(array, geometry), str(temporary), useCompression=True)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path, folder) as temporary:
+        try:
+            sitk.WriteImage(_image(array, geometry), str(temporary), useCompression=True)
+            _check_whole(temporary)  # ITK may write a part of a file on a full disk in silence
+        except (RuntimeError, OSError, EOFError, zlib.error):
+            _tell_why_not_written(temporary, array.nbytes)
+            raise
 
 
 def to_axial(volume: Volume) -> Volume:
@@ -290,6 +295,13 @@ def _check_whole(path: Path) -> None:
     needed = header + math.prod(reader.GetSize()) * int(reader.GetMetaData("bitpix")) // 8
     if length < needed:
         raise OSError(f"{length} bytes where the header promises {needed}")
+
+
+def _tell_why_not_written(path: Path, size: int) -> None:
+    """Raise the system's own error, if there is one: ITK gives no reason."""
+    with path.open("wb") as file:
+        for _ in range(0, size, 1 << 20):
+            file.write(bytes(1 << 20))
 
 
 def _unreadable(path: Path, error: Exception) -> ScanError:

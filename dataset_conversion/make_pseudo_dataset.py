@@ -1,14 +1,32 @@
-"""The command `clisc_make_pseudo_dataset`: unlabelled scans in, nnU-Net raw dataset out."""
+"""The command `clisc_make_pseudo_dataset`: unlabelled scans in, nnU-Net raw dataset out.
+
+A large folder is divided among the jobs of an array, on one file system. Work on single cases is
+shared; what is learnt from all cases together is done once, in between:
+
+    C="clisc_make_pseudo_dataset -i SCANS -d 501"
+    $C --stage slices  -num_parts 20 -part_id K     (an array, K = 0 to 19)
+    $C --stage classifier                           (one job)
+    $C --stage regions -num_parts 20 -part_id K
+    $C --stage enhanced                             (one job)
+    $C --stage labels  -num_parts 20 -part_id K
+    $C --continue                                   (one job: checks all, writes the dataset)
+
+Every job keeps what it made; one that fails is started again as it is. `--continue` alone does
+whatever the others left. The labels do not depend on how the work was divided.
+"""
 
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from clisc_nnunet.errors import (
+    EXIT_CANNOT_WRITE,
     EXIT_DONE,
     EXIT_INTERRUPTED,
     EXIT_SOME_CASES_FAILED,
@@ -17,49 +35,110 @@ from clisc_nnunet.errors import (
 
 EPILOG = """\
 exit status: 0 done; 2 bad input or call; 3 done, but some cases failed (see clisc/cases.csv);
-4 no tumour anywhere; 130 interrupted (go on with --continue)
+4 no tumour anywhere; 5 disk full or not to be written to; 130 interrupted (after 5 and 130,
+go on with --continue)
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     arguments = make_parser().parse_args(argv)
-    command = "clisc_make_pseudo_dataset " + " ".join(sys.argv[1:] if argv is None else argv)
+    arguments.command = shlex.join(
+        ["clisc_make_pseudo_dataset", *(sys.argv[1:] if argv is None else argv)]
+    )
     # open_clip still uses a part of torch that warns at import; a user can do nothing about it.
     warnings.filterwarnings("ignore", message=".*torch.jit.*", category=FutureWarning)
-    from clisc_nnunet.dataset_conversion.conversion import Request, convert
-
+    outcomes: list[Any] = []
+    dataset: Path | None = None
+    error: BaseException | None = None
+    status = 1  # Python's own, for a fault of ours
     try:
-        result = convert(
-            Request(
-                scans=arguments.i,
-                dataset_id=arguments.d,
-                name=arguments.name,
-                root=arguments.o,
-                models=arguments.models,
-                clip=arguments.clip,
-                sam=arguments.sam,
-                classifier=arguments.classifier,
-                preset=arguments.preset,
-                settings_file=arguments.settings,
-                options=tuple(arguments.set),
-                slice_labels=arguments.slice_labels,
-                device=arguments.device,
-                processes=arguments.np,
-                copy=arguments.copy,
-                keep_empty=arguments.empty_cases == "background",
-                resume=arguments.resume,
-                command=command,
-            )
-        )
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_status
+        status, dataset = _run(arguments, outcomes)
+    except UserError as mistake:
+        print(f"error: {mistake}", file=sys.stderr)
+        status, error = mistake.exit_status, mistake
     except KeyboardInterrupt:
         print("interrupted; the same command with --continue goes on", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        status = EXIT_INTERRUPTED
+    except BaseException as fault:
+        error = fault
+        raise
+    finally:
+        told = _report(arguments, status, outcomes, dataset, error)
+    return told
+
+
+def _run(arguments: argparse.Namespace, outcomes: list[Any]) -> tuple[int, Path | None]:
+    """Do what was asked for; exit status and, if one was written, the dataset."""
+    from clisc_nnunet.atomic import storage_error
+    from clisc_nnunet.dataset_conversion.conversion import convert
+    from clisc_nnunet.dataset_conversion.plan import plan
+
+    request = _request(arguments)
+    if arguments.dry_run:
+        print(plan(request))
+        return EXIT_DONE, None
+    try:
+        result = convert(request, outcomes)
+    except OSError as error:
+        told = storage_error(error)
+        if told is None:
+            raise
+        raise told from None
     print(result.text)
-    return EXIT_SOME_CASES_FAILED if result.failed else EXIT_DONE
+    return EXIT_SOME_CASES_FAILED if result.failed else EXIT_DONE, result.folder
+
+
+def _request(arguments: argparse.Namespace) -> Any:
+    from clisc_nnunet.dataset_conversion.request import Request
+
+    return Request(
+        scans=arguments.i,
+        dataset_id=arguments.d,
+        name=arguments.name,
+        root=arguments.o,
+        models=arguments.models,
+        clip=arguments.clip,
+        sam=arguments.sam,
+        classifier=arguments.classifier,
+        preset=arguments.preset,
+        settings_file=arguments.settings,
+        options=tuple(arguments.set),
+        slice_labels=arguments.slice_labels,
+        device=arguments.device,
+        processes=arguments.np,
+        copy=arguments.copy,
+        keep_empty=arguments.empty_cases == "background",
+        resume=arguments.resume,
+        retry_failed=arguments.retry_failed,
+        last=arguments.stage or "labels",
+        only_stage=arguments.stage is not None,
+        part=arguments.part_id,
+        parts=arguments.num_parts,
+        scheduler=arguments.scheduler,
+        command=arguments.command,
+    )
+
+
+def _report(
+    arguments: argparse.Namespace,
+    status: int,
+    outcomes: Sequence[Any],
+    dataset: Path | None,
+    error: BaseException | None,
+) -> int:
+    """Write the report, if one was asked for; the exit status, another if it cannot be written."""
+    if arguments.report is None:
+        return status
+    from clisc_nnunet.dataset_conversion.machine_report import machine_report, write_report
+
+    try:
+        content = machine_report(arguments.command, status, outcomes, dataset, error)
+        write_report(arguments.report, content)
+    except UserError as mistake:
+        print(f"error: {mistake}", file=sys.stderr)
+        return status if status not in (EXIT_DONE, EXIT_SOME_CASES_FAILED) else EXIT_CANNOT_WRITE
+    return status
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -110,7 +189,35 @@ def make_parser() -> argparse.ArgumentParser:
         help="cases without a tumour: leave them out (default), or label them background",
     )
     output.add_argument(
-        "--continue", dest="resume", action="store_true", help="go on with a run that was stopped"
+        "--continue",
+        dest="resume",
+        action="store_true",
+        help="go on with a run that was stopped, or that is to take other settings or new scans",
+    )
+    output.add_argument(
+        "--retry-failed",
+        action="store_true",
+        help="go on, and try the cases again that were set aside; others stay as they are",
+    )
+    output.add_argument(
+        "--report", type=Path, metavar="JSON", help="how the call ended, for programs"
+    )
+    output.add_argument(
+        "--dry-run", action="store_true", help="tell what would be done, and write nothing"
+    )
+    size = parser.add_argument_group("size")
+    size.add_argument(
+        "--stage",
+        choices=("slices", "classifier", "regions", "enhanced", "labels"),
+        help="stop after this one; slices, regions and labels may be divided into parts, "
+        "classifier and enhanced learn from all cases",
+    )
+    size.add_argument("-num_parts", type=int, default=1, metavar="N", help="divide the cases")
+    size.add_argument("-part_id", type=int, default=0, metavar="K", help="0 to N - 1")
+    size.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="of a Dask cluster that does the work on cases, or its scheduler file",
     )
     parser.add_argument(
         "-device",
@@ -123,7 +230,7 @@ def make_parser() -> argparse.ArgumentParser:
         type=int,
         default=2,
         metavar="N",
-        help="processes that read and write scans (default: 2)",
+        help="processes that work on cases, one core each (default: 2); a GPU serves one alone",
     )
     return parser
 

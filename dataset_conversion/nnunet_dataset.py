@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from clisc_nnunet.atomic import whole_file
 from clisc_nnunet.dataset_conversion.json_file import write_json
 from clisc_nnunet.errors import UserError
 from clisc_nnunet.slices import background_value
@@ -39,8 +40,7 @@ def dataset_folder(
         Where to put it, made if absent; by default the folder that the variable `nnUNet_raw`
         names.
     resume : bool
-        Go on with a folder that an earlier run of ours has begun. What a killed run left
-        half-written in `imagesTr` and `labelsTr` is removed: nnU-Net would take it for a case.
+        Go on with a folder that an earlier run of ours has begun.
 
     Returns
     -------
@@ -51,6 +51,22 @@ def dataset_folder(
     UserError
         If id or name cannot be used, the id is taken, or the folder cannot be written.
     """
+    folder = checked_folder(dataset_id, name, root, resume=resume)
+    try:
+        # Our own folder first: by it another process, which starts now, knows the dataset as ours.
+        for part in (CLISC_FOLDER, "imagesTr", "labelsTr"):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            folder, f"{error.strerror}", "a folder that can be written", "choose another with -o"
+        ) from None
+    return folder
+
+
+def checked_folder(
+    dataset_id: int, name: str, root: Path | None = None, *, resume: bool = False
+) -> Path:
+    """Path of the folder that `dataset_folder` would make, under the same conditions."""
     if not 1 <= dataset_id <= 999:
         raise UserError("-d", str(dataset_id), "a number from 1 to 999", "choose another id")
     if not re.fullmatch(r"[\w.-]+", name, re.ASCII):
@@ -60,15 +76,6 @@ def dataset_folder(
     root = _raw_folder() if root is None else root
     folder = root / f"Dataset{dataset_id:03d}_{name}"
     _check_free(folder, dataset_id, resume)
-    try:
-        for part in ("imagesTr", "labelsTr", CLISC_FOLDER):
-            (folder / part).mkdir(parents=True, exist_ok=True)
-        for leftover in folder.glob(f"*sTr/.*{FILE_ENDING}"):
-            leftover.unlink()
-    except OSError as error:
-        raise UserError(
-            folder, f"{error.strerror}", "a folder that can be written", "choose another with -o"
-        ) from None
     return folder
 
 
@@ -107,14 +114,8 @@ def place_image(source: Path, target: Path, *, copy: bool = False) -> str:
             f"nothing, or the scan {source}",
             "remove it or choose another dataset id",
         )
-    # Outside of imagesTr, where a file left by a killed run would count as a case.
-    temporary = target.parent.parent / f".{os.getpid()}.{target.name}"
-    try:
-        done = _copy(source, temporary) if copy else _link(source, temporary)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return done
+    with whole_file(target, _workshop(target)) as temporary:
+        return _copy(source, temporary) if copy else _link(source, temporary)
 
 
 def write_image_with_zero_background(volume: Volume, target: Path) -> None:
@@ -134,7 +135,8 @@ def write_image_with_zero_background(volume: Volume, target: Path) -> None:
     stay, and a voxel that happened to be 0 no longer looks like background.
     """
     background = np.float32(background_value(volume.array))
-    write_volume(target, volume.array - background, volume.geometry)
+    shifted = volume.array - background
+    write_volume(target, shifted, volume.geometry, folder=_workshop(target))
 
 
 def write_dataset_json(
@@ -191,6 +193,11 @@ def describe_next_commands(dataset_id: int) -> str:
 Without a GPU, small plans instead:
   nnUNetv2_plan_and_preprocess -d {dataset_id} --no_pp --verify_dataset_integrity
   clisc_add_small_plans -d {dataset_id}"""
+
+
+def _workshop(target: Path) -> Path:
+    """Where an image lies until it is whole: in imagesTr nnU-Net would take it for a case."""
+    return target.parent.parent / CLISC_FOLDER / "stages"
 
 
 def _raw_folder() -> Path:

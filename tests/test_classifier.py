@@ -20,6 +20,7 @@ from clisc_nnunet.classifier import (
 )
 from clisc_nnunet.errors import NoTumourError, UserError
 from clisc_nnunet.settings import ClassifierSettings
+from clisc_nnunet.store import Recipe
 
 CPU = torch.device("cpu")
 SHORT = ClassifierSettings(epochs=1, batch=16, slices_per_epoch=32, hidden=16)
@@ -155,14 +156,14 @@ def test_augmentation_mirrors_left_and_right_only():
 def test_a_classifier_is_kept_and_found_again_by_its_signature(trained, tmp_path):
     network, _ = trained
     path = tmp_path / "folder" / "classifier.safetensors"
-    save_classifier(path, network, "signed")
+    save_classifier(path, network, Recipe("signed"))
     slices, _, _ = squares(6, seed=2)
-    found = load_classifier(path, small_backbone(), "signed")
+    found = load_classifier(path, small_backbone(), Recipe("signed").signature)
     np.testing.assert_array_equal(
         predict_tumour_probability(found, slices, CPU),
         predict_tumour_probability(network, slices, CPU),
     )
-    assert load_classifier(path, small_backbone(), "signed otherwise") is None
+    assert load_classifier(path, small_backbone(), Recipe("other").signature) is None
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
@@ -171,7 +172,7 @@ def test_an_absent_or_broken_file_means_to_train_again(tmp_path, content):
     path = tmp_path / "classifier.safetensors"
     if content is not None:
         path.write_bytes(content)
-    assert load_classifier(path, small_backbone(), "signed") is None
+    assert load_classifier(path, small_backbone(), Recipe("signed").signature) is None
 
 
 @pytest.mark.parametrize(

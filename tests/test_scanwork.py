@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 from acquisitions import turned
 
+from clisc_nnunet.errors import ScanError
 from clisc_nnunet.scanwork import DrawTask, cut_scan, draw_case, pack_stack, unpack_stack
 from clisc_nnunet.settings import PseudoLabelSettings, SliceSettings
 from clisc_nnunet.slices import make_slices
-from clisc_nnunet.store import Store
+from clisc_nnunet.store import Recipe, Store
 from clisc_nnunet.volume import read_mask, read_volume, same_grid, write_volume
 
 # The head is made up and has no skull.
 SETTINGS = SliceSettings(brain="given")
+S = Recipe("scan")
 
 
 @pytest.fixture
@@ -38,25 +40,20 @@ def test_a_stack_survives_the_store(head, tmp_path):
     assert again.geometry == stack.geometry
 
 
-def test_a_scan_is_cut_once_and_its_path_is_kept(scan, tmp_path):
+def test_a_scan_is_cut_and_its_path_is_told(scan, tmp_path):
     path, _ = scan
     store = Store(tmp_path)
-    first = cut_scan("case", path, SETTINGS, store, "abc")
-    assert first.read == (str(path),)
-    assert first.failure is None
-    stack = unpack_stack(store.require("case", "slices", "abc"))
+    assert cut_scan("case", path, SETTINGS, store, S) == (str(path),)
+    stack = unpack_stack(store.require("case", "slices", S.signature))
     assert np.array_equal(stack.pixels, make_slices(read_volume(path), SETTINGS).pixels)
-    assert cut_scan("case", path, SETTINGS, store, "abc").read == ()
-    assert cut_scan("case", path, SETTINGS, store, "other").read == (str(path),)
 
 
-def test_a_scan_that_cannot_be_used_fails_alone(scan, tmp_path):
+def test_a_scan_that_cannot_be_used_leaves_nothing(scan, tmp_path):
     path, _ = scan
     path.write_bytes(path.read_bytes()[:5000])
-    result = cut_scan("case", path, SETTINGS, Store(tmp_path), "abc")
-    assert "scan.nii.gz: found a file that cannot be read (5000 bytes" in result.failure
-    assert result.read == (str(path),)
-    assert Store(tmp_path).load("case", "slices", "abc") is None
+    with pytest.raises(ScanError, match=r"scan.nii.gz: found a file that cannot be read \(5000"):
+        cut_scan("case", path, SETTINGS, Store(tmp_path / "stages"), S)
+    assert not (tmp_path / "stages").exists()
 
 
 def test_a_speck_is_no_brain(head, tmp_path):
@@ -64,8 +61,8 @@ def test_a_speck_is_no_brain(head, tmp_path):
     array = np.zeros_like(volume.array)
     array[30, 40, 35] = 9.0
     write_volume(tmp_path / "speck.nii.gz", array, volume.geometry)
-    result = cut_scan("case", tmp_path / "speck.nii.gz", SETTINGS, Store(tmp_path), "abc")
-    assert "no plane with brain" in result.failure
+    with pytest.raises(ScanError, match="no plane with brain"):
+        cut_scan("case", tmp_path / "speck.nii.gz", SETTINGS, Store(tmp_path), S)
 
 
 @pytest.fixture
@@ -73,8 +70,8 @@ def task(scan, tmp_path):
     """A case of which SAM drew exactly the blob; region and CAM are its left half."""
     path, _ = scan
     store = Store(tmp_path / "stages")
-    cut_scan("case", path, SETTINGS, store, "s")
-    stack = unpack_stack(store.require("case", "slices", "s"))
+    cut_scan("case", path, SETTINGS, store, S)
+    stack = unpack_stack(store.require("case", "slices", S.signature))
     blob = stack.pixels > 200
     planes = np.flatnonzero(blob.any(axis=(1, 2)))
     half = blob & (np.indices(blob.shape)[2] > np.argwhere(blob)[:, 2].mean())
@@ -92,7 +89,7 @@ def task(scan, tmp_path):
     store.save("case", "regions", "r", region)
     files = [tmp_path / "out" / name / "case.nii.gz" for name in ("labels", "cam", "roi")]
     return DrawTask(
-        "case", path, store, ("slices", "s"), ("regions", "r"), ("masks", "m"),
+        "case", path, store, ("slices", S.signature), ("regions", "r"), ("masks", "m"),
         PseudoLabelSettings(), SETTINGS, *files,
     )  # fmt: skip
 
@@ -137,10 +134,10 @@ def test_a_scan_with_skull_is_cut_round_its_brain(head, tmp_path, monkeypatch):
     monkeypatch.setattr("clisc_nnunet.scanwork.brain_to_see", lambda scan, settings: core)
     write_volume(tmp_path / "scan.nii.gz", volume.array, volume.geometry)
     store = Store(tmp_path / "stages")
-    cut_scan("case", tmp_path / "scan.nii.gz", SliceSettings(), store, "abc")
-    stack = unpack_stack(store.require("case", "slices", "abc"))
+    cut_scan("case", tmp_path / "scan.nii.gz", SliceSettings(), store, S)
+    stack = unpack_stack(store.require("case", "slices", S.signature))
     expected = make_slices(read_volume(tmp_path / "scan.nii.gz"), SliceSettings(), core)
-    share = store.require("case", "slices", "abc")["brain_share"]
+    share = store.require("case", "slices", S.signature)["brain_share"]
     assert share == pytest.approx(core.sum() / (volume.array != 0).sum())
     assert np.array_equal(stack.pixels, expected.pixels)
 

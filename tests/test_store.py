@@ -1,8 +1,10 @@
+import os
+
 import numpy as np
 import pytest
 
 from clisc_nnunet.settings import RoiSettings
-from clisc_nnunet.store import Store, sign, write_text
+from clisc_nnunet.store import Recipe, Store, sign, write_text
 
 
 def test_signature_depends_on_every_part():
@@ -13,19 +15,63 @@ def test_signature_depends_on_every_part():
     assert sign([RoiSettings()]) != sign([RoiSettings(opening=False)])
 
 
-def test_a_result_is_made_once(tmp_path):
-    store, made = Store(tmp_path), []
+def test_a_result_is_kept_under_its_signature(tmp_path):
+    store, recipe = Store(tmp_path), Recipe("scan", RoiSettings(), "weights")
+    assert store.mismatch("case", "stage", recipe) == ""
+    store.save("case", "stage", recipe, {"values": np.arange(3)})
+    assert store.mismatch("case", "stage", recipe) is None
+    kept = store.load("case", "stage", recipe.signature)
+    assert {key: value.tolist() for key, value in kept.items()} == {"values": [0, 1, 2]}
+    assert store.load("case", "stage", "other") is None
 
-    def make():
-        made.append(1)
-        return {"values": np.arange(3)}
 
-    for _ in range(2):
-        assert store.get("case", "stage", "abc", make)["values"].tolist() == [0, 1, 2]
-    assert made == [1]
-    store.get("case", "stage", "other", make)
-    assert made == [1, 1]
-    assert store.load("case", "stage", "abc") is None
+@pytest.mark.parametrize(
+    ("recipe", "told"),
+    [
+        (Recipe("scan", RoiSettings(threshold=0.2), "w"), "settings threshold: 0.2, before 0.0"),
+        (Recipe("other", RoiSettings(), "w"), "other inputs"),
+        (Recipe("scan", RoiSettings(), "v"), "other weights"),
+        (Recipe("other", RoiSettings(), "v"), "other weights, other inputs"),
+    ],
+)
+def test_what_changed_is_told(tmp_path, recipe, told):
+    store = Store(tmp_path)
+    store.save("case", "stage", Recipe("scan", RoiSettings(), "w"), {"values": np.arange(3)})
+    assert store.mismatch("case", "stage", recipe) == told
+
+
+def test_another_version_of_the_code_is_told(tmp_path, monkeypatch):
+    store, recipe = Store(tmp_path), Recipe("scan")
+    store.save("case", "stage", recipe, {"values": np.arange(3)})
+    monkeypatch.setattr("clisc_nnunet.store.FORMAT", 99)
+    assert store.mismatch("case", "stage", recipe) == "other code"
+
+
+def test_a_damaged_file_is_told(tmp_path):
+    store = Store(tmp_path)
+    store.save("case", "stage", Recipe("scan"), {"values": np.arange(3)})
+    store.path("case", "stage").write_bytes(b"PK")
+    assert store.mismatch("case", "stage", Recipe("scan")) == "a damaged file"
+
+
+def test_records_are_read_back_and_forgotten(tmp_path):
+    store = Store(tmp_path)
+    assert store.read_record("case", "failure") == {}
+    store.write_record("case", "failure", {"reason": "x"})
+    assert store.read_record("case", "failure") == {"reason": "x"}
+    assert store.cases_with("failure.json") == ["case"]
+    store.forget_record("case", "failure")
+    assert store.read_record("case", "failure") == {}
+
+
+def test_leftovers_go_only_when_they_are_nobodys(tmp_path):
+    old, young = tmp_path / "case" / ".1.slices.npz", tmp_path / "case" / ".2.slices.npz"
+    old.parent.mkdir()
+    for path in (old, young):
+        path.touch()
+    os.utime(old, (0, 0))
+    Store(tmp_path).remove_leftovers()
+    assert list(old.parent.iterdir()) == [young]
 
 
 @pytest.mark.parametrize("keep", [0, 10, 100])

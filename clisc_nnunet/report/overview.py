@@ -77,7 +77,7 @@ def contents(outcomes: Sequence[CaseOutcome]) -> tuple[list[CaseOutcome], str, s
     failed : str
         The line below that names the cases that failed; empty if none did.
     """
-    usable = [o for o in least_sure_first(outcomes) if o.status != "failed"]
+    usable = [o for o in least_sure_first(outcomes) if o.status in ("labelled", "empty")]
     shown = usable[:MAX_ROWS]
     title = f"{len(outcomes)} cases, the least sure on top"
     if len(shown) < len(usable):

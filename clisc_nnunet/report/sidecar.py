@@ -82,9 +82,11 @@ def sidecar(
         Keys of BIDS where it has them (`Type`, `Sources`, `GeneratedBy`), ours named alike.
     """
     return {
-        "Description": "Tumour pseudo-label of a FLAIR scan, drawn without annotations (CLISC)",
+        "Description": "Tumour label of a FLAIR scan, checked or corrected by a person"
+        if outcome.status == "trusted"
+        else "Tumour pseudo-label of a FLAIR scan, drawn without annotations (CLISC)",
         "Type": "Lesion",
-        "Manual": False,
+        "Manual": outcome.status == "trusted",
         "Sources": [scan],
         "SourcesSha256": [scan_sha256],
         "LabelSha256": label_sha256,

@@ -98,6 +98,7 @@ class Totals:
 
     cases: int
     labelled: int
+    trusted: int
     empty: int
     failed: int
     median_ml: float | None
@@ -110,6 +111,7 @@ def totals(outcomes: Sequence[CaseOutcome]) -> Totals:
     return Totals(
         cases=len(outcomes),
         labelled=len(labelled),
+        trusted=sum(o.status == "trusted" for o in outcomes),
         empty=sum(o.status == "empty" for o in outcomes),
         failed=sum(o.status == "failed" for o in outcomes),
         median_ml=float(np.median([o.label_ml for o in labelled])) if labelled else None,

@@ -21,7 +21,7 @@ function filter() {
   for (const item of cases) {
     const { status, confidence } = item.dataset;
     // A case that failed has no confidence to be asked for.
-    const inRange = status === "failed" || (confidence >= low && confidence <= high);
+    const inRange = ["failed", "trusted"].includes(status) || (confidence >= low && confidence <= high);
     item.hidden = !(allowed.has(status) && inRange && words.every((word) => item.words.includes(word)));
   }
   gather();
@@ -86,7 +86,9 @@ function showVerdicts() {
 }
 
 function save(kind) {
-  const names = cases.map((item) => item.dataset.name).filter((name) => verdicts[name] === kind).sort();
+  // A list that is saved replaces the one there is: what is in that already stays in.
+  const listed = (item) => item.dataset.status === kind || verdicts[item.dataset.name] === kind;
+  const names = cases.filter(listed).map((item) => item.dataset.name).sort();
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([names.join("\n") + "\n"], { type: "text/plain" }));
   link.download = `${kind}.txt`;
@@ -101,12 +103,12 @@ function enlarge(item) {
   find("viewer-name").textContent = item.dataset.name;
   find("viewer-state").replaceChildren(...copy(".state").childNodes);
   find("viewer-state").className = "state";
-  viewer.classList.remove("labelled", "empty", "failed");
+  viewer.classList.remove("labelled", "trusted", "empty", "failed");
   viewer.classList.add(item.dataset.status);
   viewer.classList.toggle("bare", !item.querySelector(".panels"));
   find("viewer-reason").textContent = item.querySelector(".reason").textContent;
   find("viewer-numbers").replaceChildren(...(copy(".numbers")?.childNodes ?? []));
-  find("viewer-file").textContent = item.dataset.status === "labelled" ? `labelsTr/${item.dataset.name}.nii.gz` : "none";
+  find("viewer-file").textContent = ["labelled", "trusted"].includes(item.dataset.status) ? `labelsTr/${item.dataset.name}.nii.gz` : "none";
   const strip = document.createElement("template");
   strip.innerHTML = item.querySelector("script")?.textContent ?? "";
   const planes = [...strip.content.children];

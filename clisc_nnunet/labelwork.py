@@ -1,0 +1,169 @@
+"""Stage 11 on one case: its label put in place, with a record by which a person's hand is told.
+
+A label whose hash no record knows was changed by somebody: it is theirs, and stays. Of such a
+label nothing but the hash and the header is ever looked at here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from clisc_nnunet.digest import file_sha256
+from clisc_nnunet.modelwork import Bench
+from clisc_nnunet.outcome import CaseOutcome, Status
+from clisc_nnunet.pseudo_label import case_iou
+from clisc_nnunet.records import Masks
+from clisc_nnunet.scanwork import DrawTask, draw_case
+from clisc_nnunet.slice_labels import TUMOUR
+from clisc_nnunet.store import Recipe, Store
+
+RECORD = "label"
+
+
+@dataclass(frozen=True)
+class LabelTask:
+    """Everything that stage 11 needs of a case and its record."""
+
+    draw: DrawTask
+    labels: tuple[str, str]
+    recipe: Recipe
+
+
+def label_task(
+    bench: Bench,
+    case: str,
+    name: str,
+    scan: Path,
+    signatures: Mapping[tuple[str, str], str],
+    labels_folder: Path,
+    overlays: Path,
+) -> LabelTask:
+    """Task of a case whose regions are those of classifier `name`.
+
+    Parameters
+    ----------
+    bench : Bench
+    case, name : str
+    scan : Path
+    signatures : mapping of (case, stage) to signature
+        Of the results of earlier stages.
+    labels_folder, overlays : Path
+        Receive the label, and `cam/` and `roi/` volumes.
+    """
+    stages = ("slices", "labels", f"{name}_regions", "masks")
+    slices, labels, region, masks = ((stage, signatures[case, stage]) for stage in stages)
+    settings = bench.settings.pseudo_label, bench.settings.slices
+    draw = DrawTask(
+        case=case,
+        scan=scan,
+        store=bench.store,
+        slices=slices,
+        region=region,
+        masks=masks,
+        settings=settings[0],
+        slice_settings=settings[1],
+        label_file=labels_folder / f"{case}.nii.gz",
+        cam_file=overlays / "cam" / f"{case}.nii.gz",
+        roi_file=overlays / "roi" / f"{case}.nii.gz",
+    )
+    inputs = [signatures[case, stage] for stage in stages]
+    return LabelTask(draw, labels, Recipe(inputs, settings))
+
+
+def finish_case(task: LabelTask) -> tuple[CaseOutcome, tuple[str, ...]]:
+    """Draw the label, CAM and region of a case, and put them in place.
+
+    Returns
+    -------
+    CaseOutcome
+    read : tuple of str
+        Paths that were read.
+    """
+    draw, target = task.draw, task.draw.label_file
+    store, case = draw.store, draw.case
+    # Killed at any moment, a run leaves either a label whose hash the record has, or none.
+    drawn = store.root / case / "drawn_label.nii.gz"
+    volume_ml, read = draw_case(replace(draw, label_file=drawn))
+    outcome = describe(task, volume_ml)
+    digest = file_sha256(drawn)
+    written = [h for h in store.read_record(case, RECORD).get("sha256", []) if h != digest]
+    record = {"signature": task.recipe.signature, "recipe": task.recipe.text}
+    content = {**record, "sha256": [*written, digest], "outcome": asdict(outcome)}
+    store.write_record(case, RECORD, content)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(drawn, target)
+    return outcome, read
+
+
+def mismatch(store: Store, recipe: Recipe, draw: DrawTask, *, empty_labels: bool) -> str | None:
+    """Why a label is to be drawn, as `Store.mismatch` says it.
+
+    Parameters
+    ----------
+    store : Store
+    recipe : Recipe
+    draw : DrawTask
+        Says which files must be there.
+    empty_labels : bool
+        Whether cases without a tumour have a label, too.
+    """
+    record = store.read_record(draw.case, RECORD)
+    if not record:
+        return ""
+    if record.get("signature") != recipe.signature:
+        return recipe.changes(str(record.get("recipe", ""))) or "another signature"
+    label = draw.label_file
+    wanted = empty_labels or record["outcome"]["status"] != "empty"
+    there = label.is_file() and file_sha256(label) == record["sha256"][-1]
+    if not draw.cam_file.is_file() or not draw.roi_file.is_file() or (wanted and not there):
+        return "a file that is gone"
+    return None
+
+
+def recorded_outcome(store: Store, case: str) -> CaseOutcome:
+    """Outcome of a case whose label is kept."""
+    return CaseOutcome(**store.read_record(case, RECORD)["outcome"])
+
+
+def written_by_us(store: Store, case: str, label: Path) -> bool:
+    """Whether a label is one that a run has drawn, now or earlier."""
+    return file_sha256(label) in store.read_record(case, RECORD).get("sha256", [])
+
+
+def describe(task: LabelTask, volume_ml: float) -> CaseOutcome:
+    """What became of a case whose label has this volume."""
+    draw = task.draw
+    labels, regions, masks, slices = (
+        draw.store.require(draw.case, *at)
+        for at in (task.labels, draw.region, draw.masks, draw.slices)
+    )
+    predicted_iou = case_iou(Masks(masks["logits"], masks["predicted_iou"]))
+    asked = draw.settings.min_case_iou
+    drawn = (masks["logits"] > 0).any(axis=(1, 2))
+    status: Status = "empty"
+    if volume_ml:
+        status, reason = "labelled", f"SAM drew on {int(drawn.sum())} slices"
+    elif not len(regions["planes"]):
+        reason = "the classifier calls no slice a tumour"
+    elif not len(masks["planes"]):
+        reason = "no region of interest is left"
+    elif drawn.any() and predicted_iou < asked:
+        reason = f"SAM is not sure of what it drew ({predicted_iou:.2f}, {asked:g} or more)"
+    else:
+        reason = "SAM draws nothing in the regions"
+    return CaseOutcome(
+        draw.case,
+        status,
+        reason,
+        brain_share=float(slices["brain_share"]),
+        slices=len(labels["planes"]),
+        clip_tumour_slices=int((labels["voted"] == TUMOUR).sum()),
+        classifier_tumour_slices=len(regions["planes"]),
+        region_slices=len(masks["planes"]),
+        label_ml=volume_ml,
+        predicted_iou=predicted_iou,
+        agreement=float(masks["agreement"][drawn].mean()) if drawn.any() else 0.0,
+    )

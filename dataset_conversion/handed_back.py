@@ -1,0 +1,102 @@
+"""Labels that people hand back: corrected in labelsTr, or named in `clisc/trusted.txt`.
+
+The converter never overwrites them, and no pixel of them is read here: a label is known as a
+person's by its hash, and held against its scan by the header.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from clisc_nnunet.dataset_conversion.nnunet_dataset import CLISC_FOLDER, FILE_ENDING
+from clisc_nnunet.errors import UserError
+from clisc_nnunet.labelwork import recorded_outcome, written_by_us
+from clisc_nnunet.outcome import CaseOutcome
+from clisc_nnunet.store import Store, write_text
+from clisc_nnunet.volume import read_geometry, same_grid
+
+# The trainer reads the same file: see trainers/case_lists.py.
+TRUSTED_FILE = "trusted.txt"
+
+
+def handed_back(folder: Path, scans: Mapping[str, Path], store: Store) -> dict[str, CaseOutcome]:
+    """Cases whose label is a person's.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the dataset.
+    scans : mapping of case to file
+    store : Store
+        Knows the hash of every label that a run has drawn.
+
+    Returns
+    -------
+    dict
+        Outcome of each such case.
+
+    Raises
+    ------
+    UserError
+        If a corrected label does not lie on the grid of its scan, or nobody's hand can be told.
+    """
+    clisc = folder / CLISC_FOLDER
+    if (clisc / "run.json").is_file() and not store.cases_with("label.json"):
+        raise UserError(
+            folder,
+            "a dataset of an earlier version, which kept no hashes of its labels",
+            "one by which corrected labels can be told",
+            "start a new one with another id",
+        )
+    trusted, found = _named(clisc / TRUSTED_FILE), {}
+    for case in sorted(scans):
+        label = folder / "labelsTr" / f"{case}{FILE_ENDING}"
+        if not label.is_file():
+            continue
+        if not written_by_us(store, case, label):
+            _check_grid(label, scans[case], folder / "imagesTr" / f"{case}_0000{FILE_ENDING}")
+            found[case] = CaseOutcome(case, "trusted", "label corrected by a person")
+        elif case in trusted:
+            reason = f"label checked by a person ({TRUSTED_FILE})"
+            found[case] = replace(recorded_outcome(store, case), status="trusted", reason=reason)
+    for case, outcome in found.items():
+        print(f"{case}: {outcome.reason}; it is left as it is")
+    return found
+
+
+def add_to_trusted(clisc: Path, cases: Sequence[str]) -> None:
+    """Name these cases in `trusted.txt`, unless it has them; its other lines stay."""
+    path = clisc / TRUSTED_FILE
+    new = sorted(set(cases) - _named(path))
+    if new:
+        before = path.read_text(encoding="utf-8-sig") if path.is_file() else ""
+        before += "" if not before or before.endswith("\n") else "\n"
+        lines = [f"{case}  # corrected in labelsTr\n" for case in new]
+        write_text(path, before + "".join(lines))
+
+
+def _named(path: Path) -> set[str]:
+    if not path.is_file():
+        return set()
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(path, str(error), "a text file, one case a line", "mend it") from None
+    return {line.split("#")[0].strip() for line in lines} - {""}
+
+
+def _check_grid(label: Path, scan: Path, placed: Path) -> None:
+    """Hold the headers of a corrected label and its image against each other."""
+    image = placed if placed.is_file() else scan
+    if not image.is_file():  # a folder of DICOM slices: nnU-Net's own check will tell
+        return
+    ours, wanted = read_geometry(label), read_geometry(image)
+    if not same_grid(ours, wanted):
+        raise UserError(
+            label,
+            f"a corrected label of {ours.size} voxels of {ours.spacing} mm at {ours.origin}",
+            f"the grid of its scan: {wanted.size} voxels of {wanted.spacing} mm at {wanted.origin}",
+            "save it again on the scan's grid, or remove it to have it drawn anew",
+        )

@@ -1,0 +1,80 @@
+"""What `--report` writes: how a call ended, for programs."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from clisc_nnunet import __version__
+from clisc_nnunet.errors import (
+    EXIT_BAD_INPUT,
+    EXIT_CANNOT_WRITE,
+    EXIT_DONE,
+    EXIT_INTERRUPTED,
+    EXIT_NO_TUMOUR,
+    EXIT_SOME_CASES_FAILED,
+    UserError,
+)
+from clisc_nnunet.outcome import STATUSES, CaseOutcome
+from clisc_nnunet.store import write_text
+
+STATUS = {
+    EXIT_DONE: "done",
+    EXIT_BAD_INPUT: "bad input",
+    EXIT_SOME_CASES_FAILED: "some cases failed",
+    EXIT_NO_TUMOUR: "no tumour",
+    EXIT_CANNOT_WRITE: "cannot write",
+    EXIT_INTERRUPTED: "interrupted",
+}
+
+
+def machine_report(
+    command: str,
+    exit_status: int,
+    outcomes: Sequence[CaseOutcome],
+    dataset: Path | None = None,
+    error: BaseException | None = None,
+) -> dict[str, Any]:
+    """How a call ended.
+
+    Parameters
+    ----------
+    command : str
+    exit_status : int
+        1 stands for a fault of this software.
+    outcomes : sequence of CaseOutcome
+        As far as they are known.
+    dataset : Path, optional
+    error : exception, optional
+        That ended the call.
+    """
+    told = None
+    if isinstance(error, UserError):
+        told = {key: getattr(error, key) for key in ("where", "found", "expected", "cure")}
+    elif error is not None:
+        told = {"found": f"{type(error).__name__}: {error}"}
+    counts = Counter(outcome.status for outcome in outcomes)
+    return {
+        "status": STATUS.get(exit_status, "crashed"),
+        "exit_status": exit_status,
+        "clisc_nnunet": __version__,
+        "command": command,
+        "dataset": None if dataset is None else str(dataset),
+        "counts": {"cases": len(outcomes), **{status: counts[status] for status in STATUSES}},
+        "error": told,
+        "cases": [asdict(outcome) for outcome in outcomes],
+    }
+
+
+def write_report(path: Path, report: dict[str, Any]) -> None:
+    """Write it as JSON, whole or not at all.
+
+    Raises
+    ------
+    StorageError
+    """
+    write_text(path, json.dumps(report, indent=1) + "\n")

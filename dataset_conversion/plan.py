@@ -1,0 +1,68 @@
+"""What `--dry-run` tells: the cases, what is done already, the disk it takes. Writes nothing."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from clisc_nnunet.dataset_conversion.layouts import InputFolder, find_cases
+from clisc_nnunet.dataset_conversion.nnunet_dataset import (
+    CLISC_FOLDER,
+    FILE_ENDING,
+    checked_folder,
+)
+from clisc_nnunet.dataset_conversion.request import Request, check, chosen_settings
+from clisc_nnunet.ledger import STAGES
+from clisc_nnunet.store import Store
+
+# Results of the stages, label, CAM and region of a case; benchmarks/many_cases.py measures it.
+MB_PER_CASE = 3.0
+
+
+def plan(request: Request) -> str:
+    """What a call would do, for the screen.
+
+    Raises
+    ------
+    UserError
+        As the call itself would, as far as names and options go; no scan is opened.
+    """
+    check(request)
+    chosen_settings(request)
+    found = find_cases(request.scans)
+    folder = checked_folder(request.dataset_id, request.name, request.root, resume=request.goes_on)
+    lines = [f"{found.layout} folder of {len(found.cases)} cases"]
+    lines += [f"  {case.name}: {case.image}" for case in found.cases]
+    lines += [f"  left out: {path} ({reason})" for path, reason in found.ignored]
+    lines += _done(folder, found)
+    lines.append(_disk(folder, found, request))
+    lines.append("nothing was written (--dry-run)")
+    return "\n".join(lines)
+
+
+def _done(folder: Path, found: InputFolder) -> list[str]:
+    """What an earlier run left in the folder."""
+    store = Store(folder / CLISC_FOLDER / "stages")
+    if not store.root.is_dir():
+        return [f"dataset {folder}: to be made"]
+    ours = {case.name for case in found.cases}
+    lines = [f"dataset {folder}: begun; kept if input, settings, weights and code still match:"]
+    for stage in STAGES:
+        there = ours & set(store.cases_with(f"{stage}{'.json' if stage == 'label' else '.npz'}"))
+        lines.append(f"  {stage}: {len(there)} of {len(ours)} cases")
+    for case in store.cases_with("failure.json"):
+        lines.append(f"  set aside: {store.read_record(case, 'failure').get('reason', case)}")
+    return lines
+
+
+def _disk(folder: Path, found: InputFolder, request: Request) -> str:
+    """Disk that the dataset takes, and what is free there."""
+    scans = [case.image for case in found.cases]
+    copied = [s for s in scans if request.copy or not s.name.lower().endswith(FILE_ENDING)]
+    total = MB_PER_CASE * len(scans) + sum(s.stat().st_size for s in copied if s.is_file()) / 1e6
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(there).free / 1e6
+    return (
+        f"disk: about {total:,.0f} MB ({MB_PER_CASE:g} MB a case, and {len(copied)} "
+        f"scans copied); {free:,.0f} MB are free"
+    )

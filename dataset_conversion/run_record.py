@@ -1,0 +1,67 @@
+"""How a dataset came about: for people in `run.json`, for the trainer in `dataset.json`."""
+
+from __future__ import annotations
+
+import json
+import platform
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import Any
+
+from clisc_nnunet import __version__
+from clisc_nnunet.casework import Casework
+from clisc_nnunet.dataset_conversion.layouts import InputFolder
+from clisc_nnunet.dataset_conversion.request import Request
+from clisc_nnunet.memory import peak_memory_gb
+from clisc_nnunet.models.registry import BUNDLED_NAME
+from clisc_nnunet.models.trio import Models
+from clisc_nnunet.models.weights import read_card
+from clisc_nnunet.settings import Settings
+
+
+def trainer_key(models: Models, settings: Settings) -> dict[str, Any]:
+    """What the trainer needs to judge with the same SAM; goes into dataset.json."""
+    return {
+        "version": __version__,
+        "sam": {"name": models.sam.name, "sha256": models.sam.sha256},
+        "settings": json.loads(settings.to_json()),
+    }
+
+
+def run_record(
+    request: Request, work: Casework, found: InputFolder, seconds: float
+) -> dict[str, Any]:
+    """How the dataset came about, for `run.json`."""
+    packages = ("torch", "open_clip_torch", "segment_anything", "grad-cam", "SimpleITK", "nnunetv2")
+    extractor = {}
+    if work.settings.slices.brain == "extracted":
+        extractor = {"brain": {"name": BUNDLED_NAME, "sha256": read_card("brain")["sha256"]}}
+    return {
+        "command": request.command,
+        "clisc_nnunet": __version__,
+        "versions": {name: version(name) for name in packages},
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}, {work.device}",
+        "layout": found.layout,
+        "models": {
+            role: {"name": model.name, "sha256": model.sha256}
+            for role, model in (
+                ("clip", work.models.clip),
+                ("sam", work.models.sam),
+                ("classifier", work.models.backbone),
+            )
+        }
+        | extractor,
+        "seed": work.settings.seed,
+        "kept": work.ledger.notes,
+        "files_read": sorted(set(work.files_read)),
+        "choice": {
+            name: [{**asdict(t), "score": t.score} for t in trials]
+            for name, trials in work.trials.items()
+        },
+        "seconds": {
+            **{k: round(v, 1) for k, v in work.seconds.items()},
+            "total": round(seconds, 1),
+        },
+        "peak_memory_gb": peak_memory_gb(),
+    }

@@ -1,0 +1,243 @@
+"""A run that is killed, fails, is repeated or divided: always the same labels."""
+
+import errno
+import json
+import os
+import random
+import shutil
+import signal
+import time
+
+import pytest
+import SimpleITK as sitk
+from quick import convert, labels, start
+
+from clisc_nnunet.phantoms.command import main as make_phantoms
+
+MODULE = "clisc_nnunet.casework"
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("phantoms")
+    assert make_phantoms(["-o", str(folder), "-n", "3", "--spacing", "3", "--seed", "5"]) == 0
+    return folder / "images"
+
+
+@pytest.fixture(scope="module")
+def unbroken(scans, tmp_path_factory):
+    """Root of a dataset that one run made without a stop; not to be changed."""
+    root = tmp_path_factory.mktemp("unbroken")
+    assert convert(scans, root) == 0
+    assert len(labels(root)) >= 2
+    return root
+
+
+@pytest.fixture
+def copy(unbroken, tmp_path):
+    """Root of a copy of that dataset."""
+    shutil.copytree(unbroken, tmp_path / "raw", symlinks=True)
+    return tmp_path / "raw"
+
+
+def clisc(root):
+    return root / "Dataset501_CLISC" / "clisc"
+
+
+def result_files(root):
+    return sum(1 for path in clisc(root).glob("stages/**/*") if not path.name.startswith("."))
+
+
+def test_killed_at_any_moment_it_goes_on(scans, unbroken, tmp_path):
+    whole, rng = result_files(unbroken), random.Random(os.getpid())
+    moments = sorted(rng.sample(range(2, whole - 1), 3))
+    for moment in moments:
+        process = start(scans, tmp_path, "--continue")
+        while process.poll() is None and result_files(tmp_path) < moment:
+            time.sleep(0.01)
+        time.sleep(rng.random() * 0.2)  # in the middle of whatever comes next
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert start(scans, tmp_path, "--continue").wait() == 0, moments
+    assert labels(tmp_path) == labels(unbroken), moments
+
+
+def test_a_finished_run_is_kept_whole(scans, unbroken, copy, capsys):
+    stages = {path: path.stat().st_mtime_ns for path in clisc(copy).glob("stages/*/*")}
+    assert convert(scans, copy, "--continue") == 0
+    out = capsys.readouterr().out
+    for line in ("slices: 3 of 3 kept", "SAM: 3 of 3 kept", "raw classifier: kept"):
+        assert line in out
+    assert {path: path.stat().st_mtime_ns for path in stages} == stages
+    assert labels(copy) == labels(unbroken)
+
+
+def test_what_does_not_match_is_told(scans, copy, capsys):
+    more = ["--continue", "--set", "pseudo_label.fill_holes=false"]
+    assert convert(scans, copy, *more) == 0
+    out = capsys.readouterr().out
+    assert "SAM: 3 of 3 kept" in out
+    expected = "labels: 0 of 3 kept; 3 made again (settings fill_holes: false, before true)"
+    assert expected in out
+
+
+def test_the_order_of_files_and_the_number_of_processes_do_not_matter(scans, unbroken, tmp_path):
+    for case in sorted(scans.iterdir(), reverse=True):
+        shutil.copytree(case, tmp_path / "scans" / case.name)
+    assert convert(tmp_path / "scans", tmp_path, "-np", "2") == 0
+    assert labels(tmp_path) == labels(unbroken)
+
+
+def test_parts_give_the_labels_of_the_whole(scans, unbroken, tmp_path, capsys):
+    parts = [["-num_parts", "2", "-part_id", str(k)] for k in range(2)]
+    assert convert(scans, tmp_path, "--stage", "regions", *parts[0]) == 2
+    assert "run --stage classifier first" in capsys.readouterr().err
+    for stage in ("slices", "classifier", "regions", "enhanced", "labels"):
+        shares = parts if stage in ("slices", "regions", "labels") else [[]]
+        for share in shares:
+            assert convert(scans, tmp_path, "--stage", stage, *share) == 0
+    capsys.readouterr()
+    assert convert(scans, tmp_path, "--continue") == 0
+    assert "labels: 3 of 3 kept" in capsys.readouterr().out
+    assert labels(tmp_path) == labels(unbroken)
+
+
+def test_parts_of_a_step_that_learns_are_refused(scans, tmp_path, capsys):
+    assert convert(scans, tmp_path, "--stage", "enhanced", "-num_parts", "2") == 2
+    assert "learns from all cases" in capsys.readouterr().err
+    assert convert(scans, tmp_path, "-num_parts", "2", "-part_id", "2") == 2
+    assert "0 to num_parts - 1" in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())
+
+
+def failing(stage, case):
+    """A stage's work that fails for one case."""
+    import clisc_nnunet.casework as module
+
+    work = getattr(module, stage)
+
+    def run(*args):
+        if case in args:
+            raise RuntimeError("no memory for this one")
+        return work(*args)
+
+    return run
+
+
+@pytest.mark.parametrize("stage", ["segment_case", "find_case_regions"])
+def test_a_failure_sets_one_case_aside_and_can_be_retried(
+    stage, scans, unbroken, tmp_path, monkeypatch, capsys
+):
+    kept = "phantom_0001"
+    shutil.copytree(unbroken, tmp_path, symlinks=True, dirs_exist_ok=True)
+    for name in ("masks.npz", "enhanced_regions.npz"):
+        (clisc(tmp_path) / "stages" / kept / name).unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(f"{MODULE}.{stage}", failing(stage, kept))
+        assert convert(scans, tmp_path, "--continue") == 3
+    assert "RuntimeError: no memory for this one" in capsys.readouterr().err
+    record = json.loads((clisc(tmp_path) / "stages" / kept / "failure.json").read_text())
+    assert "Traceback" in record["traceback"]
+    others = {k: v for k, v in labels(unbroken).items() if not k.startswith(kept)}
+    assert labels(tmp_path) == others
+    assert convert(scans, tmp_path, "--continue") == 3  # not tried again
+    assert convert(scans, tmp_path, "--retry-failed") == 0
+    assert f"1 cases were set aside before: {kept}" in capsys.readouterr().out
+    assert labels(tmp_path) == labels(unbroken)
+
+
+def test_a_case_that_comes_in_late_changes_no_other(scans, unbroken, tmp_path, monkeypatch):
+    late = "phantom_0002"
+    with monkeypatch.context() as patch:
+        patch.setattr(f"{MODULE}.label_case", failing("label_case", late))
+        assert convert(scans, tmp_path) == 3
+    before = labels(tmp_path)
+    for option in ("--retry-failed", "--continue"):
+        assert convert(scans, tmp_path, option) == 0
+        after = labels(tmp_path)
+        assert {name: after[name] for name in before} == before
+        assert f"{late}.nii.gz" in after
+    assert before != {k: v for k, v in labels(unbroken).items() if k in before}  # learnt from two
+
+
+def test_a_full_disk_is_one_line_and_nothing_half_written(scans, copy, monkeypatch, capsys):
+    import numpy as np
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for path in clisc(copy).glob("stages/*/masks.npz"):
+        path.unlink()
+    capsys.readouterr()
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "savez_compressed", full)
+        assert convert(scans, copy, "--continue", "--report", str(copy / "end.json")) == 5
+    error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
+    assert len(error) == 1
+    assert "No space left on device" in error[0] and "--continue" in error[0]
+    assert not list(clisc(copy).glob("stages/**/.*"))
+    assert json.loads((copy / "end.json").read_text())["status"] == "cannot write"
+
+
+def test_corrected_labels_are_picked_up_and_kept(scans, unbroken, copy, capsys):
+    path = copy / "Dataset501_CLISC" / "labelsTr" / "phantom_0000.nii.gz"
+    label = sitk.ReadImage(str(path))
+    label[5, 5, 5] = 1
+    sitk.WriteImage(label, str(path))
+    corrected = path.read_bytes()
+    capsys.readouterr()
+    report = copy / "end.json"
+    more = ["--continue", "--set", "pseudo_label.fill_holes=false", "--report", str(report)]
+    assert convert(scans, copy, *more) == 0
+    assert "phantom_0000: label corrected by a person; it is left as it is" in (
+        capsys.readouterr().out
+    )
+    assert path.read_bytes() == corrected
+    assert (clisc(copy) / "trusted.txt").read_text() == "phantom_0000  # corrected in labelsTr\n"
+    cases = {case["case"]: case["status"] for case in json.loads(report.read_text())["cases"]}
+    assert cases["phantom_0000"] == "trusted"
+    assert convert(scans, copy, "--continue") == 0  # the others as they were
+    others = {k: v for k, v in labels(unbroken).items() if k != path.name}
+    assert {k: v for k, v in labels(copy).items() if k != path.name} == others
+    assert (clisc(copy) / "trusted.txt").read_text().count("phantom_0000") == 1
+
+
+def test_a_corrected_label_on_another_grid_is_told(scans, copy, capsys):
+    path = copy / "Dataset501_CLISC" / "labelsTr" / "phantom_0000.nii.gz"
+    label = sitk.ReadImage(str(path))
+    label.SetOrigin((1.0, 2.0, 3.0))
+    sitk.WriteImage(label, str(path))
+    assert convert(scans, copy, "--continue") == 2
+    assert "the grid of its scan" in capsys.readouterr().err
+
+
+def test_a_checked_label_is_never_drawn_again(scans, copy):
+    (clisc(copy) / "trusted.txt").write_text("phantom_0001 # looks right\n")
+    before = labels(copy)["phantom_0001.nii.gz"]
+    assert convert(scans, copy, "--continue", "--set", "pseudo_label.min_case_iou=0.99") in (0, 4)
+    assert labels(copy)["phantom_0001.nii.gz"] == before
+
+
+def test_report_of_a_run_and_of_a_mistake(scans, copy, tmp_path):
+    assert convert(scans, copy, "--continue", "--report", str(tmp_path / "run.json")) == 0
+    report = json.loads((tmp_path / "run.json").read_text())
+    assert (report["status"], report["exit_status"]) == ("done", 0)
+    assert report["counts"]["cases"] == len(report["cases"]) == 3
+    assert report["counts"]["labelled"] == len(labels(copy))
+    assert convert(tmp_path / "no", copy, "--report", str(tmp_path / "bad.json")) == 2
+    report = json.loads((tmp_path / "bad.json").read_text())
+    assert report["status"] == "bad input"
+    assert report["error"]["found"] == "no such folder"
+
+
+def test_a_dry_run_tells_and_writes_nothing(scans, copy, tmp_path, capsys):
+    assert convert(scans, tmp_path / "new", "--dry-run") == 0
+    out = capsys.readouterr().out
+    assert "BraTS-like folder of 3 cases" in out and "phantom_0002" in out and "to be made" in out
+    assert not (tmp_path / "new").exists()
+    before = sorted(copy.rglob("*"))
+    assert convert(scans, copy, "--dry-run", "--continue") == 0
+    out = capsys.readouterr().out
+    assert "masks: 3 of 3 cases" in out and "MB are free" in out
+    assert sorted(copy.rglob("*")) == before
+    assert convert(scans, copy, "--dry-run") == 2  # as the call itself would be refused

@@ -1,0 +1,72 @@
+"""Whose a label is, and that it lies on the grid of its scan; none of its pixels is read."""
+
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+
+from clisc_nnunet.dataset_conversion import handed_back as module
+from clisc_nnunet.dataset_conversion.handed_back import TRUSTED_FILE, add_to_trusted, handed_back
+from clisc_nnunet.digest import file_sha256
+from clisc_nnunet.errors import UserError
+from clisc_nnunet.outcome import CaseOutcome
+from clisc_nnunet.store import Store
+from clisc_nnunet.trainers import case_lists
+from clisc_nnunet.volume import Geometry, write_volume
+
+GRID = Geometry((4, 4, 3), (1.0, 1.0, 2.0), (0.0, 0.0, 0.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
+MOVED = Geometry((4, 4, 3), (1.0, 1.0, 2.0), (9.0, 0.0, 0.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """Folder, scans and store of a dataset of one case whose label a run has drawn."""
+    label, scan = tmp_path / "labelsTr" / "a.nii.gz", tmp_path / "scans" / "a.nii.gz"
+    for path in (label, scan):
+        write_volume(path, np.eye(4, dtype=np.uint8)[None].repeat(3, 0), GRID)
+    store = Store(tmp_path / "clisc" / "stages")
+    outcome = asdict(CaseOutcome("a", "labelled", "drawn", label_ml=0.024))
+    store.write_record("a", "label", {"sha256": ["old", file_sha256(label)], "outcome": outcome})
+    return tmp_path, {"a": scan, "b": tmp_path / "scans" / "b.nii.gz"}, store
+
+
+def correct(folder, grid=GRID):
+    write_volume(folder / "labelsTr" / "a.nii.gz", np.ones(grid.shape, np.uint8), grid)
+
+
+def test_what_a_run_has_drawn_is_its_own(dataset):
+    assert handed_back(*dataset) == {}
+
+
+def test_what_no_run_has_drawn_is_a_persons(dataset, monkeypatch):
+    correct(dataset[0])
+    monkeypatch.setattr("SimpleITK.ReadImage", None)  # headers have a reader of their own
+    found = handed_back(*dataset)
+    assert found == {"a": CaseOutcome("a", "trusted", "label corrected by a person")}
+
+
+def test_a_label_that_was_checked_keeps_its_figures(dataset):
+    (dataset[0] / "clisc" / TRUSTED_FILE).write_text("# mine\na  # fine\n")
+    outcome = handed_back(*dataset)["a"]
+    assert (outcome.status, outcome.label_ml) == ("trusted", 0.024)
+    assert "checked by a person" in outcome.reason
+
+
+def test_a_label_on_another_grid_is_refused(dataset):
+    correct(dataset[0], MOVED)
+    with pytest.raises(UserError, match=r"labelsTr/a.nii.gz: found a corrected label.*\(9.0,"):
+        handed_back(*dataset)
+
+
+def test_trusted_cases_are_added_once_and_other_lines_stay(tmp_path):
+    (tmp_path / TRUSTED_FILE).write_text("# mine\nb")
+    for _ in range(2):
+        add_to_trusted(tmp_path, ["b", "a"])
+    text = (tmp_path / TRUSTED_FILE).read_text()
+    assert text == "# mine\nb\na  # corrected in labelsTr\n"
+    lists = case_lists.read_case_lists(tmp_path, ["a", "b"])
+    assert lists.trusted == {"a", "b"}
+
+
+def test_the_trainer_reads_the_same_file():
+    assert module.TRUSTED_FILE == case_lists.TRUSTED_FILE
