@@ -26,6 +26,7 @@ from clisc_nnunet.evaluation.stages import (
     score_case,
     tumour_shares,
 )
+from clisc_nnunet.evaluation.tables import markdown, to_csv, to_json
 from clisc_nnunet.slice_labels import TUMOUR, UNSURE
 from clisc_nnunet.store import write_text
 
@@ -55,14 +56,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     rows = case_rows(cases) if arguments.r else share_rows(cases, outcomes)
     slices = slice_rows(cases) if arguments.r else []
     mean = {"case": "mean", **means(rows)}
-    blocks = [run_line(arguments.d), table([*rows, mean])]
+    blocks = [run_line(arguments.d), markdown([*rows, mean])]
     if arguments.r:
         truths = np.concatenate([c.slices.truth for c in cases])
         scored = [row["case"] for row in rows if not math.isnan(row["pseudo-label"])]
         blocks += [
             f"Worst three by pseudo-label: {', '.join(scored[:3])}. Without a Dice, as there is "
             f"neither tumour nor label, and not in its mean: {len(rows) - len(scored)}.",
-            table(slices),
+            markdown(slices),
             f"{len(truths)} clear slices (no tumour, or {CLEAR_MM2:g} square mm or more), "
             f"{truths.mean():.0%} of them with a tumour.",
         ]
@@ -165,35 +166,10 @@ def run_line(dataset: Path) -> str:
     return f"{total:.0f} s in all: {parts}; peak memory {record['peak_memory_gb']} GB"
 
 
-def table(rows: Sequence[Row]) -> str:
-    """Markdown table of rows with the same keys."""
-    lines = [list(rows[0]), ["---"] * len(rows[0])]
-    lines += [[_shown(key, value) for key, value in row.items()] for row in rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
 def write_figures(path: Path, rows: Sequence[Row], others: dict[str, Any]) -> None:
     """Write the rows of the cases as CSV, and everything as JSON beside it; NaN becomes null."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    content = _without_nan({"cases": list(rows), **others})
-    write_text(path.with_suffix(".json"), json.dumps(content, indent=1) + "\n")
-
-
-def _shown(key: str, value: Any) -> str:
-    if not isinstance(value, float):
-        return str(value)
-    return f"{value:.1f}" if key.endswith(" ml") else f"{value:.3f}"
-
-
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(v) for key, v in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(v) for v in value]
-    return None if isinstance(value, float) and math.isnan(value) else value
+    write_text(path, to_csv(rows))
+    write_text(path.with_suffix(".json"), to_json({"cases": list(rows), **others}))
 
 
 if __name__ == "__main__":

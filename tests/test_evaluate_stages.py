@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from finished import SCAN, SHAPE, FinishedCase, block, on_scan, write_finished
 
-from benchmarks.evaluate_stages import case_rows, main, means, table
+from benchmarks.evaluate_stages import case_rows, main, means
 from clisc_nnunet.evaluation.stages import score_case
 from clisc_nnunet.slice_labels import NORMAL, TUMOUR, UNSURE
 from clisc_nnunet.volume import write_volume
@@ -122,9 +122,3 @@ def test_means_leave_out_what_is_undefined():
     found = means(rows)
     assert found["x"] == 1.0
     assert np.isnan(found["y"])
-
-
-def test_table_is_markdown():
-    assert table([{"case": "a", "x": 0.12345, "x ml": 12.345}]) == (
-        "| case | x | x ml |\n| --- | --- | --- |\n| a | 0.123 | 12.3 |"
-    )
