@@ -107,7 +107,7 @@ def score_case(dataset: Path, case: str, reference: Path | None) -> CaseStages:
 
     labels = load_kept(stages / "labels.npz")
     planes = labels["planes"]
-    area = _area_mm2(truth, scan, stack)[planes]
+    area = area_mm2(truth, scan, stack)[planes]
     clear = (area == 0) | (area >= CLEAR_MM2)
     calls = SliceCalls(
         truth=(area > 0)[clear],
@@ -115,7 +115,7 @@ def score_case(dataset: Path, case: str, reference: Path | None) -> CaseStages:
         sure=labels["label"][clear],
         voted=labels["voted"][clear],
         classifiers={name: r["probability"][clear] for name, r in regions.items()},
-        drawn=(_area_mm2(drawn, scan, stack)[planes] > 0)[clear],
+        drawn=(area_mm2(drawn, scan, stack)[planes] > 0)[clear],
     )
     return CaseStages(
         case=case,
@@ -141,7 +141,7 @@ def tumour_shares(calls: SliceCalls) -> dict[str, float]:
     return {name: float(called.mean()) for name, called in shares.items()}
 
 
-def _area_mm2(mask: np.ndarray, scan: Geometry, stack: SliceStack) -> np.ndarray:
+def area_mm2(mask: np.ndarray, scan: Geometry, stack: SliceStack) -> np.ndarray:
     """Area of a mask on the scan's grid in each plane of the slices, (plane,)."""
     inside = resample(mask.astype(np.float32), scan, stack.geometry) > 0.5
     return inside.sum(axis=(1, 2)) * float(np.prod(stack.geometry.spacing[:2]))
