@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from finished import SCAN, SHAPE, block, on_scan
+from finished import SCAN, SHAPE, FinishedCase, block, on_scan, write_finished
 from test_figures_of_evaluation import png_size
 
 from clisc_nnunet.evaluation.command import main
@@ -135,6 +135,18 @@ def test_images_of_other_cases(folders, call, tmp_path, capsys):
     write_volume(tmp_path / "i" / "z.nii.gz", np.indices(SHAPE)[0].astype(np.float32), SCAN)
     assert main([*call, "-i", str(tmp_path / "i"), "-o", str(tmp_path / "out")]) == 2
     assert "none of them of a case that is scored" in capsys.readouterr().err
+
+
+def test_stages_of_a_conversion(tmp_path, capsys):
+    case = FinishedCase(HALF, TRUTH, TRUTH, np.full(8, 0.5), np.zeros(8, int))
+    dataset = write_finished(tmp_path / "d", {"one": case}, failed="broken")
+    write_volume(tmp_path / "r" / "one.nii.gz", on_scan(TRUTH), SCAN)
+    call = ["-d", str(dataset), "-r", str(tmp_path / "r"), "-o", str(tmp_path / "out")]
+    assert main(call) == 0
+    assert "| one | 0.667 | 1.000 | 1.000 |" in capsys.readouterr().out
+    figures = json.loads((tmp_path / "out" / "stages.json").read_text())
+    assert figures["mean"]["raw ROI"] == pytest.approx(2 / 3)
+    assert (tmp_path / "out" / "stages.csv").read_text().startswith("case,raw ROI")
 
 
 def test_help_needs_no_heavy_import():

@@ -10,7 +10,9 @@ from pathlib import Path
 from clisc_nnunet.errors import EXIT_DONE, EXIT_INTERRUPTED, UserError
 
 EPILOG = """\
-OUT receives evaluation.csv, evaluation.json and evaluation.html, a page that needs no other file.
+OUT receives evaluation.csv, evaluation.json and evaluation.html, a page that needs no other file;
+with -d, stages.csv and stages.json (Dice of each stage, and how well slices are told apart; the
+options after -o do not matter then).
 Empty masks: Dice is 0 if one mask is empty, undefined if both are; distances are undefined for
 both, left out of the means, and counted.
 
@@ -21,29 +23,14 @@ exit status: 0 done; 2 bad input or call; 130 interrupted
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     arguments = make_parser().parse_args(argv)
-    from clisc_nnunet.evaluation.evaluate import Request, evaluate
-
     try:
-        result = evaluate(
-            Request(
-                predictions=arguments.p,
-                references=arguments.r,
-                out=arguments.o,
-                images=arguments.i,
-                labels=tuple(arguments.label_of_interest),
-                tolerance_mm=arguments.tolerance,
-                missing=arguments.missing,
-                processes=arguments.np,
-                seed=arguments.seed,
-            )
-        )
+        print(_of_stages(arguments) if arguments.d else _of_predictions(arguments))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
         print("interrupted; nothing was written", file=sys.stderr)
         return EXIT_INTERRUPTED
-    print(result.text)
     return EXIT_DONE
 
 
@@ -56,8 +43,13 @@ def make_parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "-p", type=Path, required=True, metavar="PREDICTIONS", help="folder of CASE.nii.gz"
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("-p", type=Path, metavar="PREDICTIONS", help="folder of CASE.nii.gz")
+    what.add_argument(
+        "-d",
+        type=Path,
+        metavar="DATASET",
+        help="of clisc_make_pseudo_dataset: slice labels, regions and pseudo-labels are scored",
     )
     parser.add_argument(
         "-r",
@@ -93,6 +85,37 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("-np", type=int, default=2, metavar="N", help="processes (default: 2)")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
     return parser
+
+
+def _of_predictions(arguments: argparse.Namespace) -> str:
+    from clisc_nnunet.evaluation.evaluate import Request, evaluate
+
+    return evaluate(
+        Request(
+            predictions=arguments.p,
+            references=arguments.r,
+            out=arguments.o,
+            images=arguments.i,
+            labels=tuple(arguments.label_of_interest),
+            tolerance_mm=arguments.tolerance,
+            missing=arguments.missing,
+            processes=arguments.np,
+            seed=arguments.seed,
+        )
+    ).text
+
+
+def _of_stages(arguments: argparse.Namespace) -> str:
+    from clisc_nnunet.evaluation.stage_tables import report_stages
+    from clisc_nnunet.evaluation.tables import to_csv, to_json
+    from clisc_nnunet.store import write_text
+
+    report = report_stages(arguments.d, arguments.r)
+    if arguments.o is not None:
+        write_text(arguments.o / "stages.csv", to_csv(report.rows))
+        content = {"cases": report.rows, **report.others}
+        write_text(arguments.o / "stages.json", to_json(content))
+    return report.text
 
 
 if __name__ == "__main__":
