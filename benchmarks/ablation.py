@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.compare import paired, read_evaluation, values
+from benchmarks.compare import paired, read_evaluation
 from benchmarks.perfect_labels import perfect_labels
 from clisc_nnunet.dataset_conversion.layouts import find_cases
 from clisc_nnunet.dataset_conversion.make_pseudo_dataset import main as make_pseudo_dataset
@@ -178,19 +178,40 @@ def labels_to_score(dataset: Path, truth: Path) -> Path:
     return dataset / "clisc" / "no_labels"
 
 
-def mean_over_seeds(
-    by_seed: Mapping[int, Mapping[str, float]], seeds: Sequence[int]
-) -> dict[str, float]:
-    """A measure by case, averaged over seeds; NaN where it is undefined for one of them."""
-    return {case: float(np.mean([by_seed[s][case] for s in seeds])) for case in by_seed[seeds[0]]}
+@dataclass(frozen=True)
+class Result:
+    """What an arm came to with a seed.
+
+    Parameters
+    ----------
+    dice : dict of case to float
+        Of the cases with a tumour; 0 without a label.
+    healthy, false_labels : int
+        Cases without a tumour, and how many of them got a label.
+    """
+
+    dice: dict[str, float]
+    healthy: int = 0
+    false_labels: int = 0
 
 
-def table(results: Mapping[str, Mapping[int, Mapping[str, float]]]) -> str:
+def read_result(path: Path) -> Result:
+    """Result of an arm from its `evaluation.json`."""
+    rows = read_evaluation(path)["cases"]
+    healthy = [row for row in rows if not row["reference_ml"]]
+    return Result(
+        {row["case"]: row["dice"] for row in rows if row["reference_ml"]},
+        len(healthy),
+        sum(row["predicted_ml"] > 0 for row in healthy),
+    )
+
+
+def table(results: Mapping[str, Mapping[int, Result]]) -> str:
     """Markdown: each arm's Dice, and its difference to `default` on the seeds that both have.
 
     Parameters
     ----------
-    results : mapping of arm to seed to case to Dice
+    results : mapping of arm to seed to Result
         Of what is finished; `default` among them.
     """
     rows = []
@@ -198,9 +219,16 @@ def table(results: Mapping[str, Mapping[int, Mapping[str, float]]]) -> str:
         shared = sorted(by_seed.keys() & results[DEFAULT].keys())
         if not shared:
             continue
-        mine, theirs = (mean_over_seeds(r, shared) for r in (by_seed, results[DEFAULT]))
+        mine, theirs = (_mean_dice([r[s] for s in shared]) for r in (by_seed, results[DEFAULT]))
         found = paired(theirs, mine, lower_is_better=False)
-        lowest = min(mine, key=lambda case: (np.isnan(mine[case]), mine[case]))
+        lowest = min(mine, key=lambda case: mine[case])
+        change = [
+            f"{found.mean:+.3f}",
+            f"{found.low:+.3f} to {found.high:+.3f}",
+            f"{found.worst:+.3f} ({found.worst_case})",
+        ]
+        difference, interval, loser = ["", "", ""] if arm == DEFAULT else change
+        false_labels = sum(by_seed[s].false_labels for s in shared)
         rows.append(
             {
                 "arm": arm,
@@ -208,16 +236,20 @@ def table(results: Mapping[str, Mapping[int, Mapping[str, float]]]) -> str:
                 "cases": str(found.cases),
                 "Dice": f"{found.second:.3f}",
                 "lowest": f"{mine[lowest]:.3f} ({lowest})",
-                "difference": "" if arm == DEFAULT else f"{found.mean:+.3f}",
-                "95 % interval": (
-                    "" if arm == DEFAULT else f"{found.low:+.3f} to {found.high:+.3f}"
-                ),
-                "loses most": (
-                    "" if arm == DEFAULT else f"{found.worst:+.3f} ({found.worst_case})"
+                "difference": difference,
+                "95 % interval": interval,
+                "loses most": loser,
+                "labels without tumour": (
+                    f"{false_labels} of {sum(by_seed[s].healthy for s in shared)}"
                 ),
             }
         )
     return markdown(rows)
+
+
+def _mean_dice(results: Sequence[Result]) -> dict[str, float]:
+    """Dice by case, averaged over seeds."""
+    return {case: float(np.mean([r.dice[case] for r in results])) for case in results[0].dice}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -249,7 +281,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return error.exit_status
     results = {
         arm: {
-            seed: values(read_evaluation(ablation.result(arm, seed)), "dice")
+            seed: read_result(ablation.result(arm, seed))
             for seed in arguments.seeds
             if ablation.result(arm, seed).exists()
         }

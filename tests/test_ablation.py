@@ -9,7 +9,7 @@ import pytest
 from finished import SCAN, SHAPE, FinishedCase, block, on_scan, write_finished
 
 from benchmarks import ablation
-from benchmarks.ablation import ARMS, DEFAULT, link_stages, main, table
+from benchmarks.ablation import ARMS, DEFAULT, Result, link_stages, main, table
 from benchmarks.perfect_labels import perfect_labels
 from clisc_nnunet.dataset_conversion.conversion import Request, chosen_settings
 from clisc_nnunet.settings import Settings
@@ -145,8 +145,20 @@ def test_a_scan_without_reference_is_told(folders, conversions, capsys):
 
 
 def test_seeds_are_averaged_by_case():
-    default = {0: {"a": 0.5, "b": 0.7}, 1: {"a": 0.7, "b": 0.9}}
-    text = table({DEFAULT: default, "arm": {1: {"a": 0.8, "b": 0.9}}})
+    default = {0: Result({"a": 0.5, "b": 0.7}), 1: Result({"a": 0.7, "b": 0.9}, 2, 1)}
+    text = table({DEFAULT: default, "arm": {1: Result({"a": 0.8, "b": 0.9}, 2, 0)}})
     assert "| default | 0 1 | 2 | 0.700 |" in text
+    assert "| 1 of 2 |" in text
     # Only seed 1 is there for both.
     assert "| arm | 1 | 2 | 0.850 | 0.800 (a) | +0.050 |" in text
+    assert "| 0 of 2 |" in text
+
+
+def test_cases_without_a_tumour_are_counted_apart(folders, conversions, capsys):
+    write_volume(folders / "refs" / "one.nii.gz", on_scan(EMPTY), SCAN)
+    assert run(folders, "--arms", "amda-off") == 0
+    lines = capsys.readouterr().out.splitlines()
+    default, off = (next(x for x in lines if x.startswith(f"| {a}")) for a in (DEFAULT, "amda-off"))
+    assert "| 1 | 1.000 | 1.000 (two) |" in default
+    assert default.endswith("| 1 of 1 |")
+    assert "| 1 | 0.000 | 0.000 (two) | -1.000 |" in off
