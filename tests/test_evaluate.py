@@ -108,6 +108,23 @@ def test_labels_of_interest(folders, call, capsys):
     assert "no voxel of label 7 in any reference" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "option, value, message",
+    [
+        ("-np", "0", "-np: found 0; expected 1 or more"),
+        ("--tolerance", "-1", "--tolerance: found -1.0; expected 0 mm or more"),
+        ("--tolerance", "nan", "--tolerance: found nan; expected 0 mm or more"),
+        ("--label-of-interest", "0", "expected labels above 0"),
+        ("-p", "SAME", "-p and -r: found .*; expected two folders"),
+        ("-o", "FILE", "-o: found .*; expected a folder"),
+    ],
+)
+def test_impossible_calls(folders, call, option, value, message, capsys):
+    names = {"SAME": folders[1], "FILE": folders[0] / "good.nii.gz"}
+    assert main([*call, option, str(names.get(value, value))]) == 2
+    assert re.search(message, capsys.readouterr().err)
+
+
 def test_two_processes_give_the_same(folders):
     alone, together = (evaluate(Request(*folders, processes=n)) for n in (1, 2))
     assert repr(alone.scores) == repr(together.scores)

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from finished import SCAN, SHAPE
 
 from clisc_nnunet.errors import ScanError, UserError
@@ -83,6 +84,13 @@ def test_all_other_grids_are_told_at_once(folders):
     for name in ("a", "b"):
         write_volume(folders[0] / f"{name}.nii.gz", MASK, moved)
     with pytest.raises(ScanError, match=r"a\.nii\.gz: found a grid.*1 more cases differ too"):
+        pair_masks(*folders)
+
+
+def test_a_mask_of_four_dimensions(folders):
+    for folder in folders:
+        sitk.WriteImage(sitk.Image([4, 4, 4, 2], sitk.sitkUInt8), str(folder / "a.nii.gz"))
+    with pytest.raises(ScanError, match="found 4D; expected one 3D mask"):
         pair_masks(*folders)
 
 

@@ -81,12 +81,7 @@ def evaluate(request: Request) -> Evaluation:
         For predictions without a reference or the other way round, other grids, files that cannot
         be read, and labels that no reference has. Nothing is written then.
     """
-    if request.processes < 1:
-        raise UserError("-np", str(request.processes), "1 or more", "give another number")
-    if not request.tolerance_mm >= 0:
-        raise UserError(
-            "--tolerance", str(request.tolerance_mm), "0 mm or more", "give another number"
-        )
+    _refuse_impossible(request)
     pairs, left_out = pair_masks(request.predictions, request.references, request.missing)
     images = _images(request, pairs)
     scores = _score(request, pairs)
@@ -153,6 +148,35 @@ def summary_rows(summary: Sequence[Summary]) -> list[dict[str, str]]:
         }
         for s in summary
     ]
+
+
+def _refuse_impossible(request: Request) -> None:
+    """Mistakes in the call itself, before any file is read."""
+    checks = (
+        (request.processes >= 1, "-np", request.processes, "1 or more"),
+        (request.tolerance_mm >= 0, "--tolerance", request.tolerance_mm, "0 mm or more"),
+        (
+            all(label > 0 for label in request.labels),
+            "--label-of-interest",
+            request.labels,
+            "labels above 0, which is background",
+        ),
+        (
+            request.predictions.resolve() != request.references.resolve(),
+            "-p and -r",
+            request.predictions,
+            "two folders",
+        ),
+        (
+            request.out is None or request.out.is_dir() or not request.out.exists(),
+            "-o",
+            request.out,
+            "a folder, or a name that is not taken",
+        ),
+    )
+    for fine, where, found, expected in checks:
+        if not fine:
+            raise UserError(where, str(found), expected, "give another")
 
 
 def _screen_rows(scores: Sequence[CaseScores]) -> list[dict[str, Any]]:

@@ -126,8 +126,13 @@ def _refuse_other_grids(pairs: Iterable[Pair]) -> None:
     """Before the work starts: headers are read in no time."""
     wrong = []
     for pair in pairs:
+        grid = read_geometry(pair.reference)
+        if len(grid.size) != 3:
+            raise ScanError(
+                pair.reference, f"{len(grid.size)}D", "one 3D mask", "write a 3D volume"
+            )
         if pair.prediction is not None:
-            found, grid = read_geometry(pair.prediction), read_geometry(pair.reference)
+            found = read_geometry(pair.prediction)
             if not same_grid(found, grid):
                 wrong.append((pair, found, grid))
     if wrong:
