@@ -76,6 +76,10 @@ def test_wheel_has_the_bundled_weights(wheel: ZipFile) -> None:
     assert packed == files
 
 
+def test_wheel_has_the_page_of_an_evaluation(wheel: ZipFile) -> None:
+    assert "clisc_nnunet/evaluation/page.html" in wheel.namelist()
+
+
 def test_wheel_has_the_licence_and_nothing_beside_the_package(wheel: ZipFile) -> None:
     info = f"clisc_nnunet-{clisc_nnunet.__version__}.dist-info"
     start_up = {"clisc_nnunet.pth", "clisc_nnunet.start"}
@@ -92,6 +96,7 @@ def test_commands_exist(wheel: ZipFile) -> None:
     assert sorted(commands) == [
         "clisc_add_small_plans",
         "clisc_doctor",
+        "clisc_evaluate",
         "clisc_export_plain_model",
         "clisc_make_phantoms",
         "clisc_make_pseudo_dataset",
@@ -122,4 +127,4 @@ def test_readme_names_files_and_commands_that_exist(metadata: Message) -> None:
     setup = ConfigParser()
     setup.read(ROOT / "setup.cfg")
     known = re.findall(r"^(\w+) =", setup["options.entry_points"]["console_scripts"], re.MULTILINE)
-    assert set(re.findall(r"\bclisc_(?:make|add|export|doctor)\w*", readme)) == set(known)
+    assert set(re.findall(r"\bclisc_(?:make|add|evaluate|export|doctor)\w*", readme)) == set(known)
