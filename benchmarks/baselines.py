@@ -32,12 +32,17 @@ from clisc_nnunet.drawing import Draughtsman
 from clisc_nnunet.embeddings import EmbeddingCache
 from clisc_nnunet.errors import EXIT_DONE, EXIT_SOME_CASES_FAILED, ScanError, UserError
 from clisc_nnunet.evaluation.stages import load_kept, region_on_scan
+from clisc_nnunet.models.registry import BUNDLED_NAME
 from clisc_nnunet.models.sam_models import SamModel, load_sam
 from clisc_nnunet.pseudo_label import draw_label, stack_masks
 from clisc_nnunet.scanwork import unpack_stack
 from clisc_nnunet.settings import PromptSettings, PseudoLabelSettings, SamSettings, SliceSettings
 from clisc_nnunet.slices import SliceStack, make_slices
 from clisc_nnunet.volume import Volume, read_volume, write_volume
+
+# Box round each point of the grid for the bundled SAM, over the slice's side. On two phantoms a
+# quarter, a third and a half gave 0.86, 0.87 and 0.88.
+BUNDLED_BOX = 0.5
 
 
 @dataclass(frozen=True)
@@ -108,7 +113,9 @@ def automatic(seen: Seen) -> np.ndarray:
     """Of SAM's masks round a grid of points, the best in each plane; of these the largest piece."""
     stack = seen.stack
     planes = stack.planes_with_brain
-    masks = automatic_masks(seen.tools.sam.sam, stack.pixels[planes], stack.brain[planes])
+    model = seen.tools.sam
+    share = BUNDLED_BOX if model.name == BUNDLED_NAME else 0.0
+    masks = automatic_masks(model.sam, stack.pixels[planes], stack.brain[planes], share)
     # The same bar that the method sets for its own cases.
     least = PseudoLabelSettings().min_case_iou
     return large_components(seen.label(stack_masks(masks, planes, stack.pixels.shape, least)), 1.0)

@@ -2,6 +2,7 @@
 
 segment_anything's `SamAutomaticMaskGenerator` does this one image after the other, on 32x32 points
 and with three masks each; here it is 8x8 points and the mask that the bundled SAM was trained for.
+That SAM has never been asked without a box, and draws nothing then: it gets a box round each point.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ def point_grid(brain: np.ndarray, per_side: int = POINTS_PER_SIDE) -> np.ndarray
 
 
 @torch.inference_mode()
-def automatic_masks(sam: Sam, pixels: np.ndarray, brain: np.ndarray) -> Masks:
+def automatic_masks(
+    sam: Sam, pixels: np.ndarray, brain: np.ndarray, box_share: float = 0.0
+) -> Masks:
     """The best automatic mask of each slice.
 
     Parameters
@@ -46,6 +49,8 @@ def automatic_masks(sam: Sam, pixels: np.ndarray, brain: np.ndarray) -> Masks:
     sam : Sam
     pixels : uint8 ndarray of shape (n, side, side)
     brain : bool ndarray of the same shape
+    box_share : float
+        Side of a box round each point, over the slice's; 0: points alone.
 
     Returns
     -------
@@ -53,16 +58,19 @@ def automatic_masks(sam: Sam, pixels: np.ndarray, brain: np.ndarray) -> Masks:
         n of them; where no point of the grid is on the brain, an empty one with a score of 0.
     """
     side = pixels.shape[-1]
+    scale = sam.image_encoder.img_size / side
     logits = np.full(pixels.shape, -10.0, np.float32)
     score = np.zeros(len(pixels), np.float32)
     for number in np.flatnonzero([len(point_grid(inside)) > 0 for inside in brain]):
         points = torch.from_numpy(point_grid(brain[number])).to(sam.device)
+        reach = box_share * side / 2
+        boxes = torch.cat([points - reach, points + reach], dim=1).clamp(0, side - 1)
         low, iou = decode(
             sam,
             embed(sam, pixels[number][None], SamSettings()).expand(len(points), -1, -1, -1),
-            points[:, None] * (sam.image_encoder.img_size / side),
+            points[:, None] * scale,
             torch.ones((len(points), 1), dtype=torch.int64, device=sam.device),
-            None,
+            boxes * scale if box_share else None,
         )
         best = int(iou.argmax())
         full = F.interpolate(low[best][None], (side, side), mode="bilinear", align_corners=False)

@@ -1,6 +1,7 @@
 import numpy as np
 import torch
 
+from benchmarks import sam_automatic
 from benchmarks.sam_automatic import automatic_masks, point_grid
 from clisc_nnunet.sam import decode, embed
 from clisc_nnunet.settings import SamSettings
@@ -40,3 +41,19 @@ def test_the_best_rated_mask_is_taken(random_sam):
     # Nothing is asked where there is no brain.
     assert masks.predicted_iou[1] == 0
     assert (masks.logits[1] < 0).all()
+
+
+def test_boxes_lie_round_the_points_and_on_the_slice(random_sam, monkeypatch):
+    seen = []
+
+    def watched(sam, embeddings, points, labels, boxes):
+        seen.append((points.numpy(), boxes.numpy()))
+        return decode(sam, embeddings, points, labels, boxes)
+
+    monkeypatch.setattr(sam_automatic, "decode", watched)
+    pixels = np.random.default_rng(0).integers(0, 255, (1, 128, 128), np.uint8)
+    automatic_masks(random_sam, pixels, np.ones(pixels.shape, bool), 0.5)
+    ((points, boxes),) = seen
+    assert points[0, 0].tolist() == [8, 8]
+    assert boxes[0].tolist() == [0, 0, 40, 40]
+    assert boxes[-1].tolist() == [88, 88, 127, 127]
