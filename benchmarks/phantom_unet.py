@@ -1,7 +1,7 @@
 """The strongest rival without labels: a plain U-Net trained on the phantoms that SAM learnt from.
 
-    python -m benchmarks.phantom_unet train -i SET -o WORK
-    python -m benchmarks.phantom_unet score -o WORK -i SCANS -r REFERENCES
+    python -m benchmarks.phantom_unet -i SET -o WORK
+    python -m benchmarks.baselines -i SCANS -o OUT --only phantom-unet --unet WORK
 
 It sees the same slices, with the same augmentation, in three views; the mean logit decides.
 """
@@ -19,22 +19,18 @@ import torch.nn.functional as F
 from dynamic_network_architectures.architectures.unet import PlainConvUNet
 from torch import nn
 
-from clisc_nnunet.brain_extraction import brain_to_see
 from clisc_nnunet.bundled.augment import AugmentSettings
 from clisc_nnunet.bundled.batches import augmented_batch, step_rng
 from clisc_nnunet.bundled.phantom_set import HELD_OUT_SEEDS, UNSEEN_SEEDS, load_volumes
 from clisc_nnunet.bundled.slice_sampler import SliceSampler
 from clisc_nnunet.bundled.training import LoopSettings, train
-from clisc_nnunet.dataset_conversion.layouts import find_cases
+from clisc_nnunet.errors import WeightsError
 from clisc_nnunet.evaluation.scores import dice
-from clisc_nnunet.pseudo_label import draw_label
-from clisc_nnunet.settings import PseudoLabelSettings, SliceSettings
-from clisc_nnunet.slices import make_slices
 from clisc_nnunet.views import AXES, from_square_planes, square_planes
-from clisc_nnunet.volume import read_mask, read_volume
 
 SIDE, SLICES, TUMOUR_SHARE = 128, 12, 0.82
 LOOP = LoopSettings(4000, 2e-3)
+CHECKPOINT = "phantom_unet.checkpoint.pt"
 
 
 def build() -> nn.Module:
@@ -91,49 +87,39 @@ def predict(net: nn.Module, pixels: np.ndarray) -> np.ndarray:
     return total / np.maximum(seen_by, 1)
 
 
-def _train(arguments: argparse.Namespace) -> None:
+def load_trained(folder: Path) -> nn.Module:
+    """Network that `main` has trained.
+
+    Raises
+    ------
+    WeightsError
+        If there is none in the folder.
+    """
+    path = folder / CHECKPOINT
+    if not path.is_file():
+        raise WeightsError(
+            path, "no such file", "a trained network", "train it: benchmarks.phantom_unet -o"
+        )
+    net = build()
+    net.load_state_dict(torch.load(path, weights_only=True)["module"])
+    return net.eval()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Train the network and print its Dice on held-out phantoms; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("-i", type=Path, required=True, help="folder of the phantoms")
+    parser.add_argument("-o", type=Path, required=True, help="folder of the network")
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args(argv)
+    torch.set_num_threads(arguments.threads)
     net = build()
     sampler = SliceSampler(load_volumes(arguments.i))
-    train(net, unet_step(net, sampler), LOOP, arguments.o / "phantom_unet.checkpoint.pt")
+    train(net, unet_step(net, sampler), LOOP, arguments.o / CHECKPOINT)
     for name, seeds in (("held out", HELD_OUT_SEEDS), ("unseen kinds", UNSEEN_SEEDS)):
         volumes = [v for v in load_volumes(arguments.i, seeds) if v.tumour.any()]
         scores = [dice(predict(net, v.pixels) > 0, v.tumour) for v in volumes]
         print(f"{name}: mean Dice {np.mean(scores):.3f} of {len(scores)} phantoms")
-
-
-def _score(arguments: argparse.Namespace) -> None:
-    net = build()
-    saved = torch.load(arguments.o / "phantom_unet.checkpoint.pt", weights_only=True)
-    net.load_state_dict(saved["module"])
-    net.eval()
-    scores = []
-    for case in find_cases(arguments.i).cases:
-        scan = read_volume(case.image)
-        brain = brain_to_see(scan, SliceSettings())
-        stack = make_slices(scan, SliceSettings(), brain)
-        logits = predict(net, stack.pixels)
-        label = draw_label(logits, stack, scan.geometry, brain, PseudoLabelSettings())
-        truth = read_mask(arguments.r / f"{case.name}.nii.gz", scan.geometry)
-        scores.append(dice(label > 0, truth))
-        print(f"{case.name}: {scores[-1]:.3f}")
-    print(f"mean Dice {np.mean(scores):.3f}, lowest {min(scores):.3f}, of {len(scores)} scans")
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    what = parser.add_subparsers(dest="what", required=True)
-    training = what.add_parser("train")
-    training.add_argument("-i", type=Path, required=True, help="folder of the phantoms")
-    scoring = what.add_parser("score")
-    scoring.add_argument("-i", type=Path, required=True, help="folder of scans")
-    scoring.add_argument("-r", type=Path, required=True, help="folder of references, CASE.nii.gz")
-    for one in (training, scoring):
-        one.add_argument("-o", type=Path, required=True, help="folder of the network")
-        one.add_argument("--threads", type=int, default=1)
-    arguments = parser.parse_args(argv)
-    torch.set_num_threads(arguments.threads)
-    (_train if arguments.what == "train" else _score)(arguments)
     return 0
 
 

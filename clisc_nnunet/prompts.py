@@ -111,4 +111,5 @@ def make_prompts(pixels: np.ndarray, rois: np.ndarray, settings: PromptSettings)
         np.array(boxes, np.float32).reshape(-1, 4),
         np.array(points, np.float32).reshape(len(boxes), len(labels), 2),
         np.tile(labels, (len(boxes), 1)),
+        settings.box,
     )

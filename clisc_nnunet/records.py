@@ -19,17 +19,20 @@ class Prompts:
         (x, y).
     labels : int64 ndarray of shape (n, k)
         1 tumour, 0 not tumour, -1 no point at all (as in segment_anything).
+    use_boxes : bool
+        Whether SAM sees the boxes.
     """
 
     boxes: np.ndarray
     points: np.ndarray
     labels: np.ndarray
+    use_boxes: bool = True
 
     def __len__(self) -> int:
         return len(self.boxes)
 
     def __getitem__(self, rows: slice) -> Prompts:
-        return Prompts(self.boxes[rows], self.points[rows], self.labels[rows])
+        return Prompts(self.boxes[rows], self.points[rows], self.labels[rows], self.use_boxes)
 
 
 @dataclass(frozen=True)

@@ -135,7 +135,7 @@ def segment(
             embeddings[rows].to(sam.device),
             torch.from_numpy(part.points * scale).to(sam.device),
             torch.from_numpy(part.labels).to(sam.device),
-            torch.from_numpy(part.boxes * scale).to(sam.device),
+            torch.from_numpy(part.boxes * scale).to(sam.device) if part.use_boxes else None,
         )
         full = F.interpolate(low, (side, side), mode="bilinear", align_corners=False)
         logits.append(full[:, 0].float().cpu().numpy())

@@ -118,6 +118,8 @@ class PromptSettings:
 
     margin: int = 3
     """Pixels round the region's box."""
+    box: bool = True
+    """SAM sees the box; without it, the points alone."""
     positive_points: int = 5
     negative_corners: bool = True
     bright_fraction: Share = 0.6

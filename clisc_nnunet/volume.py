@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import math
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -122,8 +122,8 @@ def read_volume(path: Path) -> Volume:
     return Volume(array, _geometry(image))
 
 
-def read_mask(path: Path, grid: Geometry) -> np.ndarray:
-    """Voxels above 0 of a mask, bool (plane, row, column).
+def read_mask(path: Path, grid: Geometry, labels: Collection[int] = ()) -> np.ndarray:
+    """Voxels above 0 of a mask, or those of some labels; bool (plane, row, column).
 
     Raises
     ------
@@ -142,7 +142,8 @@ def read_mask(path: Path, grid: Geometry) -> np.ndarray:
             f"the scan's: {grid.size} voxels of {grid.spacing} mm at {grid.origin}",
             "resample the mask to its scan",
         )
-    return sitk.GetArrayFromImage(image) > 0
+    array = sitk.GetArrayFromImage(image)
+    return np.isin(array, list(labels)) if labels else array > 0
 
 
 def read_geometry(path: Path) -> Geometry:

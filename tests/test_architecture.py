@@ -12,6 +12,7 @@ COMMANDS = (
     "clisc_nnunet.dataset_conversion.small_plans",
     "clisc_nnunet.doctor",
     "clisc_nnunet.estimate_quality",
+    "clisc_nnunet.evaluation.command",
     "clisc_nnunet.phantoms.command",
     "clisc_nnunet.trainers.export_plain",
 )

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from finished import SCAN, SHAPE, FinishedCase, block, on_scan, write_finished
 
-from benchmarks.evaluate_stages import case_rows, main, means, table
+from benchmarks.evaluate_stages import main
+from clisc_nnunet.evaluation.stage_tables import case_rows, means
 from clisc_nnunet.evaluation.stages import score_case
 from clisc_nnunet.slice_labels import NORMAL, TUMOUR, UNSURE
 from clisc_nnunet.volume import write_volume
@@ -108,8 +109,9 @@ def test_only_failed_cases_are_told(tmp_path, capsys):
 
 
 def test_missing_reference_is_told(dataset, tmp_path, capsys):
-    assert main(["-d", str(dataset), "-r", str(tmp_path)]) == 2
-    assert "good.nii.gz: found no such file" in capsys.readouterr().err
+    write_volume(tmp_path / "r" / "good.nii.gz", on_scan(TRUTH).astype(np.uint8), SCAN)
+    assert main(["-d", str(dataset), "-r", str(tmp_path / "r")]) == 2
+    assert "no reference for 2 cases (healthy, poor)" in capsys.readouterr().err
 
 
 def test_worst_first_and_undefined_last(dataset, references):
@@ -122,9 +124,3 @@ def test_means_leave_out_what_is_undefined():
     found = means(rows)
     assert found["x"] == 1.0
     assert np.isnan(found["y"])
-
-
-def test_table_is_markdown():
-    assert table([{"case": "a", "x": 0.12345, "x ml": 12.345}]) == (
-        "| case | x | x ml |\n| --- | --- | --- |\n| a | 0.123 | 12.3 |"
-    )

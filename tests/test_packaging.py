@@ -82,6 +82,10 @@ def test_wheel_has_the_templates_of_pages(wheel: ZipFile) -> None:
     assert files and files <= set(wheel.namelist())
 
 
+def test_wheel_has_the_page_of_an_evaluation(wheel: ZipFile) -> None:
+    assert "clisc_nnunet/evaluation/page.html" in wheel.namelist()
+
+
 def test_wheel_has_the_licence_and_nothing_beside_the_package(wheel: ZipFile) -> None:
     info = f"clisc_nnunet-{clisc_nnunet.__version__}.dist-info"
     start_up = {"clisc_nnunet.pth", "clisc_nnunet.start"}
@@ -100,6 +104,7 @@ def test_commands_exist(wheel: ZipFile) -> None:
         "clisc_check_prompts",
         "clisc_doctor",
         "clisc_estimate_quality",
+        "clisc_evaluate",
         "clisc_export_plain_model",
         "clisc_make_phantoms",
         "clisc_make_pseudo_dataset",
@@ -130,6 +135,5 @@ def test_readme_names_files_and_commands_that_exist(metadata: Message) -> None:
     setup = ConfigParser()
     setup.read(ROOT / "setup.cfg")
     known = re.findall(r"^(\w+) =", setup["options.entry_points"]["console_scripts"], re.MULTILINE)
-    assert set(re.findall(r"\bclisc_(?:make|add|export|doctor|check|estimate)\w*", readme)) == set(
-        known
-    )
+    commands = r"\bclisc_(?:make|add|evaluate|export|doctor|check|estimate)\w*"
+    assert set(re.findall(commands, readme)) == set(known)

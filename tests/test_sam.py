@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -78,3 +80,23 @@ def test_equalisation_spreads_each_slice_by_itself():
     spread = equalise(pixels.astype(np.uint8))
     assert spread.dtype == np.uint8
     assert spread[0].max() == spread[1].max() == 255
+
+
+def test_without_boxes_sam_sees_the_points_alone(random_sam, slices):
+    pixels, prompts = slices
+    side = pixels.shape[-1]
+    if side != 128:
+        pytest.skip("the library resizes other images by itself")
+    settings = SamSettings(batch=2)
+    embeddings = embed(random_sam, pixels, settings)
+    bare = replace(prompts, use_boxes=False)
+    masks = segment(random_sam, embeddings, bare, side, settings)
+    predictor = SamPredictor(random_sam)
+    for k, image in enumerate(pixels):
+        predictor.set_image(np.repeat(image[:, :, None], 3, axis=2))
+        logits, _, _ = predictor.predict(
+            prompts.points[k], prompts.labels[k], multimask_output=False, return_logits=True
+        )
+        assert np.abs(masks.logits[k] - logits[0]).max() < 1e-4
+    boxed = segment(random_sam, embeddings, prompts, side, settings)
+    assert not np.allclose(masks.logits, boxed.logits)

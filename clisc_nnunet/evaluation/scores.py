@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 
 def dice(prediction: np.ndarray, reference: np.ndarray) -> float:
@@ -52,6 +51,9 @@ def slice_scores(probability: np.ndarray, label: np.ndarray, truth: np.ndarray) 
         `auc`, `accuracy`, `balanced_accuracy`; NaN where there is nothing to compare: no slice
         at all, or for the first and the last a class that is missing from the truth.
     """
+    # Slow to import, and the scores of masks do without.
+    from sklearn.metrics import balanced_accuracy_score, roc_auc_score
+
     both = 0 < truth.sum() < len(truth)
     return {
         "auc": float(roc_auc_score(truth, probability)) if both else float("nan"),

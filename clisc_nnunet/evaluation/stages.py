@@ -88,7 +88,7 @@ def score_case(dataset: Path, case: str, reference: Path | None) -> CaseStages:
         If the reference cannot be read or lies on another grid.
     """
     stages = dataset / "clisc" / "stages" / case
-    stack = unpack_stack(_load(stages / "slices.npz"))
+    stack = unpack_stack(load_kept(stages / "slices.npz"))
     scan = read_geometry(dataset / "clisc" / "roi" / f"{case}.nii.gz")
     truth = np.zeros(scan.shape, bool) if reference is None else read_mask(reference, scan)
     # A case without a label is left out of the dataset: it counts as background.
@@ -96,16 +96,18 @@ def score_case(dataset: Path, case: str, reference: Path | None) -> CaseStages:
     drawn = read_mask(label_file, scan) if label_file.exists() else np.zeros(scan.shape, bool)
 
     regions = {
-        name: _load(path)
+        name: load_kept(path)
         for name in CLASSIFIERS
         if (path := stages / f"{name}_regions.npz").exists()
     }
-    scores = {f"{name} ROI": dice(_region(r, stack, scan), truth) for name, r in regions.items()}
+    scores = {
+        f"{name} ROI": dice(region_on_scan(r, stack, scan), truth) for name, r in regions.items()
+    }
     scores["pseudo-label"] = dice(drawn, truth)
 
-    labels = _load(stages / "labels.npz")
+    labels = load_kept(stages / "labels.npz")
     planes = labels["planes"]
-    area = _area_mm2(truth, scan, stack)[planes]
+    area = area_mm2(truth, scan, stack)[planes]
     clear = (area == 0) | (area >= CLEAR_MM2)
     calls = SliceCalls(
         truth=(area > 0)[clear],
@@ -113,7 +115,7 @@ def score_case(dataset: Path, case: str, reference: Path | None) -> CaseStages:
         sure=labels["label"][clear],
         voted=labels["voted"][clear],
         classifiers={name: r["probability"][clear] for name, r in regions.items()},
-        drawn=(_area_mm2(drawn, scan, stack)[planes] > 0)[clear],
+        drawn=(area_mm2(drawn, scan, stack)[planes] > 0)[clear],
     )
     return CaseStages(
         case=case,
@@ -139,19 +141,20 @@ def tumour_shares(calls: SliceCalls) -> dict[str, float]:
     return {name: float(called.mean()) for name, called in shares.items()}
 
 
-def _area_mm2(mask: np.ndarray, scan: Geometry, stack: SliceStack) -> np.ndarray:
+def area_mm2(mask: np.ndarray, scan: Geometry, stack: SliceStack) -> np.ndarray:
     """Area of a mask on the scan's grid in each plane of the slices, (plane,)."""
     inside = resample(mask.astype(np.float32), scan, stack.geometry) > 0.5
     return inside.sum(axis=(1, 2)) * float(np.prod(stack.geometry.spacing[:2]))
 
 
-def _region(arrays: dict[str, np.ndarray], stack: SliceStack, scan: Geometry) -> np.ndarray:
+def region_on_scan(arrays: dict[str, np.ndarray], stack: SliceStack, scan: Geometry) -> np.ndarray:
+    """Region of a classifier, as it was kept, on the scan's grid; bool (plane, row, column)."""
     shape = stack.pixels.shape
     region = np.unpackbits(arrays["roi"], count=int(np.prod(shape))).reshape(shape)
     return to_scan_grid(region, stack, scan, outside=0.0) > 0.5
 
 
-def _load(path: Path) -> dict[str, np.ndarray]:
+def load_kept(path: Path) -> dict[str, np.ndarray]:
     """Arrays of a finished run, whatever its signature."""
     with np.load(path, allow_pickle=False) as file:
         return {key: file[key] for key in file.files}

@@ -1,0 +1,260 @@
+"""Score a folder of predictions against references: what `clisc_evaluate` does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from clisc_nnunet import __version__
+from clisc_nnunet.dataset_conversion.layouts import find_cases
+from clisc_nnunet.errors import UserError
+from clisc_nnunet.evaluation.bootstrap import DRAWS, LEVEL
+from clisc_nnunet.evaluation.case_scores import CaseScores, read_prediction, score_pair
+from clisc_nnunet.evaluation.figures import outlines
+from clisc_nnunet.evaluation.page import Picture, render
+from clisc_nnunet.evaluation.pairs import Missing, Pair, named, pair_masks
+from clisc_nnunet.evaluation.summary import (
+    Summary,
+    by_dice,
+    empty_cases,
+    summarise,
+    sums,
+    telling_cases,
+)
+from clisc_nnunet.evaluation.tables import markdown, shown, to_csv, to_json
+from clisc_nnunet.executors import make_executor
+from clisc_nnunet.store import write_text
+from clisc_nnunet.volume import read_geometry, read_mask, read_volume, same_grid
+
+# Columns of the table on the screen; the files have all of them.
+ON_SCREEN = ("case", "dice", "hd95_mm", "surface_dice", "precision", "recall", "predicted_ml")
+
+
+@dataclass(frozen=True)
+class Request:
+    """A call of the command; names as in its help."""
+
+    predictions: Path
+    references: Path
+    out: Path | None = None
+    images: Path | None = None
+    labels: tuple[int, ...] = ()
+    tolerance_mm: float = 1.0
+    missing: Missing = "error"
+    processes: int = 2
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation came to.
+
+    Parameters
+    ----------
+    scores : tuple of CaseScores
+        In order of case.
+    summary : tuple of Summary
+    left_out : tuple of str
+        Cases without a prediction that were not scored.
+    text : str
+        Tables and notes, for the screen.
+    """
+
+    scores: tuple[CaseScores, ...]
+    summary: tuple[Summary, ...]
+    left_out: tuple[str, ...]
+    text: str
+
+
+def evaluate(request: Request) -> Evaluation:
+    """Score every prediction, sum up, and write the files if `out` is given.
+
+    Raises
+    ------
+    UserError
+        For predictions without a reference or the other way round, other grids, files that cannot
+        be read, and labels that no reference has. Nothing is written then.
+    """
+    _refuse_impossible(request)
+    pairs, left_out = pair_masks(request.predictions, request.references, request.missing)
+    images = _images(request, pairs)
+    scores = _score(request, pairs)
+    if request.labels and not any(s.reference_ml for s in scores):
+        raise UserError(
+            "--label-of-interest",
+            f"no voxel of label {' or '.join(map(str, request.labels))} in any reference",
+            "labels that the references have",
+            "check the labels",
+        )
+    summary = summarise(scores, request.seed)
+    notes = explain(request, scores, left_out, summary)
+    if request.out is not None:
+        _write(request, pairs, images, scores, summary, left_out, notes)
+    text = "\n\n".join([markdown(_screen_rows(scores)), markdown(summary_rows(summary)), *notes])
+    return Evaluation(tuple(scores), tuple(summary), tuple(left_out), text)
+
+
+def explain(
+    request: Request,
+    scores: Sequence[CaseScores],
+    left_out: Sequence[str],
+    summary: Sequence[Summary],
+) -> list[str]:
+    """What a reader has to know beside the tables: masks, lesions, empty masks, cases left out."""
+    what = f"labels {', '.join(map(str, request.labels))}" if request.labels else "label above 0"
+    counts, empty = sums(scores), empty_cases(scores)
+    notes = [
+        f"{len(scores)} cases, {what}; distances in mm by surface-distance "
+        f"{version('surface-distance')}, surface Dice within {request.tolerance_mm:g} mm; "
+        f"{LEVEL:.0%} confidence intervals of the mean by {DRAWS} bootstraps over the cases, "
+        f"seed {request.seed}.",
+        f"Lesions: {counts['lesions_found']} of {counts['lesions']} found; "
+        f"{counts['lesions_false']} of {counts['lesions_predicted']} predicted ones false.",
+    ]
+    if empty.one_sided:
+        hd95 = next(s for s in summary if s.measure == "hd95_mm")
+        notes.append(
+            f"Empty in prediction: {named(empty.prediction) or 'none'}; in reference alone: "
+            f"{named(empty.reference) or 'none'}. Their Dice is 0 and counts; they have no "
+            f"distance, so HD95 is the mean of {hd95.cases} of {len(scores)} cases."
+        )
+    if empty.both:
+        notes.append(
+            f"Empty in both, rightly: {named(empty.both)}. Without a Dice, and in no mean but "
+            "those of the volumes."
+        )
+    if left_out:
+        notes.append(f"Without a prediction, not scored: {len(left_out)} ({named(left_out)}).")
+    return notes
+
+
+def summary_rows(summary: Sequence[Summary]) -> list[dict[str, str]]:
+    """Rows for a table, each in the digits of its measure."""
+    return [
+        {
+            "measure": s.measure,
+            "cases": str(s.cases),
+            "mean": shown(s.measure, s.mean),
+            "95 % interval": f"{shown(s.measure, s.low)} to {shown(s.measure, s.high)}",
+            "sd": shown(s.measure, s.sd),
+            "median": shown(s.measure, s.median),
+            "range": f"{shown(s.measure, s.smallest)} to {shown(s.measure, s.largest)}",
+        }
+        for s in summary
+    ]
+
+
+def _refuse_impossible(request: Request) -> None:
+    """Mistakes in the call itself, before any file is read."""
+    checks = (
+        (request.processes >= 1, "-np", request.processes, "1 or more"),
+        (request.tolerance_mm >= 0, "--tolerance", request.tolerance_mm, "0 mm or more"),
+        (
+            all(label > 0 for label in request.labels),
+            "--label-of-interest",
+            request.labels,
+            "labels above 0, which is background",
+        ),
+        (
+            request.predictions.resolve() != request.references.resolve(),
+            "-p and -r",
+            request.predictions,
+            "two folders",
+        ),
+        (
+            request.out is None or request.out.is_dir() or not request.out.exists(),
+            "-o",
+            request.out,
+            "a folder, or a name that is not taken",
+        ),
+    )
+    for fine, where, found, expected in checks:
+        if not fine:
+            raise UserError(where, str(found), expected, "give another")
+
+
+def _screen_rows(scores: Sequence[CaseScores]) -> list[dict[str, Any]]:
+    return [{key: getattr(s, key) for key in ON_SCREEN} for s in by_dice(scores)]
+
+
+def _score(request: Request, pairs: Sequence[Pair]) -> list[CaseScores]:
+    score = partial(score_pair, labels=request.labels, tolerance_mm=request.tolerance_mm)
+    with make_executor(request.processes) as executor:
+        # In this process one after the other, so that the bar shows how far they are.
+        results = executor.map(score, pairs) if request.processes > 1 else map(score, pairs)
+        return list(tqdm(results, "scoring", len(pairs), unit="case"))
+
+
+def _images(request: Request, pairs: Sequence[Pair]) -> dict[str, Path]:
+    """Scans by case, of those cases that have one; on the reference's grid."""
+    if request.images is None:
+        return {}
+    found = {case.name: case.image for case in find_cases(request.images).cases}
+    images = {pair.case: found[pair.case] for pair in pairs if pair.case in found}
+    if not images:
+        raise UserError(
+            request.images,
+            f"{len(found)} scans, none of them of a case that is scored",
+            f"scans of {named(pair.case for pair in pairs)}",
+            "check that the names agree",
+        )
+    return images
+
+
+def _write(
+    request: Request,
+    pairs: Sequence[Pair],
+    images: dict[str, Path],
+    scores: Sequence[CaseScores],
+    summary: Sequence[Summary],
+    left_out: Sequence[str],
+    notes: Sequence[str],
+) -> None:
+    out = Path(request.out or "")
+    rows = [asdict(s) for s in scores]
+    empty = empty_cases(scores)
+    record = {
+        "clisc_nnunet": __version__,
+        "surface_distance": version("surface-distance"),
+        "predictions": str(request.predictions),
+        "references": str(request.references),
+        "labels": request.labels or "above 0",
+        "tolerance_mm": request.tolerance_mm,
+        "missing": request.missing,
+        "bootstrap": {"draws": DRAWS, "level": LEVEL, "seed": request.seed},
+        "summary": {s.measure: asdict(s) for s in summary},
+        "sums": sums(scores),
+        "empty": asdict(empty),
+        "left_out": list(left_out),
+        "cases": rows,
+    }
+    by_case = {pair.case: pair for pair in pairs}
+    pictures = [
+        Picture(title, s, _picture(by_case[s.case], images.get(s.case), request.labels))
+        for title, s in telling_cases(scores).items()
+    ]
+    heading = f"Evaluation of {request.predictions.name}"
+    page = render(heading, summary_rows(summary), scores, notes, pictures)
+    write_text(out / "evaluation.csv", to_csv(rows))
+    write_text(out / "evaluation.html", page)
+    write_text(out / "evaluation.json", to_json(record))
+
+
+def _picture(pair: Pair, scan: Path | None, labels: tuple[int, ...]) -> bytes:
+    grid = read_geometry(pair.reference)
+    image = read_volume(scan) if scan is not None else None
+    if image is not None and not same_grid(image.geometry, grid):
+        image = None  # the outlines alone: a picture is not worth an error
+    x, y, z = grid.spacing
+    return outlines(
+        None if image is None else image.array,
+        read_prediction(pair.prediction, grid, labels),
+        read_mask(pair.reference, grid, labels),
+        (z, y, x),
+    )

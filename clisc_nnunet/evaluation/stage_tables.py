@@ -1,0 +1,185 @@
+"""Figures of every stage of a conversion, as tables: Dice per case, and slice labels."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clisc_nnunet.errors import UserError
+from clisc_nnunet.evaluation.pairs import find_masks, named
+from clisc_nnunet.evaluation.scores import slice_scores
+from clisc_nnunet.evaluation.stages import (
+    CLASSIFIERS,
+    CLEAR_MM2,
+    CaseStages,
+    score_case,
+    tumour_shares,
+)
+from clisc_nnunet.evaluation.tables import markdown
+from clisc_nnunet.slice_labels import TUMOUR, UNSURE
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class StageReport:
+    """Figures of the stages of a conversion.
+
+    Parameters
+    ----------
+    rows : list of dict
+        A row per case, the worst pseudo-label first.
+    others : dict
+        `mean` of these, `slices`: a row per kind of slice label, `failed` cases.
+    text : str
+        Markdown, for the screen.
+    """
+
+    rows: list[Row]
+    others: dict[str, Any]
+    text: str
+
+
+def report_stages(dataset: Path, references: Path | None) -> StageReport:
+    """Score what a conversion has kept.
+
+    Parameters
+    ----------
+    dataset : Path
+        Folder that `clisc_make_pseudo_dataset` wrote.
+    references : Path, optional
+        Folder of masks. None: no scan shows a tumour, and slices called one are counted.
+
+    Raises
+    ------
+    UserError
+        If there is no finished conversion, or a case has no reference that fits.
+    """
+    outcomes = read_outcomes(dataset)
+    usable = [name for name, row in outcomes.items() if row["status"] != "failed"]
+    masks = find_masks(references) if references else {}
+    missing = [name for name in usable if references and name not in masks]
+    if missing:
+        raise UserError(
+            str(references),
+            f"no reference for {len(missing)} cases ({named(missing)})",
+            f"one for each case of {dataset}",
+            "check that the names agree",
+        )
+    cases = [score_case(dataset, name, masks.get(name)) for name in usable]
+    rows = case_rows(cases) if references else share_rows(cases, outcomes)
+    slices = slice_rows(cases) if references else []
+    mean = {"case": "mean", **means(rows)}
+    blocks = [run_line(dataset), markdown([*rows, mean])]
+    if references:
+        truths = np.concatenate([c.slices.truth for c in cases])
+        scored = [row["case"] for row in rows if not math.isnan(row["pseudo-label"])]
+        blocks += [
+            f"Worst three by pseudo-label: {', '.join(scored[:3])}. Without a Dice, as there is "
+            f"neither tumour nor label, and not in its mean: {len(rows) - len(scored)}.",
+            markdown(slices),
+            f"{len(truths)} clear slices (no tumour, or {CLEAR_MM2:g} square mm or more), "
+            f"{truths.mean():.0%} of them with a tumour.",
+        ]
+    failed = [name for name, row in outcomes.items() if row["status"] == "failed"]
+    if failed:
+        blocks.append(f"Failed, not scored: {', '.join(failed)}.")
+    text = "\n\n".join(block for block in blocks if block)
+    return StageReport(rows, {"mean": mean, "slices": slices, "failed": failed}, text)
+
+
+def read_outcomes(dataset: Path) -> dict[str, dict[str, str]]:
+    """Lines of the conversion's `cases.csv` by case.
+
+    Raises
+    ------
+    UserError
+        If there is no such file, or no case that can be scored.
+    """
+    path = dataset / "clisc" / "cases.csv"
+    try:
+        with path.open(encoding="utf-8") as file:
+            outcomes = {row["case"]: row for row in csv.DictReader(file)}
+    except OSError as error:
+        raise UserError(path, str(error.strerror), "a finished conversion", "check -d") from None
+    if all(row["status"] == "failed" for row in outcomes.values()):
+        raise UserError(path, "failed cases only", "cases to score", "see the reasons there")
+    return outcomes
+
+
+def case_rows(cases: Sequence[CaseStages]) -> list[Row]:
+    """Dice of every stage, a row per case; the worst pseudo-label first, undefined ones last."""
+    rows = [
+        {
+            "case": c.case,
+            **c.dice,
+            "precision": c.precision,
+            "sensitivity": c.sensitivity,
+            "true ml": c.truth_ml,
+            "label ml": c.label_ml,
+        }
+        for c in cases
+    ]
+    return sorted(rows, key=lambda row: np.nan_to_num(row["pseudo-label"], nan=2.0))
+
+
+def slice_rows(cases: Sequence[CaseStages]) -> list[Row]:
+    """How well every stage tells slices apart, over the clear slices of all cases."""
+    truth = np.concatenate([c.slices.truth for c in cases])
+    clip = np.concatenate([c.slices.clip for c in cases])
+    rows = [{"slice labels": "CLIP", "left out": 0.0, **slice_scores(clip, clip > 0.5, truth)}]
+    for name in ("sure", "voted"):
+        label = np.concatenate([getattr(c.slices, name) for c in cases])
+        kept = label != UNSURE
+        scores = slice_scores(clip[kept], label[kept] == TUMOUR, truth[kept])
+        rows.append({"slice labels": f"CLIP, {name}", "left out": float(1 - kept.mean()), **scores})
+    for name in CLASSIFIERS:
+        if all(name in c.slices.classifiers for c in cases):
+            p = np.concatenate([c.slices.classifiers[name] for c in cases])
+            scores = slice_scores(p, p > 0.5, truth)
+            rows.append({"slice labels": f"{name} classifier", "left out": 0.0, **scores})
+    return rows
+
+
+def share_rows(cases: Sequence[CaseStages], outcomes: dict[str, dict[str, str]]) -> list[Row]:
+    """Share of slices that every stage calls tumour, a row per case."""
+    return [
+        {
+            "case": c.case,
+            **tumour_shares(c.slices),
+            "label ml": c.label_ml,
+            "IoU by SAM": float(outcomes[c.case]["predicted_iou"]),
+        }
+        for c in cases
+    ]
+
+
+def means(rows: Sequence[Row]) -> dict[str, float]:
+    """Mean of every column of figures over the rows where it is defined, else NaN."""
+    found = {}
+    for key in [key for key in rows[0] if key != "case"]:
+        values = [row[key] for row in rows if not math.isnan(row[key])]
+        found[key] = sum(values) / len(values) if values else math.nan
+    return found
+
+
+def run_line(dataset: Path) -> str:
+    """Seconds per stage and peak memory; empty if the conversion ended without a dataset."""
+    path = dataset / "clisc" / "run.json"
+    if not path.exists():
+        return ""
+    record = json.loads(path.read_text(encoding="utf-8"))
+    total = max(record["seconds"]["total"], 0.1)
+    parts = ", ".join(
+        f"{stage} {spent:.0f} ({spent / total:.0%})"
+        for stage, spent in record["seconds"].items()
+        if stage != "total"
+    )
+    return f"{total:.0f} s in all: {parts}; peak memory {record['peak_memory_gb']} GB"
