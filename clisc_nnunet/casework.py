@@ -31,7 +31,7 @@ from clisc_nnunet.scanwork import DrawTask, cut_scan, draw_case, unpack_stack
 from clisc_nnunet.settings import Settings
 from clisc_nnunet.slices import SliceStack
 from clisc_nnunet.store import Store, sign
-from clisc_nnunet.volume import scan_digest
+from clisc_nnunet.volume import Source, scan_digest
 
 # Cases and slices per case that the choice of layer and threshold looks at.
 SAMPLE_CASES, SAMPLE_SLICES = 8, 10
@@ -52,6 +52,10 @@ class Casework:
         For the work that reads and writes scans; 1 works in this process.
     given_labels : mapping of case to {plane: label}, optional
         Slice labels to use in place of CLIP's.
+    other_channels : mapping of case to scans, optional
+        Further channels of nnU-Net; checked, not looked at.
+    brain_masks : Path, optional
+        Folder of `<case>.nii.gz`, which take the place of the extracted brain.
     overlays : Path
         Folder that receives `cam/` and `roi/` volumes.
     """
@@ -63,6 +67,8 @@ class Casework:
     overlays: Path
     processes: int = 1
     given_labels: Mapping[str, Mapping[int, int]] | None = None
+    other_channels: Mapping[str, Sequence[Source]] = field(default_factory=dict)
+    brain_masks: Path | None = None
 
     cases: list[str] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
@@ -72,7 +78,7 @@ class Casework:
     _signatures: dict[tuple[str, str], str] = field(default_factory=dict)
     _classifiers: dict[str, Any] = field(default_factory=dict)
 
-    def cut_slices(self, scans: Mapping[str, Path]) -> None:
+    def cut_slices(self, scans: Mapping[str, Source]) -> None:
         """Stage 1; a scan that cannot be used is set aside with its reason."""
         settings = self.settings.slices
         extractor = read_card("brain")["sha256"] if settings.brain == "extracted" else ""
@@ -80,17 +86,28 @@ class Casework:
             jobs = {}
             for case in sorted(scans):
                 try:
-                    signature = sign("slices", scan_digest(scans[case]), settings, extractor)
+                    brain_file = self._brain_file(case)
+                    brain = scan_digest(brain_file) if brain_file else extractor
+                    signature = sign("slices", scan_digest(scans[case]), settings, brain)
                 except ScanError as error:
                     self._set_aside(case, str(error))
                     continue
                 self._signatures[case, "slices"] = signature
                 jobs[case] = executor.submit(
-                    cut_scan, case, scans[case], settings, self.store, signature
+                    cut_scan,
+                    case,
+                    scans[case],
+                    settings,
+                    self.store,
+                    signature,
+                    self.other_channels.get(case, ()),
+                    brain_file,
                 )
             for case, job in _track(jobs.items(), "slices"):
                 result = job.result()
                 self.files_read.extend(result.read)
+                for repair in result.repairs:
+                    tqdm.write(f"{scans[case]}: {repair}", file=sys.stderr)
                 if result.failure is None:
                     self.cases.append(case)
                 else:
@@ -178,7 +195,7 @@ class Casework:
                 )
 
     def draw_labels(
-        self, name: str, scans: Mapping[str, Path], labels_folder: Path
+        self, name: str, scans: Mapping[str, Source], labels_folder: Path
     ) -> list[CaseOutcome]:
         """Stage 11: labels on the grid of the scans, and CAM and region beside them."""
         outcomes = {
@@ -199,6 +216,7 @@ class Casework:
                     label_file=labels_folder / f"{case}.nii.gz",
                     cam_file=self.overlays / "cam" / f"{case}.nii.gz",
                     roi_file=self.overlays / "roi" / f"{case}.nii.gz",
+                    brain_file=self._brain_file(case),
                 )
                 jobs[case] = executor.submit(draw_case, task)
             for case, job in _track(jobs.items(), "labels"):
@@ -239,6 +257,9 @@ class Casework:
         model, settings = self.models.sam, self.settings.sam
         cache = EmbeddingCache(model, settings)
         return Draughtsman(model, self.settings.prompts, settings, cache)
+
+    def _brain_file(self, case: str) -> Path | None:
+        return self.brain_masks / f"{case}.nii.gz" if self.brain_masks else None
 
     def _set_aside(self, case: str, reason: str) -> None:
         self.failures[case] = reason

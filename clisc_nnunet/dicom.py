@@ -84,11 +84,18 @@ class Found:
     broken: tuple[Path, ...]
 
 
-def find_series(folder: Path) -> Found:
-    """All series below a folder, in order of their UIDs; files are told by content, not by name."""
+def find_series(folder: Path, *, deep: bool = True) -> Found:
+    """All series of a folder, in order of their UIDs; files are told by content, not by name.
+
+    Parameters
+    ----------
+    folder : Path
+    deep : bool
+        Whether folders inside of it are searched too.
+    """
     told: dict[str, list[tuple[Path, dict[str, str]]]] = {}
     broken = []
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+    for path in sorted(p for p in (folder.rglob if deep else folder.glob)("*") if p.is_file()):
         start = _start(path)
         if start[128:132] != b"DICM":
             continue

@@ -7,16 +7,17 @@ from pathlib import Path
 
 from clisc_nnunet.casework import Casework
 from clisc_nnunet.outcome import CaseOutcome
+from clisc_nnunet.volume import Source
 
 
 def make_pseudo_labels(
-    scans: Mapping[str, Path], labels_folder: Path, work: Casework
+    scans: Mapping[str, Source], labels_folder: Path, work: Casework
 ) -> list[CaseOutcome]:
     """Draw a pseudo-label for every scan that shows a tumour.
 
     Parameters
     ----------
-    scans : mapping of case name to file
+    scans : mapping of case name to file or DICOM series
     labels_folder : Path
         Receives `<case>.nii.gz` on the grid of each scan.
     work : Casework

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,29 +14,59 @@ from clisc_nnunet.errors import ScanError
 from clisc_nnunet.pseudo_label import OUTSIDE_LOGIT, case_iou, draw_label, stack_masks
 from clisc_nnunet.records import Masks
 from clisc_nnunet.settings import PseudoLabelSettings, SliceSettings
-from clisc_nnunet.slices import SliceStack, brain_mask, make_slices, to_scan_grid
+from clisc_nnunet.slices import (
+    SliceStack,
+    brain_mask,
+    make_slices,
+    read_brain_mask,
+    to_scan_grid,
+)
 from clisc_nnunet.store import Store
-from clisc_nnunet.volume import Geometry, read_volume, recording, write_volume
+from clisc_nnunet.volume import (
+    Geometry,
+    Source,
+    Volume,
+    check_grid,
+    read_volume,
+    recording,
+    write_volume,
+)
 
 
 @dataclass(frozen=True)
 class CutResult:
-    """What cutting one scan came to: the paths that were read, and why it failed, if it did."""
+    """What cutting one scan came to: the paths that were read, and why it failed, if it did.
+
+    `repairs` says what was mended in the header.
+    """
 
     read: tuple[str, ...]
     failure: str | None
+    repairs: tuple[str, ...] = ()
 
 
 def cut_scan(
-    case: str, path: Path, settings: SliceSettings, store: Store, signature: str
+    case: str,
+    path: Source,
+    settings: SliceSettings,
+    store: Store,
+    signature: str,
+    others: Sequence[Source] = (),
+    brain_file: Path | None = None,
 ) -> CutResult:
-    """Stage 1 for one case, into the store."""
+    """Stage 1 for one case, into the store.
+
+    `others` are the scans of further channels, which must be whole and lie on the same voxels;
+    `brain_file` is a mask that takes the place of the extracted brain.
+    """
     if store.load(case, "slices", signature) is not None:
         return CutResult((), None)
     with recording() as read:
         try:
             scan = read_volume(path)
-            brain = brain_to_see(scan, settings)
+            for other in others:
+                check_grid(other, read_volume(other).geometry, scan.geometry)
+            brain = _brain(scan, settings, brain_file)
             stack = make_slices(scan, settings, brain)
             if not len(stack.planes_with_brain):
                 raise ScanError(path, "no plane with brain", "a brain", "check this scan")
@@ -43,7 +74,13 @@ def cut_scan(
             return CutResult(tuple(read), str(error))
     share = np.array(brain.sum() / brain_mask(scan.array).sum(), np.float32)
     store.save(case, "slices", signature, {**pack_stack(stack), "brain_share": share})
-    return CutResult(tuple(read), None)
+    return CutResult(tuple(read), None, scan.repairs)
+
+
+def _brain(scan: Volume, settings: SliceSettings, brain_file: Path | None) -> np.ndarray:
+    if brain_file is not None:
+        return read_brain_mask(brain_file, scan.geometry)
+    return brain_to_see(scan, settings)
 
 
 def pack_stack(stack: SliceStack) -> dict[str, np.ndarray]:
@@ -69,7 +106,7 @@ class DrawTask:
     """Everything that stage 11 needs of a case; results of earlier stages by (stage, signature)."""
 
     case: str
-    scan: Path
+    scan: Source
     store: Store
     slices: tuple[str, str]
     region: tuple[str, str]
@@ -79,6 +116,7 @@ class DrawTask:
     label_file: Path
     cam_file: Path
     roi_file: Path
+    brain_file: Path | None = None
 
 
 def draw_case(task: DrawTask) -> tuple[float, tuple[str, ...]]:
@@ -100,7 +138,7 @@ def draw_case(task: DrawTask) -> tuple[float, tuple[str, ...]]:
     logits = stack_masks(masks, drawn["planes"], stack.pixels.shape)
     if case_iou(masks) < task.settings.min_case_iou:
         logits = np.full_like(logits, OUTSIDE_LOGIT)
-    brain = brain_to_see(scan, task.slice_settings)
+    brain = _brain(scan, task.slice_settings, task.brain_file)
     label = draw_label(logits, stack, scan.geometry, brain, task.settings)
 
     cam = np.zeros(stack.pixels.shape, np.float32)

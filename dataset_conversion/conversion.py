@@ -14,15 +14,15 @@ import torch
 
 from clisc_nnunet import __version__
 from clisc_nnunet.casework import Casework
-from clisc_nnunet.dataset_conversion.layouts import InputFolder, find_cases
+from clisc_nnunet.dataset_conversion.inputs import chosen_channels, chosen_input, describe
+from clisc_nnunet.dataset_conversion.layouts import InputFolder
 from clisc_nnunet.dataset_conversion.nnunet_dataset import (
     CLISC_FOLDER,
     FILE_ENDING,
     dataset_folder,
     describe_next_commands,
-    place_image,
+    place_case,
     write_dataset_json,
-    write_image_with_zero_background,
 )
 from clisc_nnunet.dataset_conversion.slice_label_table import read_slice_labels, slice_label_table
 from clisc_nnunet.errors import NoTumourError, UserError
@@ -37,9 +37,7 @@ from clisc_nnunet.outcome import CaseOutcome, summary, to_csv
 from clisc_nnunet.pipeline import make_pseudo_labels
 from clisc_nnunet.report.overview import overview
 from clisc_nnunet.settings import Settings, preset, read_settings, updated
-from clisc_nnunet.slices import background_value
 from clisc_nnunet.store import Store, write_text
-from clisc_nnunet.volume import read_volume
 
 # What `--models` stands for: CLIP, SAM, backbone of the classifier.
 MODEL_SETS = {
@@ -69,6 +67,11 @@ class Request:
     copy: bool = False
     keep_empty: bool = False
     resume: bool = False
+    channels: tuple[str, ...] = ()
+    prompt_channel: str = "flair"
+    cases: tuple[str, ...] = ()
+    leave_out: tuple[str, ...] = ()
+    brain_masks: Path | None = None
     command: str = ""
 
 
@@ -99,8 +102,12 @@ def convert(request: Request) -> Conversion:
     settings = chosen_settings(request)
     if request.processes < 1:
         raise UserError("-np", str(request.processes), "1 or more", "give another number")
-    found = find_cases(request.scans)
-    print(_describe(found), flush=True)
+    prompt = request.prompt_channel.lower()
+    channels = chosen_channels(request.channels, prompt)
+    found = chosen_input(request.scans, channels, prompt, request.cases, request.leave_out)
+    print(describe(found, prompt), flush=True)
+    if request.brain_masks and not request.brain_masks.is_dir():
+        raise UserError(request.brain_masks, "no such folder", "brain masks", "check the path")
     given = read_slice_labels(request.slice_labels) if request.slice_labels else None
     device = chosen_device(request.device)
     models = load_models(request, device)
@@ -109,7 +116,16 @@ def convert(request: Request) -> Conversion:
     write_text(clisc / "settings.json", settings.to_json() + "\n")
 
     work = Casework(
-        models, settings, Store(clisc / "stages"), device, clisc, request.processes, given
+        models,
+        settings,
+        Store(clisc / "stages"),
+        device,
+        clisc,
+        request.processes,
+        given,
+        {c.name: [s for s in c.channels if s != c.image] for c in found.cases},
+        request.brain_masks,
+        failures={name: str(fault) for name, fault in found.faults},
     )
     scans = {case.name: case.image for case in found.cases}
     outcomes = make_pseudo_labels(scans, folder / "labelsTr", work)
@@ -129,11 +145,18 @@ def convert(request: Request) -> Conversion:
     ]
     for case in sorted(scans.keys() - set(kept)):
         (folder / "labelsTr" / f"{case}{FILE_ENDING}").unlink(missing_ok=True)
-        (folder / "imagesTr" / f"{case}_0000{FILE_ENDING}").unlink(missing_ok=True)
+        for image in range(len(channels)):
+            (folder / "imagesTr" / f"{case}_{image:04d}{FILE_ENDING}").unlink(missing_ok=True)
+    sources = {case.name: case for case in found.cases}
     for case in kept:
-        place_scan(scans[case], folder / "imagesTr" / f"{case}_0000{FILE_ENDING}", request.copy)
+        place_case(sources[case].channels, scans[case], case, folder, copy=request.copy)
+    names = [channel.name for channel in channels]
     write_dataset_json(
-        folder, n_cases=len(kept), clisc=trainer_key(models, settings), overwrite=True
+        folder,
+        n_cases=len(kept),
+        clisc={**trainer_key(models, settings), "prompt_channel": names.index(prompt)},
+        channel_names=[channel.displayed for channel in channels],
+        overwrite=True,
     )
     overview(work, outcomes, clisc / "overview.png")
     text = summary(outcomes, work.seconds)
@@ -216,6 +239,7 @@ def run_record(
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}, {work.device}",
         "layout": found.layout,
+        "channels": list(found.channels),
         "models": {
             role: {"name": model.name, "sha256": model.sha256}
             for role, model in (
@@ -237,18 +261,3 @@ def run_record(
         },
         "peak_memory_gb": peak_memory_gb(),
     }
-
-
-def place_scan(scan: Path, target: Path, copy: bool) -> None:
-    """Put a scan into imagesTr: linked or copied, or written anew where nnU-Net needs it."""
-    volume = read_volume(scan)
-    if background_value(volume.array) == 0 and scan.name.lower().endswith(FILE_ENDING):
-        place_image(scan, target, copy=copy)
-    else:
-        write_image_with_zero_background(volume, target)
-
-
-def _describe(found: InputFolder) -> str:
-    lines = [f"{found.layout} folder of {len(found.cases)} cases"]
-    lines += [f"  left out: {path} ({reason})" for path, reason in found.ignored]
-    return "\n".join(lines)

@@ -37,7 +37,7 @@ def test_brats_like_takes_flair_alone(make):
     assert names(folder) == [("a", "a/a_flair.nii.gz"), ("b", "b/b_flair.nii")]
     assert dict((path.name, reason) for path, reason in found.ignored) == {
         "a_seg.nii.gz": "a segmentation, by its name",
-        "a_t1.nii.gz": "not FLAIR",
+        "a_t1.nii.gz": "not FLAIR, by its name",
         "survival.csv": "not a scan, by its ending",
     }
 
@@ -47,11 +47,14 @@ def test_later_years_of_brats(make):
     assert names(folder) == [("a-000", "a-000/a-000-t2f.nii.gz")]
 
 
-def test_case_folder_without_flair_is_reported(make):
-    folder = make("a/a_flair.nii.gz", "b/b_t1.nii.gz")
+def test_case_without_flair_is_set_aside(make):
+    folder = make("a/a_flair.nii.gz", "b/b_t1.nii.gz", "c/notes.txt")
     found = find_cases(folder)
     assert [case.name for case in found.cases] == ["a"]
-    assert (folder / "b", "no FLAIR scan in this folder") in found.ignored
+    assert (folder / "c", "no scan in this folder") in found.ignored
+    ((name, fault),) = found.faults
+    assert name == "b"
+    assert "no FLAIR among 1 scans of case b (t1); expected a FLAIR scan" in str(fault)
 
 
 def test_nnunet_layout(make):
