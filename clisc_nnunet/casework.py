@@ -30,7 +30,7 @@ from clisc_nnunet.settings import Settings
 from clisc_nnunet.slices import SliceStack
 from clisc_nnunet.store import Recipe, Store, sign
 from clisc_nnunet.trainingslices import REMEMBERED_STACKS, TrainingSlices
-from clisc_nnunet.volume import scan_digest
+from clisc_nnunet.volume import Source, scan_digest
 
 # Cases and slices per case that the choice of layer and threshold looks at.
 SAMPLE_CASES, SAMPLE_SLICES = 8, 10
@@ -57,6 +57,10 @@ class Casework:
         Try cases again that were set aside before.
     empty_labels : bool
         Cases without a tumour have a label, too.
+    other_channels : mapping of case to scans, optional
+        Further channels of nnU-Net; checked, not looked at.
+    brain_masks : Path, optional
+        Folder of `<case>.nii.gz`, which take the place of the extracted brain.
     """
 
     names: ModelNames
@@ -70,6 +74,8 @@ class Casework:
     share: bool = False
     retry: bool = False
     empty_labels: bool = False
+    other_channels: Mapping[str, Sequence[Source]] = field(default_factory=dict)
+    brain_masks: Path | None = None
 
     outcomes: list[CaseOutcome] = field(default_factory=list)
     files_read: list[str] = field(default_factory=list)
@@ -92,7 +98,7 @@ class Casework:
         """The three models, in this process."""
         return self._bench.models
 
-    def cut_slices(self, scans: Mapping[str, Path]) -> None:
+    def cut_slices(self, scans: Mapping[str, Source]) -> None:
         """Stage 1; a scan that cannot be used is set aside with its reason."""
         settings = self.settings.slices
         extractor = read_card("brain")["sha256"] if settings.brain == "extracted" else None
@@ -100,17 +106,21 @@ class Casework:
             jobs = {}
             for case in sorted(scans):
                 try:
-                    recipe = Recipe(scan_digest(scans[case]), settings, extractor)
+                    brain_file = self._brain_file(case)
+                    brain = scan_digest(brain_file) if brain_file else extractor
+                    recipe = Recipe(scan_digest(scans[case]), settings, brain)
                 except ScanError as error:
                     self.ledger.refuse(case, str(error))
                     continue
                 self.ledger.cases.append(case)
-                jobs[case] = (
-                    recipe,
-                    partial(cut_scan, case, scans[case], settings, self.store, recipe),
-                )
-            for read in self.ledger.run("slices", "slices", self.scan_crew, jobs).values():
+                others = self.other_channels.get(case, ())
+                job = partial(cut_scan, case, scans[case], settings, self.store, recipe)
+                jobs[case] = recipe, partial(job, others, brain_file)
+            cut = self.ledger.run("slices", "slices", self.scan_crew, jobs)
+            for case, (read, repairs) in cut.items():
                 self.files_read.extend(read)
+                for repair in repairs:
+                    self.ledger.note(f"{scans[case]}: {repair}")
 
     def label_slices(self) -> None:
         """Stages 2 and 3: tumour, normal or unsure, by CLIP and the vote."""
@@ -208,7 +218,7 @@ class Casework:
     def draw_labels(
         self,
         name: str,
-        scans: Mapping[str, Path],
+        scans: Mapping[str, Source],
         labels_folder: Path,
         trusted: Mapping[str, CaseOutcome],
     ) -> None:
@@ -226,6 +236,7 @@ class Casework:
                     self.ledger.signatures,
                     labels_folder,
                     self.overlays,
+                    self._brain_file(case),
                 )
                 for case in self.cases
                 if case not in trusted
@@ -278,6 +289,9 @@ class Casework:
             inputs += self.ledger.signatures_of(f"{masked_by}_regions", cases)
             settings.append(self.settings.masking)
         return Recipe(sign(inputs), settings, self.models.backbone.sha256)
+
+    def _brain_file(self, case: str) -> Path | None:
+        return self.brain_masks / f"{case}.nii.gz" if self.brain_masks else None
 
     def _train(self, name: str, masked_by: str | None, path: Path, recipe: Recipe) -> None:
         examples = [

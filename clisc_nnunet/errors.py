@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from os import PathLike
-
 # Exit statuses of every command. 1 is Python's own for an uncaught exception: a fault of ours.
 EXIT_DONE = 0
 EXIT_BAD_INPUT = 2
@@ -18,8 +16,8 @@ class UserError(Exception):
 
     Parameters
     ----------
-    where : str or path
-        The file, folder or option at fault.
+    where : str, path or other
+        The file, folder, DICOM series or option at fault, named by its `str`.
     found : str
         What was found there.
     expected : str
@@ -30,7 +28,7 @@ class UserError(Exception):
 
     exit_status = EXIT_BAD_INPUT
 
-    def __init__(self, where: str | PathLike[str], found: str, expected: str, cure: str) -> None:
+    def __init__(self, where: object, found: str, expected: str, cure: str) -> None:
         self.where, self.found, self.expected, self.cure = str(where), found, expected, cure
         super().__init__(f"{where}: found {found}; expected {expected}; {cure}")
 

@@ -19,6 +19,7 @@ from clisc_nnunet.records import Masks
 from clisc_nnunet.scanwork import DrawTask, draw_case
 from clisc_nnunet.slice_labels import TUMOUR
 from clisc_nnunet.store import Recipe, Store
+from clisc_nnunet.volume import Source
 
 RECORD = "label"
 
@@ -36,10 +37,11 @@ def label_task(
     bench: Bench,
     case: str,
     name: str,
-    scan: Path,
+    scan: Source,
     signatures: Mapping[tuple[str, str], str],
     labels_folder: Path,
     overlays: Path,
+    brain_file: Path | None = None,
 ) -> LabelTask:
     """Task of a case whose regions are those of classifier `name`.
 
@@ -47,11 +49,13 @@ def label_task(
     ----------
     bench : Bench
     case, name : str
-    scan : Path
+    scan : Path or Series
     signatures : mapping of (case, stage) to signature
         Of the results of earlier stages.
     labels_folder, overlays : Path
         Receive the label, and `cam/` and `roi/` volumes.
+    brain_file : Path, optional
+        A mask that takes the place of the extracted brain.
     """
     stages = ("slices", "labels", f"{name}_regions", "masks")
     slices, labels, region, masks = ((stage, signatures[case, stage]) for stage in stages)
@@ -68,6 +72,7 @@ def label_task(
         label_file=labels_folder / f"{case}.nii.gz",
         cam_file=overlays / "cam" / f"{case}.nii.gz",
         roi_file=overlays / "roi" / f"{case}.nii.gz",
+        brain_file=brain_file,
     )
     inputs = [signatures[case, stage] for stage in stages]
     return LabelTask(draw, labels, Recipe(inputs, settings))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from clisc_nnunet.casework import Casework
 from clisc_nnunet.outcome import CaseOutcome
+from clisc_nnunet.volume import Source
 
 # Where a run may stop, and others go on; between them, classifiers learn from all cases together.
 STEPS = ("slices", "classifier", "regions", "enhanced", "labels")
@@ -15,7 +16,7 @@ SHARED_STEPS = ("slices", "regions", "labels")
 
 
 def make_pseudo_labels(
-    scans: Mapping[str, Path],
+    scans: Mapping[str, Source],
     labels_folder: Path,
     work: Casework,
     trusted: Mapping[str, CaseOutcome] | None = None,
@@ -25,7 +26,7 @@ def make_pseudo_labels(
 
     Parameters
     ----------
-    scans : mapping of case name to file
+    scans : mapping of case name to file or DICOM series
     labels_folder : Path
         Receives `<case>.nii.gz` on the grid of each scan.
     work : Casework
@@ -53,7 +54,7 @@ def make_pseudo_labels(
 
 
 def _steps(
-    scans: Mapping[str, Path],
+    scans: Mapping[str, Source],
     labels_folder: Path,
     work: Casework,
     trusted: Mapping[str, CaseOutcome],

@@ -20,7 +20,7 @@ from clisc_nnunet.settings import SliceSettings
 from clisc_nnunet.similarity import answer, overlap
 from clisc_nnunet.slices import SliceStack, mask_on_slices
 from clisc_nnunet.stability import JitterSettings, stability
-from clisc_nnunet.volume import read_mask
+from clisc_nnunet.volume import Source, read_mask
 
 # What a score is made of; each is higher where a prediction is likelier to be good.
 MEASURES = ("similarity", "predicted_iou", "stability")
@@ -48,7 +48,7 @@ class OpenedPrediction:
 
 
 def open_prediction(
-    case: str, image: Path, prediction: Path, settings: SliceSettings
+    case: str, image: Source, prediction: Path, settings: SliceSettings
 ) -> OpenedPrediction:
     """Read a scan and what was predicted for it (voxels above 0).
 

@@ -31,6 +31,7 @@ from clisc_nnunet.similarity import Looks
 from clisc_nnunet.stability import JitterSettings
 from clisc_nnunet.store import write_text
 from clisc_nnunet.trainers.judge import load_judge
+from clisc_nnunet.volume import Source
 
 DEFAULT_OUT = "quality"
 
@@ -173,7 +174,7 @@ def dataset_json(predictions: Path) -> Mapping[str, Any]:
 
 def _opened(
     predictions: Mapping[str, Path],
-    images: Mapping[str, Path],
+    images: Mapping[str, Source],
     settings: SliceSettings,
     processes: int,
 ) -> Iterator[tuple[str, Future[OpenedPrediction]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,15 +14,55 @@ from clisc_nnunet.errors import ScanError
 from clisc_nnunet.pseudo_label import OUTSIDE_LOGIT, case_iou, draw_label, stack_masks
 from clisc_nnunet.records import Masks
 from clisc_nnunet.settings import PseudoLabelSettings, SliceSettings
-from clisc_nnunet.slices import SliceStack, brain_mask, make_slices, to_scan_grid
+from clisc_nnunet.slices import (
+    SliceStack,
+    brain_mask,
+    make_slices,
+    read_brain_mask,
+    to_scan_grid,
+)
 from clisc_nnunet.store import Recipe, Store
-from clisc_nnunet.volume import Geometry, Volume, read_volume, recording, write_volume
+from clisc_nnunet.volume import (
+    Geometry,
+    Source,
+    Volume,
+    check_grid,
+    read_volume,
+    recording,
+    write_volume,
+)
 
 
 def cut_scan(
-    case: str, path: Path, settings: SliceSettings, store: Store, recipe: Recipe
-) -> tuple[str, ...]:
-    """Stage 1 for one case, into the store; returns the paths that were read.
+    case: str,
+    source: Source,
+    settings: SliceSettings,
+    store: Store,
+    recipe: Recipe,
+    others: Sequence[Source] = (),
+    brain_file: Path | None = None,
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Stage 1 for one case, into the store.
+
+    Parameters
+    ----------
+    case : str
+    source : Path or Series
+    settings : SliceSettings
+    store : Store
+    recipe : Recipe
+        What the result is signed with.
+    others : sequence of (Path or Series)
+        Scans of further channels, which must be whole and lie on the same voxels.
+    brain_file : Path, optional
+        A mask that takes the place of the extracted brain.
+
+    Returns
+    -------
+    read : tuple of str
+        Paths that were read.
+    repairs : tuple of str
+        What was mended in the header.
 
     Raises
     ------
@@ -29,10 +70,12 @@ def cut_scan(
         If the scan cannot be used.
     """
     with recording() as read:
-        opened = open_scan(path, settings)
+        opened = open_scan(source, settings, brain_file)
+        for other in others:
+            check_grid(other, read_volume(other).geometry, opened.scan.geometry)
     share = np.array(opened.brain.sum() / brain_mask(opened.scan.array).sum(), np.float32)
     store.save(case, "slices", recipe, {**pack_stack(opened.stack), "brain_share": share})
-    return tuple(read)
+    return tuple(read), opened.scan.repairs
 
 
 @dataclass(frozen=True)
@@ -44,7 +87,9 @@ class OpenedScan:
     stack: SliceStack
 
 
-def open_scan(path: Path, settings: SliceSettings) -> OpenedScan:
+def open_scan(
+    source: Source, settings: SliceSettings, brain_file: Path | None = None
+) -> OpenedScan:
     """Read a scan and cut its slices (stage 1).
 
     Raises
@@ -52,12 +97,18 @@ def open_scan(path: Path, settings: SliceSettings) -> OpenedScan:
     ScanError
         If it cannot be read, or shows no brain.
     """
-    scan = read_volume(path)
-    brain = brain_to_see(scan, settings)
+    scan = read_volume(source)
+    brain = _brain(scan, settings, brain_file)
     stack = make_slices(scan, settings, brain)
     if not len(stack.planes_with_brain):
-        raise ScanError(path, "no plane with brain", "a brain", "check this scan")
+        raise ScanError(source, "no plane with brain", "a brain", "check this scan")
     return OpenedScan(scan, brain, stack)
+
+
+def _brain(scan: Volume, settings: SliceSettings, brain_file: Path | None) -> np.ndarray:
+    if brain_file is not None:
+        return read_brain_mask(brain_file, scan.geometry)
+    return brain_to_see(scan, settings)
 
 
 def pack_stack(stack: SliceStack) -> dict[str, np.ndarray]:
@@ -83,7 +134,7 @@ class DrawTask:
     """Everything that stage 11 needs of a case; results of earlier stages by (stage, signature)."""
 
     case: str
-    scan: Path
+    scan: Source
     store: Store
     slices: tuple[str, str]
     region: tuple[str, str]
@@ -93,6 +144,7 @@ class DrawTask:
     label_file: Path
     cam_file: Path
     roi_file: Path
+    brain_file: Path | None = None
 
 
 def draw_case(task: DrawTask) -> tuple[float, tuple[str, ...]]:
@@ -114,7 +166,7 @@ def draw_case(task: DrawTask) -> tuple[float, tuple[str, ...]]:
     logits = stack_masks(masks, drawn["planes"], stack.pixels.shape)
     if case_iou(masks) < task.settings.min_case_iou:
         logits = np.full_like(logits, OUTSIDE_LOGIT)
-    brain = brain_to_see(scan, task.slice_settings)
+    brain = _brain(scan, task.slice_settings, task.brain_file)
     label = draw_label(logits, stack, scan.geometry, brain, task.settings)
 
     cam = np.zeros(stack.pixels.shape, np.float32)

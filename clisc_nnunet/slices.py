@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from clisc_nnunet.errors import ScanError
 from clisc_nnunet.settings import SliceSettings
-from clisc_nnunet.volume import Geometry, Volume, resample, to_axial
+from clisc_nnunet.volume import Geometry, Volume, read_mask, resample, to_axial
 
 # Brain voxels start at this grey value, so that dark brain and background stay apart.
 DARKEST_BRAIN = 20
 # Margin between the brain and the rim of a square frame, on each side.
 FRAME_MARGIN_MM = 3.0
+# A given brain mask smaller than this is none; it may be a tumour's, which must not be used.
+SMALLEST_BRAIN_ML = 150.0
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,26 @@ def brain_mask(array: np.ndarray) -> np.ndarray:
         For a skull-stripped scan the brain; else whatever the scanner's background is not.
     """
     return array != background_value(array)
+
+
+def read_brain_mask(path: Path, scan: Geometry) -> np.ndarray:
+    """Brain that somebody else has found: voxels above 0, bool (plane, row, column).
+
+    Raises
+    ------
+    ScanError
+        If the file cannot be read, lies on other voxels than the scan, or is too small for a brain.
+    """
+    mask = read_mask(path, scan)
+    found_ml = float(mask.sum()) * scan.voxel_ml
+    if found_ml < SMALLEST_BRAIN_ML:
+        raise ScanError(
+            path,
+            f"a mask of {found_ml:.1f} ml",
+            f"a brain, {SMALLEST_BRAIN_ML:.0f} ml or more",
+            "give masks of the whole brain, not of a part or a tumour",
+        )
+    return mask
 
 
 def background_value(array: np.ndarray) -> float:

@@ -1,4 +1,4 @@
-"""The one place that reads and writes scans, and that knows geometry.
+"""The one place that reads and writes scans.
 
 Arrays are (plane, row, column), as SimpleITK gives them; `Geometry` keeps SimpleITK's own order
 (x, y, z) = (column, row, plane), in millimetres and in the LPS coordinates of DICOM.
@@ -6,8 +6,6 @@ Arrays are (plane, row, column), as SimpleITK gives them; `Geometry` keeps Simpl
 
 from __future__ import annotations
 
-import gzip
-import math
 import zlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -19,48 +17,56 @@ import numpy as np
 import SimpleITK as sitk
 
 from clisc_nnunet.atomic import whole_file
+from clisc_nnunet.dicom import Series, read_series
 from clisc_nnunet.digest import file_sha256
 from clisc_nnunet.errors import ScanError
+from clisc_nnunet.geometry import (
+    Geometry,
+    degrees_off_square,
+    is_square,
+    same_grid,
+    smoothing_sigma,
+    squared,
+)
+from clisc_nnunet.image_file import geometry_of_image, read_image, read_image_header
+from clisc_nnunet.nifti import check_nifti, is_nifti
+
+# Where a scan comes from: a file, or the files of a DICOM series.
+Source = Path | Series
+# Millimetres; what lies beyond is a header gone wrong, such as one in metres.
+SPACING_LIMITS = (0.01, 100.0)
+# Axes further from right angles are not straightened: too much of the shape would change.
+MAX_DEGREES_OFF_SQUARE = 30.0
+
+__all__ = [
+    "Geometry",
+    "Source",
+    "Volume",
+    "read_geometry",
+    "read_mask",
+    "read_volume",
+    "recording",
+    "resample",
+    "same_grid",
+    "scan_digest",
+    "to_axial",
+    "write_volume",
+]
 
 _record: ContextVar[list[str] | None] = ContextVar("read_record", default=None)
 
 
 @dataclass(frozen=True)
-class Geometry:
-    """Where the voxels of a volume lie in the patient.
-
-    Parameters
-    ----------
-    size : tuple of 3 int
-        Number of columns, rows and planes.
-    spacing, origin : tuple of 3 float
-        Millimetres, (x, y, z).
-    direction : tuple of 9 float
-        Direction cosines, row by row, as in SimpleITK.
-    """
-
-    size: tuple[int, int, int]
-    spacing: tuple[float, float, float]
-    origin: tuple[float, float, float]
-    direction: tuple[float, ...]
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Shape of the array: (plane, row, column)."""
-        return self.size[2], self.size[1], self.size[0]
-
-    @property
-    def voxel_ml(self) -> float:
-        """Volume of a voxel in millilitres."""
-        return float(np.prod(self.spacing)) / 1000.0
-
-
-@dataclass(frozen=True)
 class Volume:
-    """A scan in memory: float32 array (plane, row, column) and its geometry."""
+    """A scan in memory: float32 array (plane, row, column) and its geometry.
+
+    `repairs` says what of the file's header was mended: ITK, and with it nnU-Net, would not take
+    the file as it is.
+    """
 
     array: np.ndarray
     geometry: Geometry
+    repairs: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -74,13 +80,13 @@ def recording() -> Iterator[list[str]]:
         _record.reset(token)
 
 
-def read_volume(path: Path) -> Volume:
+def read_volume(source: Source) -> Volume:
     """Read a scan.
 
     Parameters
     ----------
-    path : Path
-        Any file that SimpleITK reads.
+    source : Path or Series
+        Any file that SimpleITK reads, or a DICOM series.
 
     Returns
     -------
@@ -90,36 +96,28 @@ def read_volume(path: Path) -> Volume:
     Raises
     ------
     ScanError
-        If the file cannot be read, is not 3D, or holds NaN, infinite or only equal values.
+        If the file cannot be read, is not 3D, has but one slice, an impossible geometry, or holds
+        NaN, infinite or only equal values.
     """
-    record = _record.get()
-    if record is not None:
-        record.append(str(path))
-    image = _read_image(path)
-    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
-        raise ScanError(
-            path,
-            f"{image.GetDimension()}D with {image.GetNumberOfComponentsPerPixel()} component(s)",
-            "one 3D volume",
-            "extract the FLAIR volume into a file of its own",
-        )
-    array = sitk.GetArrayFromImage(image).astype(np.float32)
+    read = _read(source)
+    with np.errstate(over="ignore"):
+        array = read.array.astype(np.float32)
     not_finite = int((~np.isfinite(array)).sum())
     if not_finite:
         raise ScanError(
-            path,
-            f"{not_finite} voxels that are NaN or infinite",
+            source,
+            f"{not_finite} voxels that are NaN or infinite (or beyond float32)",
             "finite intensities",
             "write the scan again without them",
         )
     if array.min() == array.max():
         raise ScanError(
-            path,
+            source,
             f"a constant volume ({array.flat[0]:g} everywhere)",
             "an image with contrast",
             "check the export of this scan",
         )
-    return Volume(array, _geometry(image))
+    return Volume(array, read.geometry, read.repairs)
 
 
 def read_mask(path: Path, grid: Geometry, labels: Collection[int] = ()) -> np.ndarray:
@@ -130,36 +128,33 @@ def read_mask(path: Path, grid: Geometry, labels: Collection[int] = ()) -> np.nd
     ScanError
         If the file cannot be read, or its grid is not `grid`.
     """
-    record = _record.get()
-    if record is not None:
-        record.append(str(path))
-    image = _read_image(path)
-    found = _geometry(image)
-    if not same_grid(found, grid):
+    read = _read(path)
+    check_grid(path, read.geometry, grid)
+    return np.isin(read.array, list(labels)) if labels else read.array > 0
+
+
+def check_grid(source: Source, found: Geometry, scan: Geometry) -> None:
+    """Refuse what does not lie on the voxels of its scan.
+
+    Raises
+    ------
+    ScanError
+        If the grids differ.
+    """
+    if not same_grid(found, scan):
         raise ScanError(
-            path,
-            f"a grid of {found.size} voxels of {found.spacing} mm at {found.origin}",
-            f"the scan's: {grid.size} voxels of {grid.spacing} mm at {grid.origin}",
-            "resample the mask to its scan",
+            source,
+            f"a grid of {_told(found)}",
+            f"the scan's: {_told(scan)}",
+            "resample it to its scan",
         )
-    array = sitk.GetArrayFromImage(image)
-    return np.isin(array, list(labels)) if labels else array > 0
 
 
-def read_geometry(path: Path) -> Geometry:
-    """Geometry of a file, from its header alone."""
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError as error:
-        raise _unreadable(path, error) from None
-    return Geometry(
-        tuple(reader.GetSize()),
-        tuple(reader.GetSpacing()),
-        tuple(reader.GetOrigin()),
-        tuple(reader.GetDirection()),
-    )
+def read_geometry(source: Source) -> Geometry:
+    """Geometry of a file, from its header alone; a DICOM series is read."""
+    if isinstance(source, Series):
+        return _mended(source, read_series(source)[1])[0]
+    return _mended(source, read_image_header(source))[0]
 
 
 def write_volume(
@@ -190,8 +185,9 @@ def write_volume(
     with whole_file(path, folder) as temporary:
         try:
             sitk.WriteImage(_image(array, geometry), str(temporary), useCompression=True)
-            _check_whole(temporary)  # ITK may write a part of a file on a full disk in silence
-        except (RuntimeError, OSError, EOFError, zlib.error):
+            if is_nifti(temporary):
+                check_nifti(temporary)  # ITK may write a part of a file on a full disk in silence
+        except (RuntimeError, OSError, EOFError, zlib.error, ScanError):
             _tell_why_not_written(temporary, array.nbytes)
             raise
 
@@ -202,7 +198,7 @@ def to_axial(volume: Volume) -> Volume:
     Axes are exchanged and flipped, never interpolated: an oblique scan goes by its nearest axes.
     """
     image = sitk.DICOMOrient(_image(volume.array, volume.geometry), "LPS")
-    return Volume(sitk.GetArrayFromImage(image), _geometry(image))
+    return Volume(sitk.GetArrayFromImage(image), geometry_of_image(image))
 
 
 def resample(
@@ -225,14 +221,12 @@ def resample(
 
     Notes
     -----
-    Where the target is coarser than the source, the array is smoothed first, with the Gaussian
-    that takes a pixel of the finer spacing to one of the coarser, so that nothing aliases.
+    Where the target is coarser than the source, the array is smoothed first (`smoothing_sigma`),
+    along the source's axes, however these are turned against the target's, so that nothing aliases.
     """
     image = _image(array.astype(np.float32, copy=False), source)
-    ratio = np.asarray(target.spacing) / np.asarray(source.spacing)
-    # 0.4 of a pixel is the width of a Gaussian close to a pixel's own box profile.
-    sigma = 0.4 * np.asarray(source.spacing) * np.sqrt(np.maximum(ratio**2 - 1.0, 0.0))
-    for axis in np.flatnonzero(ratio > 1.05):
+    sigma = smoothing_sigma(source, target)
+    for axis in np.flatnonzero(sigma):
         smoothing = sitk.RecursiveGaussianImageFilter()
         smoothing.SetDirection(int(axis))
         smoothing.SetSigma(float(sigma[axis]))
@@ -252,50 +246,31 @@ def resample(
     return sitk.GetArrayFromImage(moved)
 
 
-def scan_digest(path: Path) -> str:
-    """Hash of a scan's file, the root of the signatures of what is made from it."""
+def scan_digest(source: Source) -> str:
+    """Hash of a scan's file or files, the root of the signatures of what is made from it."""
     try:
-        return file_sha256(path)
+        return source.digest if isinstance(source, Series) else file_sha256(source)
     except OSError as error:
-        raise ScanError(path, str(error.strerror), "a readable scan", "check the path") from None
+        raise ScanError(source, str(error.strerror), "a readable scan", "check the path") from None
 
 
-def same_grid(first: Geometry, second: Geometry) -> bool:
-    """Whether two volumes share their voxels (within a thousandth of a millimetre or so)."""
-    return first.size == second.size and all(
-        np.allclose(a, b, atol=1e-3)
-        for a, b in (
-            (first.spacing, second.spacing),
-            (first.origin, second.origin),
-            (first.direction, second.direction),
-        )
-    )
-
-
-def _read_image(path: Path) -> sitk.Image:
-    try:
-        _check_whole(path)
-        return sitk.ReadImage(str(path))
-    except (RuntimeError, EOFError, OSError, zlib.error) as error:
-        raise _unreadable(path, error) from None
-
-
-def _check_whole(path: Path) -> None:
-    """Hold a NIfTI file's length against its header: ITK gives zeros for what a cut one lacks."""
-    if path.suffix == ".gz":
-        with gzip.open(path) as file:
-            length = sum(len(block) for block in iter(lambda: file.read(1 << 22), b""))
+def _read(source: Source) -> Volume:
+    """Voxels as the file has them, in their own type, with a geometry that can be used."""
+    record = _record.get()
+    if record is not None:
+        record.append(str(source.folder if isinstance(source, Series) else source))
+    if isinstance(source, Series):
+        array, geometry = read_series(source)
     else:
-        length = path.stat().st_size
-    if not path.name.endswith((".nii", ".nii.gz")):
-        return
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    reader.ReadImageInformation()
-    header = int(float(reader.GetMetaData("vox_offset")))
-    needed = header + math.prod(reader.GetSize()) * int(reader.GetMetaData("bitpix")) // 8
-    if length < needed:
-        raise OSError(f"{length} bytes where the header promises {needed}")
+        array, geometry = read_image(source)
+    if min(geometry.size) < 2:
+        raise ScanError(
+            source,
+            f"one slice ({' x '.join(map(str, geometry.size))} voxels)",
+            "a volume",
+            "export all slices, or take this scan out",
+        )
+    return Volume(array, *_mended(source, geometry))
 
 
 def _tell_why_not_written(path: Path, size: int) -> None:
@@ -305,25 +280,45 @@ def _tell_why_not_written(path: Path, size: int) -> None:
             file.write(bytes(1 << 20))
 
 
-def _unreadable(path: Path, error: Exception) -> ScanError:
-    if not path.exists():
-        return ScanError(path, "no such file", "a scan", "check the path")
-    reason = str(error).strip().splitlines()[-1].removeprefix("ITK ERROR: ").strip()
-    return ScanError(
-        path,
-        f"a file that cannot be read ({path.stat().st_size} bytes; {reason[:120]})",
-        "a whole volume in a format that SimpleITK reads",
-        "copy or export it again",
+def _mended(source: Source, geometry: Geometry) -> tuple[Geometry, tuple[str, ...]]:
+    """The geometry if it can be used, or the nearest that can, and what was done to it."""
+    spacing, low, high = geometry.spacing, *SPACING_LIMITS
+    if not all(low <= value <= high for value in spacing):
+        raise ScanError(
+            source,
+            f"a voxel spacing of {', '.join(f'{value:g}' for value in spacing)} mm",
+            f"spacings from {low:g} to {high:g} mm",
+            "mend the header, or export the scan again",
+        )
+    if not np.isfinite((*geometry.origin, *geometry.direction)).all():
+        raise ScanError(
+            source,
+            "an origin or an orientation that is not made of numbers",
+            "a finite position",
+            "mend the header, or export the scan again",
+        )
+    if is_square(geometry):
+        return geometry, ()
+    degrees = degrees_off_square(geometry)
+    if degrees > MAX_DEGREES_OFF_SQUARE:
+        raise ScanError(
+            source,
+            f"axes that are {degrees:.0f} degrees off right angles",
+            f"{MAX_DEGREES_OFF_SQUARE:.0f} degrees or less",
+            "resample the scan to a grid with right angles",
+        )
+    return squared(geometry), (
+        f"header: axes {degrees:.2g} degrees off right angles, straightened about the centre",
     )
 
 
-def _geometry(image: sitk.Image) -> Geometry:
-    return Geometry(
-        tuple(image.GetSize()),
-        tuple(image.GetSpacing()),
-        tuple(image.GetOrigin()),
-        tuple(image.GetDirection()),
+def _told(geometry: Geometry) -> str:
+    """Geometry for people."""
+    size, spacing, origin = (
+        " x ".join(f"{value:.6g}" for value in values)
+        for values in (geometry.size, geometry.spacing, geometry.origin)
     )
+    return f"{size} voxels of {spacing} mm at {origin}"
 
 
 def _image(array: np.ndarray, geometry: Geometry) -> sitk.Image:

@@ -10,15 +10,14 @@ from pathlib import Path
 
 from clisc_nnunet.casework import Casework
 from clisc_nnunet.dataset_conversion.handed_back import add_to_trusted, handed_back
-from clisc_nnunet.dataset_conversion.layouts import InputFolder, find_cases
+from clisc_nnunet.dataset_conversion.inputs import describe, read_input
 from clisc_nnunet.dataset_conversion.nnunet_dataset import (
     CLISC_FOLDER,
     FILE_ENDING,
     dataset_folder,
     describe_next_commands,
-    place_image,
+    place_case,
     write_dataset_json,
-    write_image_with_zero_background,
 )
 from clisc_nnunet.dataset_conversion.request import (
     Request,
@@ -36,9 +35,8 @@ from clisc_nnunet.pipeline import make_pseudo_labels
 from clisc_nnunet.report.overview import overview
 from clisc_nnunet.report.report_page import write_report
 from clisc_nnunet.report.sidecar import write_sidecars
-from clisc_nnunet.slices import background_value
 from clisc_nnunet.store import Store, write_text
-from clisc_nnunet.volume import read_volume
+from clisc_nnunet.volume import Source
 
 
 @dataclass(frozen=True)
@@ -75,16 +73,17 @@ def convert(request: Request, told: list[CaseOutcome] | None = None) -> Conversi
     started = time.monotonic()
     settings = chosen_settings(request)
     check(request)
-    found = find_cases(request.scans)
-    print(_describe(found), flush=True)
+    channels, found = read_input(request)
+    print(describe(found, request.prompt_channel), flush=True)
     given = read_slice_labels(request.slice_labels) if request.slice_labels else None
     device = chosen_device(request.device)
-    names = chosen_models(request)
-    names.load(str(device))  # weights that are not there are told before anything is written
+    models = chosen_models(request)
+    models.load(str(device))  # weights that are not there are told before anything is written
     folder = dataset_folder(request.dataset_id, request.name, request.root, resume=request.goes_on)
     clisc, labels = folder / CLISC_FOLDER, folder / "labelsTr"
     store = Store((clisc / "stages").absolute())
-    scans = {case.name: case.image.absolute() for case in found.cases}
+    cases = {case.name: case.absolute() for case in found.cases}
+    scans = {name: case.image for name, case in cases.items()}
     if request.retry_failed:
         scans = _of_earlier_run(scans, store)
     trusted = handed_back(folder, scans, store)
@@ -96,7 +95,7 @@ def convert(request: Request, told: list[CaseOutcome] | None = None) -> Conversi
     scan_crew, model_crew = chosen_crews(request, device)
     with scan_crew, model_crew:
         work = Casework(
-            names,
+            models,
             settings,
             store,
             device,
@@ -107,7 +106,11 @@ def convert(request: Request, told: list[CaseOutcome] | None = None) -> Conversi
             share=request.parts > 1,
             retry=request.retry_failed,
             empty_labels=request.keep_empty,
+            other_channels={case: cases[case].others for case in scans},
+            brain_masks=request.brain_masks and request.brain_masks.absolute(),
         )
+        for name, fault in found.faults:
+            work.ledger.refuse(name, str(fault))
         make_pseudo_labels(scans, labels.absolute(), work, trusted, request.last)
     if request.only_stage:
         text = f"part {request.part} of {request.parts}: {request.last} done for {len(scans)} cases"
@@ -126,12 +129,18 @@ def convert(request: Request, told: list[CaseOutcome] | None = None) -> Conversi
     for case in sorted(scans.keys() - set(kept)):
         if case not in trusted:
             (labels / f"{case}{FILE_ENDING}").unlink(missing_ok=True)
-        (folder / "imagesTr" / f"{case}_0000{FILE_ENDING}").unlink(missing_ok=True)
+        for number in range(len(channels)):
+            (folder / "imagesTr" / f"{case}_{number:04d}{FILE_ENDING}").unlink(missing_ok=True)
     for case in kept:
-        place_scan(scans[case], folder / "imagesTr" / f"{case}_0000{FILE_ENDING}", request.copy)
+        place_case(cases[case].channels, scans[case], case, folder, copy=request.copy)
     add_to_trusted(clisc, [case for case in kept if case in trusted])
+    names = [channel.name for channel in channels]
     write_dataset_json(
-        folder, n_cases=len(kept), clisc=trainer_key(work.models, settings), overwrite=True
+        folder,
+        n_cases=len(kept),
+        clisc=trainer_key(work.models, settings, names.index(request.prompt_channel)),
+        channel_names=[channel.displayed for channel in channels],
+        overwrite=True,
     )
     text = summary(outcomes, work.seconds)
     record = run_record(request, work, found, time.monotonic() - started)
@@ -140,15 +149,6 @@ def convert(request: Request, told: list[CaseOutcome] | None = None) -> Conversi
     text += f"\npeak memory {record['peak_memory_gb']:.1f} GB; dataset {folder}\n"
     text += describe_next_commands(request.dataset_id)
     return Conversion(folder, tuple(outcomes), text, work.ledger.failures)
-
-
-def place_scan(scan: Path, target: Path, copy: bool) -> None:
-    """Put a scan into imagesTr: linked or copied, or written anew where nnU-Net needs it."""
-    volume = read_volume(scan)
-    if background_value(volume.array) == 0 and scan.name.lower().endswith(FILE_ENDING):
-        place_image(scan, target, copy=copy)
-    else:
-        write_image_with_zero_background(volume, target)
 
 
 def _kept(outcomes: Sequence[CaseOutcome], request: Request) -> list[str]:
@@ -164,7 +164,7 @@ def _kept(outcomes: Sequence[CaseOutcome], request: Request) -> list[str]:
     return [outcome.case for outcome in outcomes if outcome.status in statuses]
 
 
-def _of_earlier_run(scans: Mapping[str, Path], store: Store) -> dict[str, Path]:
+def _of_earlier_run(scans: Mapping[str, Source], store: Store) -> dict[str, Source]:
     """Scans that an earlier run has begun with; what it set aside is told."""
     known = {path.name for path in store.root.glob("*") if path.is_dir()}
     failed = store.cases_with("failure.json")
@@ -173,9 +173,3 @@ def _of_earlier_run(scans: Mapping[str, Path], store: Store) -> dict[str, Path]:
     if new:
         print(f"  left out: {len(new)} cases that no run has begun with (--continue takes them)")
     return {case: path for case, path in scans.items() if case in known}
-
-
-def _describe(found: InputFolder) -> str:
-    lines = [f"{found.layout} folder of {len(found.cases)} cases"]
-    lines += [f"  left out: {path} ({reason})" for path, reason in found.ignored]
-    return "\n".join(lines)

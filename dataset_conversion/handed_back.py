@@ -15,13 +15,13 @@ from clisc_nnunet.errors import UserError
 from clisc_nnunet.labelwork import recorded_outcome, written_by_us
 from clisc_nnunet.outcome import CaseOutcome
 from clisc_nnunet.store import Store, write_text
-from clisc_nnunet.volume import read_geometry, same_grid
+from clisc_nnunet.volume import Source, read_geometry, same_grid
 
 # The trainer reads the same file: see trainers/case_lists.py.
 TRUSTED_FILE = "trusted.txt"
 
 
-def handed_back(folder: Path, scans: Mapping[str, Path], store: Store) -> dict[str, CaseOutcome]:
+def handed_back(folder: Path, scans: Mapping[str, Source], store: Store) -> dict[str, CaseOutcome]:
     """Cases whose label is a person's.
 
     Parameters
@@ -87,11 +87,9 @@ def _named(path: Path) -> set[str]:
     return {line.split("#")[0].strip() for line in lines} - {""}
 
 
-def _check_grid(label: Path, scan: Path, placed: Path) -> None:
+def _check_grid(label: Path, scan: Source, placed: Path) -> None:
     """Hold the headers of a corrected label and its image against each other."""
     image = placed if placed.is_file() else scan
-    if not image.is_file():  # a folder of DICOM slices: nnU-Net's own check will tell
-        return
     ours, wanted = read_geometry(label), read_geometry(image)
     if not same_grid(ours, wanted):
         raise UserError(

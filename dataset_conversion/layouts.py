@@ -1,39 +1,37 @@
-"""Which scans lie in a folder: three layouts, found by file names alone.
+"""Which scans lie in a folder: five layouts, told apart by themselves.
 
-No file is opened here, and none that is named like a segmentation is ever taken as a scan.
+None that is named like a segmentation is ever taken as a scan, nor opened.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from clisc_nnunet.errors import UserError
-
-SCAN_ENDINGS = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr", ".gipl")
-
-# BraTS 2020 has a `_Segm` among its `_seg`; later years write `-seg`.
-_SEGMENTATION = re.compile(
-    r"(^|[-_.])(seg|segm|segmentation|labels?|masks?|lesions?|gt|truth|annotations?)$", re.I
+from clisc_nnunet.dataset_conversion.bids import find_bids, is_bids
+from clisc_nnunet.dataset_conversion.channels import FLAIR, Channel, split_ending
+from clisc_nnunet.dataset_conversion.dicom_folders import find_dicom
+from clisc_nnunet.dataset_conversion.grouping import Case, Found, group
+from clisc_nnunet.dataset_conversion.scan_names import (
+    SCAN_ENDINGS,
+    Ignored,
+    scan_ending,
+    scans_among,
+    stem,
+    visible,
 )
-_FLAIR = re.compile(r"(^|[-_.])(flair|t2f)$", re.I)
-_OTHER_MODALITY = re.compile(r"[-_.](t1|t1w|t1n|t1c|t1ce|t1gd|t2|t2w|pd|dwi|adc|swi)$", re.I)
+from clisc_nnunet.errors import ScanError, UserError
+
+__all__ = ["SCAN_ENDINGS", "Case", "InputFolder", "find_cases", "scan_ending"]
+
 _CHANNEL = re.compile(r"(?P<case>.+)_(?P<number>\d{4})$")
-
 _LOOKED_FOR = (
-    f"CASE/CASE_flair.nii.gz, CASE_0000.nii.gz or CASE.nii.gz (or {', '.join(SCAN_ENDINGS[1:])})"
+    f"CASE/CASE_flair.nii.gz, CASE_0000.nii.gz or CASE.nii.gz (or {', '.join(SCAN_ENDINGS[1:])}), "
+    "BIDS, or DICOM series"
 )
-
-
-@dataclass(frozen=True)
-class Case:
-    """One FLAIR scan to be segmented, and the name that nnU-Net will know it by."""
-
-    name: str
-    image: Path
 
 
 @dataclass(frozen=True)
@@ -43,26 +41,39 @@ class InputFolder:
     Parameters
     ----------
     layout : str
-        `BraTS-like`, `nnU-Net` or `flat`.
+        `BraTS-like`, `nnU-Net`, `BIDS`, `DICOM` or `flat`.
     cases : tuple of Case
         Sorted by name.
     ignored : tuple of (Path, str)
         Files and folders that were left out, each with the reason.
+    faults : tuple of (str, ScanError)
+        Cases that are set aside, each with what is wrong with it; sorted by name.
+    channels : tuple of str
+        A line for each channel: its number, its name, and how its files were known.
     """
 
     layout: str
     cases: tuple[Case, ...]
     ignored: tuple[tuple[Path, str], ...]
+    faults: tuple[tuple[str, ScanError], ...] = ()
+    channels: tuple[str, ...] = ()
 
 
-def find_cases(folder: Path) -> InputFolder:
-    """List the FLAIR scans of a folder.
+def find_cases(
+    folder: Path, channels: Sequence[Channel] = (Channel(FLAIR),), prompt: str = FLAIR
+) -> InputFolder:
+    """List the cases of a folder.
 
     Parameters
     ----------
     folder : Path
-        In one of three layouts: `CASE/CASE_flair.nii.gz` (BraTS-like), `CASE_0000.nii.gz`
-        (nnU-Net), `CASE.nii.gz` or `CASE_flair.nii.gz` (flat); any ending of `SCAN_ENDINGS`.
+        In one of five layouts: `CASE/CASE_flair.nii.gz` (BraTS-like), `CASE_0000.nii.gz`
+        (nnU-Net), `sub-*/[ses-*/]anat/*_FLAIR.nii.gz` (BIDS), `CASE/.../` with DICOM files of any
+        name, `CASE.nii.gz` or `CASE_flair.nii.gz` (flat); any ending of `SCAN_ENDINGS`.
+    channels : sequence of Channel
+        Modalities that become nnU-Net's channels, in this order.
+    prompt : str
+        Name of the one from which pseudo-labels come.
 
     Returns
     -------
@@ -71,156 +82,162 @@ def find_cases(folder: Path) -> InputFolder:
     Raises
     ------
     UserError
-        If there is no scan, no FLAIR among several modalities, more than one file for a case,
-        more than one layout, or a name that nnU-Net cannot take.
-
-    Notes
-    -----
-    Names such as `phantom_0000`, `phantom_0001` could be a series of cases or the channels of
-    one. They are channels where several cases have the same set of numbers, else a series.
+        If there is no scan, no usable case, more than one layout, or channels of unknown meaning.
     """
     if not folder.is_dir():
-        raise UserError(
-            folder,
-            "a file" if folder.exists() else "no such folder",
-            "a folder of scans",
-            "check the path",
-        )
-    entries = [entry for entry in sorted(folder.iterdir()) if not entry.name.startswith(".")]
+        found = "a file" if folder.exists() else "no such folder"
+        raise UserError(folder, found, "a folder of scans", "check the path")
+    entries = visible(folder)
     if not entries:
         raise UserError(folder, "an empty folder", _LOOKED_FOR, "check the path")
+    layout, scans, ignored, broken, asked = _look(folder, entries, channels)
+    wanted = {channel.name for channel in asked}
+    if layout in ("BraTS-like", "flat"):
+        others = [scan.source for scan in scans if scan.modality not in (*wanted, "")]
+        ignored += [(path, _not_asked(asked)) for path in others if isinstance(path, Path)]
+    cases, faults = group(scans, asked, prompt, folder)
+    faults.update(broken)
+    cases = [case for case in cases if case.name not in broken]
+    if not cases:
+        raise _nothing_found(folder, scans, ignored, faults, prompt)
+    lines = tuple(f"channel {n}: {c.name} ({_known_by(layout, c)})" for n, c in enumerate(asked))
+    return InputFolder(layout, tuple(cases), tuple(ignored), tuple(sorted(faults.items())), lines)
 
-    nested = _nested([entry for entry in entries if entry.is_dir()])
-    flat = _flat(folder, [entry for entry in entries if not entry.is_dir()])
-    if nested.cases and flat.cases:
+
+_Look = tuple[str, list[Found], Ignored, dict[str, ScanError], Sequence[Channel]]
+
+
+def _look(folder: Path, entries: Sequence[Path], channels: Sequence[Channel]) -> _Look:
+    if is_bids(folder):
+        return "BIDS", *find_bids(folder, channels), {}, channels
+    if (folder / "imagesTr").is_dir():
+        cure = f"give {folder / 'imagesTr'} instead"
+        raise UserError(folder, "a whole nnU-Net dataset", "a folder of scans", cure)
+    nested, nested_ignored = _nested([path for path in entries if path.is_dir()], channels)
+    scans, ignored = scans_among([path for path in entries if not path.is_dir()])
+    if nested and scans:
         raise UserError(
             folder,
-            f"{len(nested.cases)} case folders and {len(flat.cases)} scans beside them",
+            f"{len({f.case for f in nested})} case folders and {len(scans)} scans beside them",
             "one layout",
             "move one of the two elsewhere",
         )
-    found = nested if nested.cases else flat
-    if not found.cases:
-        raise _nothing_found(folder, (*nested.ignored, *flat.ignored))
-    _check_names(found.cases)
-    cases = tuple(sorted(found.cases, key=lambda case: case.name))
-    return InputFolder(found.layout, cases, (*nested.ignored, *flat.ignored))
+    if nested:
+        return "BraTS-like", nested, [*nested_ignored, *ignored], {}, channels
+    if scans:
+        numbered = _numbered(folder, scans, channels)
+        if numbered is not None:
+            return "nnU-Net", numbered[0], [*nested_ignored, *ignored], {}, numbered[1]
+        flat = [Found(*split_ending(stem(path), channels), path) for path in scans]
+        return "flat", flat, [*nested_ignored, *ignored], {}, channels
+    series, series_ignored, broken = find_dicom(folder, channels)
+    if series or broken:
+        return "DICOM", series, series_ignored, broken, channels
+    return "flat", [], [*nested_ignored, *ignored], {}, channels
 
 
-def scan_ending(path: Path) -> str | None:
-    """The ending that makes a file a scan, as `SCAN_ENDINGS` spells it, or None."""
-    return next((end for end in SCAN_ENDINGS if path.name.lower().endswith(end)), None)
-
-
-def _nested(folders: Iterable[Path]) -> InputFolder:
-    """One folder per case, each with a FLAIR scan; nothing else of it is taken."""
-    cases, ignored = [], []
+def _nested(folders: Sequence[Path], channels: Sequence[Channel]) -> tuple[list[Found], Ignored]:
+    """One folder per case; files are known by how they end."""
+    found: list[Found] = []
+    ignored: Ignored = []
     for folder in folders:
-        files = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
-        scans, rejected = _scans(files, lambda stem: bool(_FLAIR.search(stem)), "not FLAIR")
+        scans, rejected = scans_among(visible(folder))
         ignored += rejected
-        if len(scans) > 1:
-            raise _two_files(folder.name, scans)
-        if scans:
-            cases.append(Case(folder.name, scans[0]))
-        else:
-            ignored.append((folder, "no FLAIR scan in this folder"))
-    return InputFolder("BraTS-like", tuple(cases), tuple(ignored))
+        if not scans:
+            ignored.append((folder, "no scan in this folder"))
+        # Within a case's folder, a file has to say what it is.
+        found += [
+            Found(folder.name, split_ending(stem(path), channels)[1] or "unknown", path)
+            for path in scans
+        ]
+    return found, ignored
 
 
-def _flat(folder: Path, files: Iterable[Path]) -> InputFolder:
-    """All scans in one folder: nnU-Net's names if all end in `_0000`, else plain names."""
-    scans, ignored = _scans(
-        files, lambda stem: not _OTHER_MODALITY.search(stem), "not FLAIR, by its name"
-    )
-    channels = [_CHANNEL.fullmatch(_stem(path)) for path in scans]
-    if scans and all(match and match["number"] == "0000" for match in channels):
-        names = [_stem(path).removesuffix("_0000") for path in scans]
-        layout = "nnU-Net"
-    else:
-        _refuse_channels(folder, [match for match in channels if match])
-        names = [_FLAIR.sub("", _stem(path)) for path in scans]
-        layout = "flat"
-    cases = tuple(Case(name, path) for name, path in zip(names, scans, strict=True))
-    repeated = [name for name, count in Counter(names).items() if count > 1]
-    if repeated:
-        raise _two_files(repeated[0], [case.image for case in cases if case.name == repeated[0]])
-    return InputFolder(layout, cases, tuple(ignored))
+def _numbered(
+    folder: Path, scans: Sequence[Path], channels: Sequence[Channel]
+) -> tuple[list[Found], Sequence[Channel]] | None:
+    """Scans with nnU-Net's channel numbers, and what these stand for; None if they are names.
 
-
-def _scans(
-    files: Iterable[Path], wanted: Callable[[str], bool], otherwise: str
-) -> tuple[list[Path], list[tuple[Path, str]]]:
-    """Divide files into scans and, each with its reason, those that are left out."""
-    scans, ignored = [], []
-    for path in files:
-        if scan_ending(path) is None:
-            ignored.append((path, "not a scan, by its ending"))
-        elif _SEGMENTATION.search(_stem(path)):
-            ignored.append((path, "a segmentation, by its name"))
-        elif not wanted(_stem(path)):
-            ignored.append((path, otherwise))
-        elif not path.is_file():
-            ignored.append((path, "a folder or a broken link"))
-        else:
-            scans.append(path)
-    return scans, ignored
-
-
-def _stem(path: Path) -> str:
-    return path.name[: -len(scan_ending(path) or "") or None]
-
-
-def _refuse_channels(folder: Path, matches: list[re.Match[str]]) -> None:
-    """Refuse nnU-Net's layout with several channels: which of them is FLAIR is not in the name."""
+    `phantom_0000`, `phantom_0001` could be a series of cases or the channels of one. They are
+    channels where several cases have the same set of numbers, or several channels are asked for.
+    """
+    matches = [_CHANNEL.fullmatch(stem(path)) for path in scans]
     numbers: dict[str, set[str]] = {}
     for match in matches:
+        if match is None:
+            return None
         numbers.setdefault(match["case"], set()).add(match["number"])
-    first = next(iter(numbers.values()), set())
-    if len(numbers) > 1 and len(first) > 1 and all(n == first for n in numbers.values()):
+    used = sorted(set().union(*numbers.values()))
+    alike = len(numbers) > 1 and all(their == set(used) for their in numbers.values())
+    if used != ["0000"] and not alike and len(channels) == 1 and not channels[0].given:
+        return None
+    asked = _meaning(folder, used, channels)
+    names = {channel.given: channel.name for channel in asked}
+    found = [
+        Found(match["case"], names.get(match["number"], "other"), path)
+        for match, path in zip(matches, scans, strict=True)
+        if match is not None
+    ]
+    return found, asked
+
+
+def _meaning(folder: Path, used: list[str], channels: Sequence[Channel]) -> Sequence[Channel]:
+    """Each channel with its number: given, told by dataset.json, or in the order asked for."""
+    if all(channel.given for channel in channels):
+        return channels
+    told = _told_by_dataset_json(folder)
+    if all(channel.name in told for channel in channels):
+        return [replace(channel, given=told[channel.name]) for channel in channels]
+    if len(used) != len(channels):
         raise UserError(
             folder,
-            f"{len(first)} channels of each case ({', '.join(sorted(first))})",
-            "FLAIR alone, as CASE_0000.nii.gz",
-            "copy or link the FLAIR channel into a folder of its own",
+            f"{len(used)} channels of each case ({', '.join(used)})",
+            f"{len(channels)}, as asked for ({', '.join(c.name for c in channels)})",
+            "tell their numbers, such as --channels flair=0003, or name all in order",
         )
+    return [replace(c, given=c.given or n) for c, n in zip(channels, used, strict=True)]
 
 
-def _check_names(cases: Iterable[Case]) -> None:
-    for case in cases:
-        # nnU-Net keeps the label of case A in a file A_seg and skips cases that look like one.
-        if not case.name or case.name.endswith("_seg"):
-            raise UserError(
-                case.image,
-                f"the case name {case.name!r}",
-                "a name that is not empty and does not end in _seg",
-                "rename it",
-            )
+def _told_by_dataset_json(folder: Path) -> dict[str, str]:
+    """Numbers by modality from the dataset.json of an nnU-Net dataset, if there is one."""
+    try:
+        text = (folder.parent / "dataset.json").read_text(encoding="utf-8")
+        names = json.loads(text)["channel_names"]
+        return {split_ending(str(v), ())[1]: f"{int(k):04d}" for k, v in names.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
 
 
-def _two_files(name: str, paths: list[Path]) -> UserError:
-    return UserError(
-        paths[0].parent,
-        f"{len(paths)} files for case {name} ({', '.join(path.name for path in paths)})",
-        "one FLAIR scan per case",
-        "remove all but one",
-    )
+def _not_asked(channels: Sequence[Channel]) -> str:
+    return f"not {' or '.join(channel.displayed for channel in channels)}, by its name"
 
 
-def _nothing_found(folder: Path, ignored: tuple[tuple[Path, str], ...]) -> UserError:
-    images = folder / "imagesTr"
-    if images.is_dir():
-        return UserError(
-            folder, "a whole nnU-Net dataset", "a folder of scans", f"give {images} instead"
-        )
-    others = sum("not FLAIR" in reason for _, reason in ignored)
-    if others:
+def _known_by(layout: str, channel: Channel) -> str:
+    if layout == "nnU-Net":
+        return f"_{channel.given}"
+    if layout == "DICOM":
+        return f"series described as {channel.given or channel.name}"
+    alone = " or with no modality" if layout == "flat" and not channel.given else ""
+    return f"files named ..._{channel.given or channel.name}{alone}"
+
+
+def _nothing_found(
+    folder: Path,
+    found: Sequence[Found],
+    ignored: Ignored,
+    faults: dict[str, ScanError],
+    prompt: str,
+) -> UserError:
+    if found and not any(f.modality in (prompt, "") for f in found):
+        shown = Channel(prompt).displayed
         return UserError(
             folder,
-            f"no FLAIR among {others} scans",
-            "scans named ..._flair",
-            "rename those that are FLAIR",
+            f"no {shown} among {len(found)} scans",
+            f"scans named ..._{prompt}",
+            f"rename those that are {shown}, or name their ending: --channels {prompt}=ENDING",
         )
+    if faults:
+        return next(iter(faults.values()))
     return UserError(
         folder,
         f"no scan among {len(ignored)} files and folders",

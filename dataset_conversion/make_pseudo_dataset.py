@@ -116,6 +116,11 @@ def _request(arguments: argparse.Namespace) -> Any:
         part=arguments.part_id,
         parts=arguments.num_parts,
         scheduler=arguments.scheduler,
+        channels=tuple(arguments.channels),
+        prompt_channel=arguments.prompt_channel.lower(),
+        cases=tuple(arguments.cases),
+        leave_out=tuple(arguments.leave_out),
+        brain_masks=arguments.brain_mask,
         command=arguments.command,
     )
 
@@ -154,6 +159,34 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("-d", type=int, required=True, metavar="ID", help="dataset id, 1 to 999")
     parser.add_argument("--name", default="CLISC", help="name of the dataset (default: CLISC)")
     parser.add_argument("-o", type=Path, metavar="ROOT", help="default: $nnUNet_raw")
+    inputs = parser.add_argument_group("input")
+    inputs.add_argument(
+        "--channels",
+        nargs="+",
+        default=(),
+        metavar="NAME[=ENDING]",
+        help="modalities to take along, in nnU-Net's order, such as flair t1 t1ce t2 (default: the "
+        "prompt channel alone); ENDING of their files, where it is not the usual one",
+    )
+    inputs.add_argument(
+        "--prompt-channel",
+        default="flair",
+        metavar="NAME",
+        help="the modality that pseudo-labels are drawn on (default: flair, which alone the "
+        "bundled models know)",
+    )
+    inputs.add_argument(
+        "--cases", nargs="+", default=(), metavar="NAME|FILE", help="take these cases alone"
+    )
+    inputs.add_argument(
+        "--leave-out", nargs="+", default=(), metavar="NAME|FILE", help="take all but these"
+    )
+    inputs.add_argument(
+        "--brain-mask",
+        type=Path,
+        metavar="FOLDER",
+        help="brain masks CASE.nii.gz, in place of our own extraction",
+    )
     models = parser.add_argument_group("models")
     models.add_argument(
         "--models",

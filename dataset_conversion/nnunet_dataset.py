@@ -6,6 +6,7 @@ import filecmp
 import os
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -15,7 +16,7 @@ from clisc_nnunet.atomic import whole_file
 from clisc_nnunet.dataset_conversion.json_file import write_json
 from clisc_nnunet.errors import UserError
 from clisc_nnunet.slices import background_value
-from clisc_nnunet.volume import Volume, write_volume
+from clisc_nnunet.volume import Source, Volume, check_grid, read_volume, write_volume
 
 FILE_ENDING = ".nii.gz"
 # Results of the stages; the folder also tells our datasets from those of others.
@@ -118,6 +119,48 @@ def place_image(source: Path, target: Path, *, copy: bool = False) -> str:
         return _copy(source, temporary) if copy else _link(source, temporary)
 
 
+def place_case(
+    channels: Sequence[Source], prompt: Source, case: str, folder: Path, *, copy: bool = False
+) -> None:
+    """Put the scans of a case into `imagesTr`, one a channel.
+
+    Parameters
+    ----------
+    channels : sequence of (Path or Series)
+        In nnU-Net's order.
+    prompt : Path or Series
+        The one of them that the label was drawn on. The others get its very geometry, of which
+        they may differ by rounding: nnU-Net compares them.
+    case : str
+    folder : Path
+        `Dataset501_CLISC`.
+    copy : bool
+        See `place_image`. Files that nnU-Net would not take as they are, and DICOM series, are
+        written anew.
+
+    Raises
+    ------
+    ScanError
+        If a scan cannot be read, or lies on other voxels.
+    """
+    geometry = read_volume(prompt).geometry
+    for number, source in enumerate(channels):
+        volume = read_volume(source)
+        check_grid(source, volume.geometry, geometry)
+        target = folder / "imagesTr" / f"{case}_{number:04d}{FILE_ENDING}"
+        as_it_is = (
+            isinstance(source, Path)
+            and source.name.lower().endswith(FILE_ENDING)
+            and not volume.repairs
+            and volume.geometry == geometry
+            and background_value(volume.array) == 0
+        )
+        if as_it_is and isinstance(source, Path):
+            place_image(source, target, copy=copy)
+        else:
+            write_image_with_zero_background(Volume(volume.array, geometry), target)
+
+
 def write_image_with_zero_background(volume: Volume, target: Path) -> None:
     """Write a scan so that its background is exactly 0 and nothing else is.
 
@@ -144,7 +187,7 @@ def write_dataset_json(
     *,
     n_cases: int,
     clisc: dict[str, Any],
-    channel_name: str = "FLAIR",
+    channel_names: Sequence[str] = ("FLAIR",),
     file_ending: str = FILE_ENDING,
     overwrite: bool = False,
 ) -> None:
@@ -159,8 +202,8 @@ def write_dataset_json(
     clisc : dict
         What the trainer needs: names and hashes of models, settings. nnU-Net copies it into
         every checkpoint, so absolute paths are shortened to the file's name.
-    channel_name : str
-        Decides nnU-Net's normalisation: any name but CT means z-score.
+    channel_names : sequence of str
+        In order. They decide nnU-Net's normalisation: any name but CT means z-score.
     file_ending : str
         Of all images and labels.
     overwrite : bool
@@ -174,7 +217,7 @@ def write_dataset_json(
     if n_cases < 1:
         raise ValueError("a dataset needs at least one case")
     content = {
-        "channel_names": {"0": channel_name},
+        "channel_names": {str(n): name for n, name in enumerate(channel_names)},
         "labels": {"background": 0, "tumour": 1},
         "numTraining": n_cases,
         "file_ending": file_ending,

@@ -5,13 +5,15 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from clisc_nnunet.dataset_conversion.layouts import InputFolder, find_cases
+from clisc_nnunet.dataset_conversion.inputs import describe, read_input
+from clisc_nnunet.dataset_conversion.layouts import InputFolder
 from clisc_nnunet.dataset_conversion.nnunet_dataset import (
     CLISC_FOLDER,
     FILE_ENDING,
     checked_folder,
 )
 from clisc_nnunet.dataset_conversion.request import Request, check, chosen_settings
+from clisc_nnunet.dicom import Series
 from clisc_nnunet.ledger import STAGES
 from clisc_nnunet.store import Store
 
@@ -29,11 +31,10 @@ def plan(request: Request) -> str:
     """
     check(request)
     chosen_settings(request)
-    found = find_cases(request.scans)
+    _, found = read_input(request)
     folder = checked_folder(request.dataset_id, request.name, request.root, resume=request.goes_on)
-    lines = [f"{found.layout} folder of {len(found.cases)} cases"]
+    lines = [describe(found, request.prompt_channel)]
     lines += [f"  {case.name}: {case.image}" for case in found.cases]
-    lines += [f"  left out: {path} ({reason})" for path, reason in found.ignored]
     lines += _done(folder, found)
     lines.append(_disk(folder, found, request))
     lines.append("nothing was written (--dry-run)")
@@ -57,9 +58,11 @@ def _done(folder: Path, found: InputFolder) -> list[str]:
 
 def _disk(folder: Path, found: InputFolder, request: Request) -> str:
     """Disk that the dataset takes, and what is free there."""
-    scans = [case.image for case in found.cases]
+    scans = [source for case in found.cases for source in case.channels]
     copied = [s for s in scans if request.copy or not s.name.lower().endswith(FILE_ENDING)]
-    total = MB_PER_CASE * len(scans) + sum(s.stat().st_size for s in copied if s.is_file()) / 1e6
+    files = [path for s in copied for path in (s.files if isinstance(s, Series) else (s,))]
+    copies = sum(path.stat().st_size for path in files if path.is_file()) / 1e6
+    total = MB_PER_CASE * len(found.cases) + copies
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     free = shutil.disk_usage(there).free / 1e6
     return (

@@ -53,6 +53,11 @@ class Request:
     """The cases are divided into parts, and only those of one are worked on."""
     scheduler: str | None = None
     """Dask's, instead of processes on this machine."""
+    channels: tuple[str, ...] = ()
+    prompt_channel: str = "flair"
+    cases: tuple[str, ...] = ()
+    leave_out: tuple[str, ...] = ()
+    brain_masks: Path | None = None
     command: str = ""
 
     @property

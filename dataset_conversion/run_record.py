@@ -19,12 +19,13 @@ from clisc_nnunet.models.weights import read_card
 from clisc_nnunet.settings import Settings
 
 
-def trainer_key(models: Models, settings: Settings) -> dict[str, Any]:
+def trainer_key(models: Models, settings: Settings, prompt_channel: int = 0) -> dict[str, Any]:
     """What the trainer needs to judge with the same SAM; goes into dataset.json."""
     return {
         "version": __version__,
         "sam": {"name": models.sam.name, "sha256": models.sam.sha256},
         "settings": json.loads(settings.to_json()),
+        "prompt_channel": prompt_channel,
     }
 
 
@@ -43,6 +44,7 @@ def run_record(
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}, {work.device}",
         "layout": found.layout,
+        "channels": list(found.channels),
         "models": {
             role: {"name": model.name, "sha256": model.sha256}
             for role, model in (

@@ -5,7 +5,12 @@ import torch
 
 from clisc_nnunet.errors import UserError
 from clisc_nnunet.settings import PRESETS, Settings
-from clisc_nnunet.trainers.judge import drew_the_labels, load_judge, pipeline_settings
+from clisc_nnunet.trainers.judge import (
+    drew_the_labels,
+    load_judge,
+    pipeline_settings,
+    prompt_channel,
+)
 
 CPU = torch.device("cpu")
 
@@ -83,3 +88,16 @@ def test_odd_content_of_dataset_json_is_told_or_passed_over(content):
     else:
         with pytest.raises(UserError, match=r"dataset\.json: clisc"):
             load_judge({"clisc": content}, "", "all", CPU)
+
+
+def test_sam_looks_at_the_channel_that_the_labels_were_drawn_on():
+    content = {"channel_names": {"0": "T1", "1": "FLAIR"}, "clisc": {"prompt_channel": 1}}
+    assert load_judge(content, "", "all", CPU).channel == 1
+    assert prompt_channel({"channel_names": {"0": "FLAIR"}}) == prompt_channel({}) == 0
+
+
+@pytest.mark.parametrize("number", [2, -1, "1", True, None])
+def test_a_channel_that_is_not_there_is_told(number):
+    content = {"channel_names": {"0": "T1", "1": "FLAIR"}, "clisc": {"prompt_channel": number}}
+    with pytest.raises(UserError, match=r"prompt_channel: found .* expected a number of 0, 1"):
+        prompt_channel(content)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from clisc_nnunet.dataset_conversion.channels import parse_channels
 from clisc_nnunet.dataset_conversion.layouts import find_cases, scan_ending
 from clisc_nnunet.errors import UserError
 
@@ -37,7 +38,7 @@ def test_brats_like_takes_flair_alone(make):
     assert names(folder) == [("a", "a/a_flair.nii.gz"), ("b", "b/b_flair.nii")]
     assert dict((path.name, reason) for path, reason in found.ignored) == {
         "a_seg.nii.gz": "a segmentation, by its name",
-        "a_t1.nii.gz": "not FLAIR",
+        "a_t1.nii.gz": "not FLAIR, by its name",
         "survival.csv": "not a scan, by its ending",
     }
 
@@ -47,11 +48,14 @@ def test_later_years_of_brats(make):
     assert names(folder) == [("a-000", "a-000/a-000-t2f.nii.gz")]
 
 
-def test_case_folder_without_flair_is_reported(make):
-    folder = make("a/a_flair.nii.gz", "b/b_t1.nii.gz")
+def test_case_without_flair_is_set_aside(make):
+    folder = make("a/a_flair.nii.gz", "b/b_t1.nii.gz", "c/notes.txt")
     found = find_cases(folder)
     assert [case.name for case in found.cases] == ["a"]
-    assert (folder / "b", "no FLAIR scan in this folder") in found.ignored
+    assert (folder / "c", "no scan in this folder") in found.ignored
+    ((name, fault),) = found.faults
+    assert name == "b"
+    assert "no FLAIR among 1 scans of case b (t1); expected a FLAIR scan" in str(fault)
 
 
 def test_nnunet_layout(make):
@@ -132,3 +136,63 @@ def test_absent_folder_and_file(make):
 )
 def test_scan_ending(name, ending):
     assert scan_ending(Path(name)) == ending
+
+
+def files_of(folder: Path, words: tuple[str, ...] = ("flair", "t1", "t1ce", "t2")):
+    found = find_cases(folder, parse_channels(words))
+    return {case.name: [path.name for path in case.channels] for case in found.cases}, found
+
+
+def test_several_channels_of_brats(make):
+    folder = make(*(f"a/a_{m}.nii.gz" for m in ("flair", "t1", "t1ce", "t2", "seg")))
+    make("b/b-t2f.nii.gz", "b/b-t1n.nii.gz", "b/b-t2w.nii.gz")
+    cases, found = files_of(folder)
+    assert cases == {"a": [f"a_{m}.nii.gz" for m in ("flair", "t1", "t1ce", "t2")]}
+    assert "no T1ce among 3 scans of case b" in str(dict(found.faults)["b"])
+    assert found.channels[2] == "channel 2: t1ce (files named ..._t1ce)"
+
+
+def test_numbers_of_nnunet_go_in_the_order_asked_for(make):
+    folder = make(*(f"{case}_000{n}.nii.gz" for case in "ab" for n in range(2)))
+    cases, found = files_of(folder, ("t1", "flair"))
+    assert cases["a"] == ["a_0000.nii.gz", "a_0001.nii.gz"]
+    assert found.cases[0].image.name == "a_0001.nii.gz"
+    assert found.channels == ("channel 0: t1 (_0000)", "channel 1: flair (_0001)")
+
+
+def test_numbers_of_nnunet_may_be_told(make, tmp_path):
+    folder = make(*(f"{case}_000{n}.nii.gz" for case in "ab" for n in range(2)))
+    assert files_of(folder, ("flair=0001",))[0] == {"a": ["a_0001.nii.gz"], "b": ["b_0001.nii.gz"]}
+
+
+def test_the_dataset_tells_what_its_numbers_mean(make):
+    root = make(*(f"imagesTr/{case}_000{n}.nii.gz" for case in "ab" for n in range(2)))
+    (root / "dataset.json").write_text('{"channel_names": {"0": "T1", "1": "FLAIR"}}')
+    assert files_of(root / "imagesTr", ("flair",))[0]["a"] == ["a_0001.nii.gz"]
+
+
+def test_bids(make):
+    folder = make(
+        "sub-01/ses-1/anat/sub-01_ses-1_FLAIR.nii.gz",
+        "sub-01/ses-2/anat/sub-01_ses-2_FLAIR.nii.gz",
+        "sub-01/ses-2/anat/sub-01_ses-2_T1w.nii.gz",
+        "sub-02/anat/sub-02_run-1_FLAIR.nii.gz",
+        "sub-02/anat/sub-02_run-2_FLAIR.nii.gz",
+        "sub-03/anat/sub-03_ce-gd_T1w.nii.gz",
+        "derivatives/x/sub-01/anat/sub-01_FLAIR.nii.gz",
+        "dataset_description.json",
+    )
+    found = find_cases(folder)
+    assert found.layout == "BIDS"
+    assert [case.name for case in found.cases] == ["sub-01_ses-1", "sub-01_ses-2"]
+    faults = dict(found.faults)
+    assert "2 files for case sub-02 (sub-02_run-1_FLAIR" in str(faults["sub-02"])
+    assert "no FLAIR among 1 scans of case sub-03 (t1ce)" in str(faults["sub-03"])
+    assert files_of(folder, ("flair=run-2_FLAIR",))[0] == {"sub-02": ["sub-02_run-2_FLAIR.nii.gz"]}
+
+
+def test_one_bad_case_does_not_stop_the_others(make):
+    folder = make("a/a_flair.nii.gz", "b/b_flair.nii", "b/b_flair.nii.gz", "c_seg/c_flair.nii.gz")
+    found = find_cases(folder)
+    assert [case.name for case in found.cases] == ["a"]
+    assert [name for name, _ in found.faults] == ["b", "c_seg"]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,12 @@ from clisc_nnunet.dataset_conversion import nnunet_dataset
 from clisc_nnunet.dataset_conversion.nnunet_dataset import (
     dataset_folder,
     describe_next_commands,
+    place_case,
     place_image,
     write_dataset_json,
     write_image_with_zero_background,
 )
-from clisc_nnunet.errors import UserError
+from clisc_nnunet.errors import ScanError, UserError
 from clisc_nnunet.volume import Geometry, Volume, read_volume, write_volume
 
 GEOMETRY = Geometry((8, 7, 6), (1.0, 1.5, 2.0), (-3.0, 4.0, 5.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
@@ -195,3 +197,19 @@ def test_nnunet_accepts_the_dataset(tmp_path, scan, capfd):
 
 def test_next_commands_name_the_dataset():
     assert "nnUNetv2_train 501 3d_fullres all" in describe_next_commands(501)
+
+
+def test_a_case_with_two_channels_and_a_mended_header(tmp_path, scan):
+    folder = dataset_folder(501, "CLISC", tmp_path)
+    rounded = replace(GEOMETRY, origin=(-3.0002, 4.0, 5.0))
+    write_volume(tmp_path / "t1.nii.gz", make_volume().array, rounded)
+    place_case([tmp_path / "t1.nii.gz", scan], scan, "a", folder)
+    assert (folder / "imagesTr" / "a_0001.nii.gz").is_symlink()
+    t1 = folder / "imagesTr" / "a_0000.nii.gz"
+    assert not t1.is_symlink()
+    assert read_volume(t1).geometry == GEOMETRY
+    with pytest.raises(ScanError, match="resample it"):
+        write_volume(
+            tmp_path / "t1.nii.gz", make_volume().array, replace(rounded, origin=(0.0, 4.0, 5.0))
+        )
+        place_case([tmp_path / "t1.nii.gz", scan], scan, "a", folder)

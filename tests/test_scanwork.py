@@ -161,3 +161,39 @@ def test_results_that_are_gone_are_told(task):
     task.store.path("case", "masks").unlink()
     with pytest.raises(RuntimeError, match="is gone or was changed"):
         draw_case(task)
+
+
+def test_a_given_brain_takes_the_place_of_the_extracted_one(head, tmp_path):
+    volume, _ = head
+    core = volume.array > 0
+    core[:, :20] = False
+    for name, array in (("scan", volume.array), ("brain", core)):
+        write_volume(tmp_path / f"{name}.nii.gz", array, volume.geometry)
+    store, brain_file = Store(tmp_path / "stages"), tmp_path / "brain.nii.gz"
+    settings = SliceSettings(brain="extracted")
+    result = cut_scan(
+        "case", tmp_path / "scan.nii.gz", settings, store, "abc", brain_file=brain_file
+    )
+    assert result.failure is None
+    assert result.read == (str(tmp_path / "scan.nii.gz"), str(brain_file))
+    stack = unpack_stack(store.require("case", "slices", "abc"))
+    assert np.array_equal(stack.pixels, make_slices(volume, settings, core).pixels)
+
+
+@pytest.mark.parametrize(
+    ("shift", "cut", "message"),
+    [(0.0, None, None), (3.0, None, "expected the scan's"), (0.0, 900, "cannot be read")],
+)
+def test_further_channels_must_be_whole_and_lie_on_the_same_voxels(
+    head, tmp_path, shift, cut, message
+):
+    volume, _ = head
+    scan, other = tmp_path / "scan.nii.gz", tmp_path / "t1.nii.gz"
+    write_volume(scan, volume.array, volume.geometry)
+    x, y, z = volume.geometry.origin
+    write_volume(other, volume.array, replace(volume.geometry, origin=(x + shift, y, z)))
+    other.write_bytes(other.read_bytes()[:cut])
+    result = cut_scan("case", scan, SETTINGS, Store(tmp_path / "s"), "abc", [other])
+    assert (result.failure is None) == (message is None)
+    if message:
+        assert "t1.nii.gz: found" in result.failure and message in result.failure

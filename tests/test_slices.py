@@ -10,10 +10,11 @@ from clisc_nnunet.slices import (
     background_value,
     brain_mask,
     make_slices,
+    read_brain_mask,
     scale_to_8bit,
     to_scan_grid,
 )
-from clisc_nnunet.volume import Geometry, Volume, resample
+from clisc_nnunet.volume import Geometry, Volume, resample, write_volume
 
 
 def test_slices_are_square_and_hold_the_brain(head):
@@ -141,3 +142,17 @@ def test_nothing_but_background_is_told(head):
     volume, _ = head
     with pytest.raises(ScanError, match="background only"):
         make_slices(volume, SliceSettings(), np.zeros(volume.array.shape, bool))
+
+
+def test_a_given_brain_mask_is_taken_as_it_is(head, tmp_path):
+    volume, _ = head
+    brain = volume.array > 0
+    write_volume(tmp_path / "a.nii.gz", 3.0 * brain, volume.geometry)
+    assert np.array_equal(read_brain_mask(tmp_path / "a.nii.gz", volume.geometry), brain)
+
+
+def test_a_mask_of_a_tumour_is_no_brain_mask(head, tmp_path):
+    volume, blob = head
+    write_volume(tmp_path / "a.nii.gz", blob, volume.geometry)
+    with pytest.raises(ScanError, match=r"a mask of 1\d\.\d ml; expected a brain, 150 ml or more"):
+        read_brain_mask(tmp_path / "a.nii.gz", volume.geometry)

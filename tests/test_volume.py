@@ -164,7 +164,7 @@ def test_recording_keeps_what_is_read(tmp_path):
 
 def test_a_mask_of_another_grid_is_refused(tmp_path):
     write_volume(tmp_path / "mask.mha", np.ones((4, 5, 6), bool), UNIT)
-    with pytest.raises(ScanError, match="resample the mask"):
+    with pytest.raises(ScanError, match=r"2 x 1 x 1 mm.*; resample it to its scan"):
         read_mask(
             tmp_path / "mask.mha",
             Geometry((6, 5, 4), (2.0, 1.0, 1.0), *(UNIT.origin,), UNIT.direction),

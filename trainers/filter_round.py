@@ -220,7 +220,11 @@ def _judge_case(due: Round, judge: Judge, case: str) -> CaseRecord:
     label = np.asarray(seg[:])[0]
     before = label == TUMOUR
     seen = PreprocessedCase(
-        np.asarray(data[0]), label >= 0, properties, due.transpose_backward, judge.slices
+        np.asarray(data[judge.channel]),
+        label >= 0,
+        properties,
+        due.transpose_backward,
+        judge.slices,
     )
 
     mask = large_components(_read_mask(due, case), LARGEST_ALONE)

@@ -26,11 +26,14 @@ class Judge:
     draughtsman : Draughtsman
     slices : SliceSettings
         Of the pseudo-labels, so that SAM sees what it saw then.
+    channel : int
+        Of nnU-Net's channels the one that the pseudo-labels were drawn on.
     """
 
     sam: SamModel
     draughtsman: Draughtsman
     slices: SliceSettings
+    channel: int = 0
 
 
 def load_judge(
@@ -53,15 +56,32 @@ def load_judge(
     UserError
         If the weights are absent or corrupt, or the settings are none.
     """
-    settings = pipeline_settings(dataset_json)
+    settings, channel = pipeline_settings(dataset_json), prompt_channel(dataset_json)
     model = load_sam(name or _entry(dataset_json, "sam").get("name", BUNDLED_NAME), device)
-    return Judge(model, make_draughtsman(model, settings, looks), settings.slices)
+    return Judge(model, make_draughtsman(model, settings, looks), settings.slices, channel)
 
 
 def pipeline_settings(dataset_json: Mapping[str, Any]) -> Settings:
     """Settings of the pseudo-labels; the default ones for a dataset that is not ours."""
     values = _entry(dataset_json, "settings")
     return updated(preset(values.get("preset", "default")), values, "dataset.json: clisc: settings")
+
+
+def prompt_channel(dataset_json: Mapping[str, Any]) -> int:
+    """Number of the channel that SAM looks at; 0 for a dataset that does not tell.
+
+    Raises
+    ------
+    UserError
+        If the dataset has no such channel.
+    """
+    made = dataset_json.get("clisc") or {}
+    number = made.get("prompt_channel", 0) if isinstance(made, dict) else 0
+    known = list(dataset_json.get("channel_names", {"0": "FLAIR"}))
+    if isinstance(number, bool) or not isinstance(number, int) or str(number) not in known:
+        where = "dataset.json: clisc: prompt_channel"
+        raise UserError(where, repr(number), f"a number of {', '.join(known)}", "mend the value")
+    return number
 
 
 def drew_the_labels(model: SamModel, dataset_json: Mapping[str, Any]) -> bool:

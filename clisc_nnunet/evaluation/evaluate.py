@@ -30,7 +30,7 @@ from clisc_nnunet.evaluation.summary import (
 from clisc_nnunet.evaluation.tables import markdown, shown, to_csv, to_json
 from clisc_nnunet.executors import make_executor
 from clisc_nnunet.store import write_text
-from clisc_nnunet.volume import read_geometry, read_mask, read_volume, same_grid
+from clisc_nnunet.volume import Source, read_geometry, read_mask, read_volume, same_grid
 
 # Columns of the table on the screen; the files have all of them.
 ON_SCREEN = ("case", "dice", "hd95_mm", "surface_dice", "precision", "recall", "predicted_ml")
@@ -191,7 +191,7 @@ def _score(request: Request, pairs: Sequence[Pair]) -> list[CaseScores]:
         return list(tqdm(results, "scoring", len(pairs), unit="case"))
 
 
-def _images(request: Request, pairs: Sequence[Pair]) -> dict[str, Path]:
+def _images(request: Request, pairs: Sequence[Pair]) -> dict[str, Source]:
     """Scans by case, of those cases that have one; on the reference's grid."""
     if request.images is None:
         return {}
@@ -210,7 +210,7 @@ def _images(request: Request, pairs: Sequence[Pair]) -> dict[str, Path]:
 def _write(
     request: Request,
     pairs: Sequence[Pair],
-    images: dict[str, Path],
+    images: dict[str, Source],
     scores: Sequence[CaseScores],
     summary: Sequence[Summary],
     left_out: Sequence[str],
@@ -246,7 +246,7 @@ def _write(
     write_text(out / "evaluation.json", to_json(record))
 
 
-def _picture(pair: Pair, scan: Path | None, labels: tuple[int, ...]) -> bytes:
+def _picture(pair: Pair, scan: Source | None, labels: tuple[int, ...]) -> bytes:
     grid = read_geometry(pair.reference)
     image = read_volume(scan) if scan is not None else None
     if image is not None and not same_grid(image.geometry, grid):

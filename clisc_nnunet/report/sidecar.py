@@ -14,12 +14,12 @@ from clisc_nnunet.digest import file_sha256
 from clisc_nnunet.outcome import CaseOutcome
 from clisc_nnunet.settings import Settings
 from clisc_nnunet.store import write_text
-from clisc_nnunet.volume import scan_digest
+from clisc_nnunet.volume import Source, scan_digest
 
 
 def write_sidecars(
     outcomes: Sequence[CaseOutcome],
-    scans: Mapping[str, Path],
+    scans: Mapping[str, Source],
     labels_folder: Path,
     record: Mapping[str, Any],
     settings: Settings,
@@ -30,7 +30,7 @@ def write_sidecars(
     Parameters
     ----------
     outcomes : sequence of CaseOutcome
-    scans : mapping of case to Path
+    scans : mapping of case to Path or Series
     labels_folder : Path
         Cases whose `CASE.nii.gz` is not in it get no sidecar; that of an earlier run is removed.
     record : mapping

@@ -1,0 +1,130 @@
+"""Where the voxels of a volume lie in the patient: pure arithmetic, no files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+# Axes that are further from right angles than this are straightened; ITK's NIfTI reader refuses
+# them, and nnU-Net reads through it.
+_STRAIGHT = 1e-4
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where the voxels of a volume lie in the patient.
+
+    Parameters
+    ----------
+    size : tuple of 3 int
+        Number of columns, rows and planes.
+    spacing, origin : tuple of 3 float
+        Millimetres, (x, y, z).
+    direction : tuple of 9 float
+        Direction cosines, row by row, as in SimpleITK.
+    """
+
+    size: tuple[int, int, int]
+    spacing: tuple[float, float, float]
+    origin: tuple[float, float, float]
+    direction: tuple[float, ...]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of the array: (plane, row, column)."""
+        return self.size[2], self.size[1], self.size[0]
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of a voxel in millilitres."""
+        return float(np.prod(self.spacing)) / 1000.0
+
+    @property
+    def axes(self) -> np.ndarray:
+        """Unit vectors along columns, rows and planes, as the columns of a (3, 3) array."""
+        return np.asarray(self.direction, float).reshape(3, 3)
+
+
+def geometry_of_steps(size: Sequence[int], steps: np.ndarray, origin: np.ndarray) -> Geometry:
+    """Geometry from the vectors that lead to the next column, row and plane.
+
+    Parameters
+    ----------
+    size : sequence of 3 int
+    steps : float ndarray of shape (3, 3)
+        The vectors as columns, millimetres, LPS; none may be 0.
+    origin : float ndarray of shape (3,)
+    """
+    lengths = np.linalg.norm(steps, axis=0)
+    columns, rows, planes = (int(n) for n in size)
+    dx, dy, dz = lengths.tolist()
+    x, y, z = origin.tolist()
+    direction = tuple((steps / lengths).ravel().tolist())
+    return Geometry((columns, rows, planes), (dx, dy, dz), (x, y, z), direction)
+
+
+def same_grid(first: Geometry, second: Geometry) -> bool:
+    """Whether two volumes share their voxels (within a thousandth of a millimetre or so)."""
+    return first.size == second.size and all(
+        np.allclose(a, b, atol=1e-3)
+        for a, b in (
+            (first.spacing, second.spacing),
+            (first.origin, second.origin),
+            (first.direction, second.direction),
+        )
+    )
+
+
+def degrees_off_square(geometry: Geometry) -> float:
+    """By how much the worst pair of axes misses a right angle; 90 if two axes coincide."""
+    cosines = geometry.axes.T @ geometry.axes
+    worst = np.abs(cosines[np.triu_indices(3, 1)]).max()
+    return float(np.degrees(np.arcsin(min(worst, 1.0))))
+
+
+def is_square(geometry: Geometry) -> bool:
+    """Whether the axes are unit vectors at right angles."""
+    return bool(np.allclose(geometry.axes.T @ geometry.axes, np.eye(3), atol=_STRAIGHT))
+
+
+def squared(geometry: Geometry) -> Geometry:
+    """The nearest geometry whose axes are at right angles; spacing and centre stay.
+
+    Notes
+    -----
+    The nearest rotation (or reflection) U V^T comes from the singular values of the axes,
+    A = U S V^T.
+    """
+    left, _, right = np.linalg.svd(geometry.axes)
+    axes = left @ right
+    middle = (np.array(geometry.size) - 1) / 2 * geometry.spacing
+    x, y, z = (np.array(geometry.origin) + (geometry.axes - axes) @ middle).tolist()
+    return Geometry(geometry.size, geometry.spacing, (x, y, z), tuple(axes.ravel().tolist()))
+
+
+def smoothing_sigma(source: Geometry, target: Geometry) -> np.ndarray:
+    """Gaussian that takes a voxel of the source to one of the target, where that is coarser.
+
+    Parameters
+    ----------
+    source, target : Geometry
+        In any position to each other.
+
+    Returns
+    -------
+    float ndarray of shape (3,)
+        Millimetres along the source's own axes (x, y, z); 0 where the target is not coarser.
+
+    Notes
+    -----
+    A voxel is taken for a Gaussian of 0.4 of its spacing, which is close to its box. Seen along
+    source axis i, a target voxel has the variance sum_j R_ij^2 (0.4 t_j)^2, where R are the
+    target's axes in the source's: the axes need not have the same order, nor the same directions.
+    """
+    turned = (source.axes.T @ target.axes) ** 2
+    wanted = turned @ np.square(target.spacing)
+    there = np.square(source.spacing)
+    coarser = wanted > 1.05**2 * there
+    return np.where(coarser, 0.4 * np.sqrt(np.maximum(wanted - there, 0.0)), 0.0)

@@ -1,0 +1,125 @@
+"""Modalities by name: which ending of a file, or which words of a DICOM series, mean which."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from clisc_nnunet.errors import UserError
+
+FLAIR = "flair"
+# How files end; of two that fit, the one that starts earlier is meant: `_t2_flair` is FLAIR.
+_ENDINGS = {
+    FLAIR: r"(t2[-_ ]?)?flair|t2f",
+    "t1ce": r"t1[-_ ]?(ce|c|gd|post)",
+    "t1": r"t1[wn]?",
+    "t2": r"t2w?",
+    "pd": r"pd",
+    "dwi": r"dwi",
+    "adc": r"adc",
+    "swi": r"swi",
+}
+# How people call DICOM series; the first that fits is meant.
+_DESCRIPTIONS = {
+    FLAIR: r"flair|t2f|dark.?fluid",
+    "t1ce": r"t1.*(\bce\b|t1c\b|ce\b|gd|gad|post|contrast|\+ ?c|\bkm\b)",
+    "t1": r"t1|mprage",
+    "t2": r"t2",
+    "pd": r"\bpd",
+    "adc": r"adc",
+    "dwi": r"dwi|diff",
+    "swi": r"swi",
+}
+_DISPLAYED = {FLAIR: "FLAIR", "t1ce": "T1ce"}
+# nnU-Net normalises channels of these names otherwise than MR images.
+_NOT_MR = ("ct", "nonorm", "rescale_0_1", "rgb_to_0_1", "zscore")
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A modality that becomes a channel of nnU-Net.
+
+    Parameters
+    ----------
+    name : str
+        Such as `flair`, `t1`, `t1ce`, `t2`, or any other that files end with.
+    given : str
+        Ending of its files, number of nnU-Net's (`0003`), or words of a DICOM series' description,
+        if the user has named them.
+    """
+
+    name: str
+    given: str = ""
+
+    @property
+    def displayed(self) -> str:
+        """Name in dataset.json."""
+        return _DISPLAYED.get(self.name, self.name.upper())
+
+
+def parse_channels(words: Sequence[str]) -> tuple[Channel, ...]:
+    """Channels from words such as `flair`, `t1`, `flair=space`, `t2=0003`.
+
+    Raises
+    ------
+    UserError
+        If a name is repeated, or cannot be one.
+    """
+    channels = tuple(Channel(*word.lower().split("=", 1)) for word in words)
+    for place, channel in enumerate(channels):
+        if not re.fullmatch(r"[a-z0-9]+", channel.name) or channel.name in _NOT_MR:
+            found, expected = repr(channel.name), "a name of an MR modality, letters and digits"
+        elif channel.name in [other.name for other in channels[:place]]:
+            found, expected = f"{channel.name} twice", "each modality once"
+        else:
+            continue
+        raise UserError("--channels", found, expected, "such as --channels flair t1 t1ce t2")
+    return channels
+
+
+def split_ending(stem: str, channels: Sequence[Channel]) -> tuple[str, str]:
+    """Case and modality in a file's name without its format.
+
+    Parameters
+    ----------
+    stem : str
+        Such as `case_1_t1ce`.
+    channels : sequence of Channel
+        Those that are asked for; endings given with them go above the known ones.
+
+    Returns
+    -------
+    case : str
+    modality : str
+        Empty if the name tells none.
+    """
+    patterns = {**_ENDINGS, **{c.name: c.name for c in channels if c.name not in _ENDINGS}}
+    for channel in channels:
+        if channel.given:
+            del patterns[channel.name]
+            found = re.search(rf"(^|[-_.]){re.escape(channel.given.lstrip('-_.'))}$", stem, re.I)
+            if found:
+                return stem[: found.start()], channel.name
+    found_at = {
+        name: match.start()
+        for name, pattern in patterns.items()
+        if (match := re.search(rf"(^|[-_.])({pattern})$", stem, re.I))
+    }
+    if not found_at:
+        return stem, ""
+    name = min(found_at, key=lambda key: found_at[key])
+    return stem[: found_at[name]], name
+
+
+def modality_of_series(description: str, channels: Sequence[Channel]) -> str:
+    """Modality by the description of a DICOM series; empty if it tells none."""
+    given = {c.name: c.given for c in channels if c.given}
+    for name, words in given.items():
+        if words in description.lower():
+            return name
+    for name, pattern in _DESCRIPTIONS.items():
+        if name not in given and re.search(pattern, description, re.I):
+            return name
+    others = [c.name for c in channels if c.name not in _DESCRIPTIONS and not c.given]
+    return next((name for name in others if name in description.lower()), "")

@@ -1,0 +1,108 @@
+import shutil
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from acquisitions import tilted
+
+from clisc_nnunet.dataset_conversion.layouts import find_cases
+from clisc_nnunet.dicom import find_series
+from clisc_nnunet.errors import ScanError
+from clisc_nnunet.volume import Geometry, read_geometry, read_volume, same_grid, scan_digest
+
+GRID = Geometry((8, 7, 6), (1.5, 2.0, 4.0), (-10.0, 20.0, 30.0), tilted(15))
+ARRAY = np.random.default_rng(0).integers(0, 900, GRID.shape).astype(np.int16)
+
+
+def write_series(folder, uid, description="FLAIR", planes=range(6), study="1.9"):
+    """Slices of ARRAY, each in a file whose name says nothing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    writer = sitk.ImageFileWriter()
+    writer.KeepOriginalImageUIDOn()
+    axes = np.reshape(GRID.direction, (3, 3))
+    for place, plane in enumerate(planes):
+        image = sitk.GetImageFromArray(ARRAY[plane][None])
+        image.SetSpacing(GRID.spacing)
+        origin = GRID.origin + axes @ (0, 0, plane * GRID.spacing[2])
+        image.SetOrigin(origin.tolist())
+        image.SetDirection(GRID.direction)
+        tags = {
+            "0008|0016": "1.2.840.10008.5.1.4.1.1.4",
+            "0008|0018": f"{uid}.{plane}.{place}",
+            "0008|0060": "MR",
+            "0008|103e": description,
+            "0020|000d": study,
+            "0020|000e": uid,
+            "0020|0032": "\\".join(f"{v:.6f}" for v in origin),
+            "0020|0037": "\\".join(f"{v:.8f}" for v in axes[:, :2].T.ravel()),
+        }
+        for tag, value in tags.items():
+            image.SetMetaData(tag, value)
+        writer.SetFileName(str(folder / f"{uid}_{plane}_{place}.dcm"))
+        writer.SetImageIO("GDCMImageIO")
+        writer.Execute(image)
+
+
+def test_a_series_is_the_volume_it_was_cut_from(tmp_path):
+    write_series(tmp_path, "1.2.3")
+    (series,) = find_series(tmp_path).series
+    assert (series.uid, series.description, len(series.files)) == ("1.2.3", "FLAIR", 6)
+    volume = read_volume(series)
+    assert np.array_equal(volume.array, ARRAY)
+    assert same_grid(volume.geometry, GRID) and same_grid(read_geometry(series), GRID)
+
+
+def test_names_and_order_of_files_change_nothing(tmp_path):
+    write_series(tmp_path / "a", "1.2.3")
+    (tmp_path / "b").mkdir()
+    names = ["f", "b.bin", "c.dcm", "a", "z.x", "0"]
+    for path, name in zip((tmp_path / "a").iterdir(), names, strict=True):
+        shutil.copy(path, tmp_path / "b" / name)
+    one, other = (find_series(tmp_path / name).series[0] for name in "ab")
+    assert np.array_equal(read_volume(one).array, read_volume(other).array)
+    assert scan_digest(one) == scan_digest(other)
+
+
+@pytest.mark.parametrize(
+    ("planes", "message"),
+    [
+        ((0, 1, 2, 4, 5), "1 missing slices among 5"),
+        ((0, 1, 2, 2, 3, 4), "two slices at one place among 6"),
+        ((3,), "one slice"),
+    ],
+)
+def test_series_that_make_no_volume_are_told(tmp_path, planes, message):
+    write_series(tmp_path, "1.2.3", planes=planes)
+    with pytest.raises(ScanError, match=message):
+        read_volume(find_series(tmp_path).series[0])
+
+
+def test_series_of_one_folder_are_told_apart(tmp_path):
+    write_series(tmp_path / "anna" / "deep", "1.2.3", "Sag T2 FLAIR")
+    write_series(tmp_path / "anna" / "deep", "1.2.4", "t1_mprage")
+    write_series(tmp_path / "berta", "1.2.5", "unnamed", study="1.8")
+    write_series(tmp_path / "carla", "1.2.6", "t1_mprage", study="1.7")
+    (tmp_path / "anna" / "notes.txt").write_text("no DICOM")
+    found = find_cases(tmp_path)
+    assert found.layout == "DICOM"
+    assert [(c.name, c.image.description) for c in found.cases] == [
+        ("anna", "Sag T2 FLAIR"),
+        ("berta", "unnamed"),
+    ]
+    assert "no FLAIR among 1 scans of case carla" in str(dict(found.faults)["carla"])
+
+
+def test_a_cut_slice_sets_its_case_aside(tmp_path):
+    write_series(tmp_path / "anna", "1.2.3")
+    write_series(tmp_path / "berta", "1.2.4", study="1.8")
+    cut = sorted((tmp_path / "anna").iterdir())[-1]
+    cut.write_bytes(cut.read_bytes()[:420])
+    found = find_cases(tmp_path)
+    readable = [case.name for case in found.cases]
+    if "anna" in readable:  # the header was whole: it is told when the pixels are read
+        anna = next(case for case in found.cases if case.name == "anna")
+        with pytest.raises(ScanError, match="cannot be read"):
+            read_volume(anna.image)
+    else:
+        assert readable == ["berta"]
+        assert "cannot be read" in str(dict(found.faults)["anna"])
