@@ -255,7 +255,9 @@ class Casework:
             voted = sure
         else:
             pixels = stack.pixels[planes]
-            probability = slice_labels.tumour_probability(self.models.clip, classes, pixels)
+            probability = slice_labels.tumour_probability(
+                self.models.clip, classes, pixels, precision=self.settings.labels.precision
+            )
             sure = slice_labels.sure_labels(probability, self.settings.labels)
             voted = slice_labels.vote(sure, planes, self.settings.labels)
         return {"planes": planes, "probability": probability, "label": sure, "voted": voted}
