@@ -37,9 +37,7 @@ def describe(name: str) -> str:
         "what": entry.what,
         "address": entry.source.address,
         "size": f"{entry.megabytes} MB" if entry.megabytes else "unknown",
-        "hash": f"{entry.digest}, stated by {entry.digest.stated}"
-        if entry.digest
-        else "none stated",
+        "hash": f"{digest}, stated by {digest.stated}" if digest else "none stated",
         "input": f"{entry.input_size} pixels, mean {entry.mean}, std {entry.std}",
         "licence": entry.licence,
         "citation": entry.citation,

@@ -80,7 +80,7 @@ def test_another_architecture_than_named_is_one_line(sam_file, tmp_path):
         WeightsError, match="looks like SAM ViT-B; expected a checkpoint of SAM ViT-L"
     ):
         load_sam(f"sam_vit_l={sam_file}", CPU)
-    with pytest.raises(WeightsError, match="looks like SAM ViT-B .*; expected a CLIP") as caught:
+    with pytest.raises(WeightsError, match=r"looks like SAM ViT-B .*; expected a CLIP") as caught:
         load_clip(str(sam_file), CPU)
     assert "\n" not in str(caught.value)
 
@@ -211,7 +211,7 @@ def test_a_folder_of_open_clip_brings_its_own_constants(tmp_path):
     (tmp_path / published_clip.CONFIG).write_text(
         json.dumps({"model_cfg": config, "preprocess_cfg": preprocessing})
     )
-    with pytest.raises(WeightsError, match="no weights; expected open_clip_model.safetensors"):
+    with pytest.raises(WeightsError, match=r"no weights; expected open_clip_model.safetensors"):
         load_clip(str(tmp_path), CPU)
     file = tmp_path / "open_clip_model.safetensors"
     save_file({k: v.contiguous() for k, v in module.state_dict().items()}, str(file))

@@ -24,7 +24,7 @@ def test_a_path_may_hold_an_equals_sign(tmp_path):
 
 
 def test_unknown_names_are_told():
-    with pytest.raises(WeightsError, match="one of bundled, sam_vit_b, .*medsam, or a file"):
+    with pytest.raises(WeightsError, match=r"one of bundled, sam_vit_b, .*medsam, or a file"):
         locate("sam_vit_x", "sam")
     with pytest.raises(WeightsError, match=r"none\.pth: found no such file"):
         locate("medsam=/nowhere/none.pth", "sam")

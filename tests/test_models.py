@@ -9,7 +9,7 @@ import open_clip
 import pytest
 import torch
 from safetensors.torch import save_file
-from segment_anything import SamPredictor, sam_model_registry
+from segment_anything import SamPredictor
 
 from clisc_nnunet.errors import UserError, WeightsError
 from clisc_nnunet.models import weights

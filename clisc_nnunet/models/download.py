@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from clisc_nnunet.errors import WeightsError
-from clisc_nnunet.models.registry import Entry, Hub, Package, Web, weights_folder
+from clisc_nnunet.models.registry import Digest, Entry, Hub, Package, Web, weights_folder
 
 TRIES, PAUSE_S, TIMEOUT_S = 3, 2.0, 30.0
 _CHUNK = 1 << 20
@@ -96,10 +96,8 @@ def _from_web(entry: Entry, source: Web) -> None:
                 download(source.url, str(partial), None)
                 break
             except requests.HTTPError as error:
-                answer = error.response
-                raise _absent(
-                    entry, f"answer {answer.status_code} {answer.reason} from {source.url}"
-                ) from None
+                # An answer that more tries will not change.
+                raise _absent(entry, f"no file at {source.url} ({_reason(error)})") from None
             except requests.RequestException as error:
                 if attempt == TRIES:
                     raise _absent(
@@ -150,8 +148,6 @@ def _accept(entry: Entry, fetched: Path, published: str | None) -> None:
     published : str or None
         sha256 that the server states.
     """
-    from clisc_nnunet.models.registry import Digest
-
     with fetched.open("rb") as file:
         beginning = file.read(9)
     digest = entry.digest

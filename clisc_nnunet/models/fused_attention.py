@@ -90,9 +90,8 @@ def attend_prolonged(
     a and b, the key by ones at the places of its own y' and x', zeros elsewhere.
     """
     rows, columns, depth = to_rows.shape[-1], to_columns.shape[-1], query.shape[-1]
-    like = {"dtype": key.dtype, "device": key.device}
-    own_row = torch.eye(rows, **like).repeat_interleave(columns, 0).expand(*key.shape[:2], -1, -1)
-    own_column = torch.eye(columns, **like).repeat(rows, 1).expand(*key.shape[:2], -1, -1)
+    own_row = torch.eye(rows).to(key).repeat_interleave(columns, 0).expand(*key.shape[:2], -1, -1)
+    own_column = torch.eye(columns).to(key).repeat(rows, 1).expand(*key.shape[:2], -1, -1)
     longer = torch.cat([query * scale, to_rows, to_columns], dim=-1)
     keys = torch.cat([key, own_row, own_column], dim=-1)
     missing = -longer.shape[-1] % _ALIGNED
