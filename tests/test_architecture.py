@@ -10,6 +10,7 @@ COMMANDS = (
     "clisc_nnunet.dataset_conversion.make_pseudo_dataset",
     "clisc_nnunet.dataset_conversion.small_plans",
     "clisc_nnunet.doctor",
+    "clisc_nnunet.download_weights",
     "clisc_nnunet.phantoms.command",
     "clisc_nnunet.trainers.export_plain",
 )

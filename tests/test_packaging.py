@@ -92,6 +92,7 @@ def test_commands_exist(wheel: ZipFile) -> None:
     assert sorted(commands) == [
         "clisc_add_small_plans",
         "clisc_doctor",
+        "clisc_download_weights",
         "clisc_export_plain_model",
         "clisc_make_phantoms",
         "clisc_make_pseudo_dataset",
@@ -122,4 +123,4 @@ def test_readme_names_files_and_commands_that_exist(metadata: Message) -> None:
     setup = ConfigParser()
     setup.read(ROOT / "setup.cfg")
     known = re.findall(r"^(\w+) =", setup["options.entry_points"]["console_scripts"], re.MULTILINE)
-    assert set(re.findall(r"\bclisc_(?:make|add|export|doctor)\w*", readme)) == set(known)
+    assert set(re.findall(r"\bclisc_(?:make|add|export|doctor|download)\w*", readme)) == set(known)

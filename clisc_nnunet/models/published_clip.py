@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -66,12 +68,11 @@ def load_published(found: Located) -> PublishedClip:
             "name another file, or say what it is: ARCHITECTURE/TAG=FILE, or a folder of open_clip",
         )
     # A bare file of OpenAI's shapes is taken for OpenAI's, whose GELU is the quick one.
-    module = open_clip.create_model(
-        architecture,
-        pretrained=None,
-        force_quick_gelu=entry.quick_gelu if entry is not None else True,
-        pretrained_text=False,
-    )
+    quick_gelu = entry.quick_gelu if entry is not None else True
+    with _no_warning_of_random_weights():
+        module = open_clip.create_model(
+            architecture, pretrained=None, force_quick_gelu=quick_gelu, pretrained_text=False
+        )
     load_strictly(module, state, str(path))
     mean, std = (entry.mean, entry.std) if entry is not None else (OPENAI_MEAN, OPENAI_STD)
     return PublishedClip(module, open_clip.get_tokenizer(architecture), mean, std, path)
@@ -114,10 +115,23 @@ def _from_folder(folder: Path) -> PublishedClip:
             changes["text_cfg"] = {
                 **text, "hf_model_name": str(text_folder), "hf_model_pretrained": False,
             }  # fmt: skip
-        module = open_clip.create_model(name, load_weights=False, pretrained_text=False, **changes)
+        with _no_warning_of_random_weights():
+            module = open_clip.create_model(
+                name, load_weights=False, pretrained_text=False, **changes
+            )
     load_strictly(module, read_state(weights), str(weights))
     tokenize = open_clip.get_tokenizer(name)
     return PublishedClip(module, tokenize, tuple(mean), tuple(std), weights)
+
+
+@contextmanager
+def _no_warning_of_random_weights() -> Iterator[None]:
+    """open_clip warns of them, but ours are loaded a line later."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def _require_transformers(folder: Path) -> None:
