@@ -49,7 +49,10 @@ def test_a_file_is_fetched_once_and_said_so(publisher, capsys):
     path = fetch(entry)
     assert path.read_bytes() == CONTENT
     said = capsys.readouterr().out
-    assert f"downloading sam_vit_b (375 MB, Apache-2.0) from {entry.source.url} to {path}" in said
+    assert (
+        f"downloading sam_vit_b (375 MB, licence: Apache-2.0) from {entry.source.url} to {path}"
+        in said
+    )
     assert f"sha256 {SHA256}, as published" in said
     assert fetch(entry) == path
     assert len(publisher.asked) == 1
@@ -125,6 +128,14 @@ def test_offline_never_touches_the_network(publisher, monkeypatch, switch):
     weights_path(entry).parent.mkdir()
     weights_path(entry).write_bytes(CONTENT)
     assert fetch(entry).read_bytes() == CONTENT  # put there by hand
+
+
+def test_a_folder_that_cannot_be_made_is_told(publisher, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("CLISC_WEIGHTS", str(tmp_path / "file"))
+    with pytest.raises(WeightsError, match="a folder that cannot be written"):
+        fetch(entry_at(publisher))
+    assert publisher.asked == []
 
 
 def test_a_file_that_was_changed_is_refused(publisher):

@@ -80,7 +80,9 @@ def test_another_architecture_than_named_is_one_line(sam_file, tmp_path):
         WeightsError, match="looks like SAM ViT-B; expected a checkpoint of SAM ViT-L"
     ):
         load_sam(f"sam_vit_l={sam_file}", CPU)
-    with pytest.raises(WeightsError, match=r"looks like SAM ViT-B .*; expected a CLIP") as caught:
+    with pytest.raises(
+        WeightsError, match=r"looks like SAM ViT-B; expected a CLIP of open_clip"
+    ) as caught:
         load_clip(str(sam_file), CPU)
     assert "\n" not in str(caught.value)
 
@@ -219,3 +221,10 @@ def test_a_folder_of_open_clip_brings_its_own_constants(tmp_path):
         clip = load_clip(str(name), CPU)
         assert (clip.mean, clip.std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
         assert clip.embed_texts(["a brain"]).shape == (1, 512)
+
+
+def test_a_text_tower_of_transformers_is_not_looked_for_on_the_network(tmp_path):
+    path = tmp_path / "weights.bin"
+    torch.save({"logit_scale": torch.ones(())}, path)
+    with pytest.raises(WeightsError, match="roberta-ViT-B-32, whose text tower"):
+        load_clip(f"roberta-ViT-B-32/laion2b_s12b_b32k={path}", CPU)

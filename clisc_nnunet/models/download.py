@@ -51,20 +51,12 @@ def fetch(entry: Entry) -> Path:
             raise _absent(entry, "no such file")
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
+            # Of several processes that want the same file one fetches it.
+            with FileLock(target.with_name(f".{target.name}.lock")):
+                if not _complete(entry):
+                    _download(entry, entry.source)
         except OSError as error:
-            raise _absent(entry, f"a folder that cannot be made ({error.strerror})") from None
-        # Of several processes that want the same file one fetches it.
-        with FileLock(target.with_name(f".{target.name}.lock")):
-            if not _complete(entry):
-                print(
-                    f"downloading {entry.name} ({entry.megabytes} MB, {entry.licence}) "
-                    f"from {entry.source.address} to {target}",
-                    flush=True,
-                )
-                if isinstance(entry.source, Hub):
-                    _from_hub(entry, entry.source)
-                else:
-                    _from_web(entry, entry.source)
+            raise _absent(entry, f"a folder that cannot be written ({error.strerror})") from None
     elif entry.digest is not None:
         fits, found = entry.digest.fits(target)
         if not fits:
@@ -75,6 +67,20 @@ def fetch(entry: Entry) -> Path:
                 "remove the file to fetch it again, or name it by its path to use it as it is",
             )
     return target
+
+
+def _download(entry: Entry, source: Web | Hub) -> None:
+    size = f"{entry.megabytes} MB" if entry.megabytes else "size unknown"
+    target = weights_path(entry)
+    print(
+        f"downloading {entry.name} ({size}, licence: {entry.licence}) from {source.address} "
+        f"to {target}",
+        flush=True,
+    )
+    if isinstance(source, Hub):
+        _from_hub(entry, source)
+    else:
+        _from_web(entry, source)
 
 
 def _complete(entry: Entry) -> bool:

@@ -51,12 +51,13 @@ def load_published(found: Located) -> PublishedClip:
     UserError
         If the text tower needs transformers, and it is not installed.
     """
-    path = found.path
-    if path.is_file() and (path.parent / CONFIG).is_file():
-        path = path.parent  # the configuration beside the weights says more than their names
+    path, entry = found.path, found.entry
     if path.is_dir():
-        return _from_folder(path)
-    entry, state = found.entry, read_state(path)
+        return _from_folder(path, _weights_in(path))
+    # A configuration beside the weights says more than their shapes.
+    if (entry is None or not entry.architecture) and (path.parent / CONFIG).is_file():
+        return _from_folder(path.parent, path)
+    state = read_state(path)
     architecture = entry.architecture if entry is not None else clip_architecture(state)
     recognised = clip_architecture(state)
     if architecture is None or (recognised is not None and entry and _differ(entry, recognised)):
@@ -66,6 +67,13 @@ def load_published(found: Located) -> PublishedClip:
             f"what looks like {looks_like(state)}",
             f"a CLIP {entry.name}" if entry else f"a CLIP of open_clip: {known.strip(', ')}",
             "name another file, or say what it is: ARCHITECTURE/TAG=FILE, or a folder of open_clip",
+        )
+    if any(key.startswith("hf_") for key in open_clip.get_model_config(architecture)["text_cfg"]):
+        raise WeightsError(
+            path,
+            f"{architecture}, whose text tower or tokenizer is of transformers",
+            f"a folder with {CONFIG}, config.json and the tokenizer's files",
+            "fetch the whole folder and name it",
         )
     # A bare file of OpenAI's shapes is taken for OpenAI's, whose GELU is the quick one.
     quick_gelu = entry.quick_gelu if entry is not None else True
@@ -85,7 +93,16 @@ def _differ(entry: Any, recognised: str) -> bool:
     )
 
 
-def _from_folder(folder: Path) -> PublishedClip:
+def _weights_in(folder: Path) -> Path:
+    weights = next((folder / name for name in _WEIGHTS if (folder / name).is_file()), None)
+    if weights is None:
+        raise WeightsError(
+            folder, "no weights", " or ".join(_WEIGHTS), "fetch one of them into this folder"
+        )
+    return weights
+
+
+def _from_folder(folder: Path, weights: Path) -> PublishedClip:
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         text = dict(config["model_cfg"]["text_cfg"])
@@ -98,14 +115,9 @@ def _from_folder(folder: Path) -> PublishedClip:
             "a folder of open_clip, with model_cfg and preprocess_cfg",
             "fetch the whole folder, or name a weight file",
         ) from None
-    weights = next((folder / name for name in _WEIGHTS if (folder / name).is_file()), None)
-    if weights is None:
-        raise WeightsError(
-            folder, "no weights", " or ".join(_WEIGHTS), "fetch one of them into this folder"
-        )
     name = f"local-dir:{folder}"
     tower = text.get("hf_model_name")
-    if tower:
+    if tower or text.get("hf_tokenizer_name"):
         _require_transformers(folder)
     with tempfile.TemporaryDirectory() as scratch:
         changes = {}
