@@ -121,8 +121,11 @@ def _published(found: Located, state: dict[str, torch.Tensor]) -> Sam:
             f"a checkpoint of {asked}",
             "name another file, or leave --sam out for the bundled one",
         )
-    sam = sam_model_registry[architecture]()
-    load_strictly(sam, state, str(found.path))
+    # Built without weights: no random ones are drawn, and a ViT-H is in memory once.
+    with torch.device("meta"):
+        sam = sam_model_registry[architecture]()
+    state = {key: value.float() for key, value in state.items()}
+    load_strictly(sam, state, str(found.path), assign=True)
     if entry is not None:
         sam.pixel_mean = torch.tensor(entry.mean).view(-1, 1, 1)
         sam.pixel_std = torch.tensor(entry.std).view(-1, 1, 1)

@@ -77,8 +77,20 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
     return state
 
 
-def load_strictly(module: torch.nn.Module, state: dict[str, torch.Tensor], where: str) -> None:
-    """Put weights into a module; a `WeightsError` if names or shapes differ."""
+def load_strictly(
+    module: torch.nn.Module, state: dict[str, torch.Tensor], where: str, *, assign: bool = False
+) -> None:
+    """Put weights into a module; a `WeightsError` if names or shapes differ.
+
+    Parameters
+    ----------
+    module : Module
+    state : dict of Tensor
+    where : str
+        For the error.
+    assign : bool
+        Take the tensors themselves, for a module that was built without any (device `meta`).
+    """
     own = module.state_dict()
     # Older versions of transformers kept the positions 0, 1, 2, ... among the weights.
     state = {k: v for k, v in state.items() if k in own or not k.endswith(".position_ids")}
@@ -92,7 +104,7 @@ def load_strictly(module: torch.nn.Module, state: dict[str, torch.Tensor], where
             f"the weights of {type(module).__name__} with {len(own)} tensors",
             "name weights of this architecture",
         )
-    module.load_state_dict(state)
+    module.load_state_dict(state, assign=assign)
 
 
 def _is_archive(path: Path) -> bool:
