@@ -8,8 +8,7 @@ phantom-like brain. Two ways in one run:
 - the straightforward way: `SamPredictor` slice by slice in fp32, a figure of every slice written,
   and all of it again for the filter round.
 
-Times are wall clock and, on a CPU that others use too, processor time of this process (`--clock
-cpu`). No reference is opened.
+Times are wall clock; on a CPU that others use too, processor time of this process (`--clock cpu`).
 """
 
 from __future__ import annotations
@@ -177,9 +176,7 @@ def mask_difference(precision: str, device: torch.device) -> tuple[float, float]
     """Dice of the bundled SAM's masks in a precision with those in fp32, mean and least."""
     sam = load_sam("bundled", device).sam
     pixels, _ = make_slices(16)
-    pixels = pixels[:, ::1, ::1]
-    regions = pixels > 190
-    prompts = make_prompts(pixels, regions, PromptSettings())
+    prompts = make_prompts(pixels, pixels > 190, PromptSettings())
     masks = []
     for each in ("fp32", precision):
         settings = SamSettings(precision=each)  # type: ignore[arg-type]
