@@ -22,7 +22,7 @@ def test_here_each_slice_is_encoded_once_and_there_once_a_round(random_sam):
     pixels, prompts = make_slices(3)
     seen = calls_of(random_sam.image_encoder)
     watch = Stopwatch(CPU, time.perf_counter)
-    ours(random_sam, pixels, prompts, watch, SamSettings(batch=2))
+    ours(random_sam, pixels, prompts, watch, SamSettings(batch=2), 2)
     assert seen == [2, 1]
     assert 0 < watch.within < watch.total
     seen.clear()
