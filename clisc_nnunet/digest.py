@@ -8,7 +8,12 @@ from pathlib import Path
 
 def file_sha256(path: Path) -> str:
     """Hex sha256 of a file, read in pieces."""
-    digest = hashlib.sha256()
+    return file_hash(path, "sha256")
+
+
+def file_hash(path: Path, algorithm: str) -> str:
+    """Hex hash of a file by the name of an algorithm, read in pieces."""
+    digest = hashlib.new(algorithm)
     with path.open("rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)

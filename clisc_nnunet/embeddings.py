@@ -20,7 +20,7 @@ class EmbeddingCache:
     model : SamModel
     settings : SamSettings
     limit : int
-        Bytes. The bundled SAM needs 64 kB a slice, a ViT-B 4 MB.
+        Bytes on the model's device. The bundled SAM needs 64 kB a slice, a ViT-B 4 MB.
     """
 
     def __init__(self, model: SamModel, settings: SamSettings, limit: int = 512 << 20) -> None:
@@ -43,7 +43,8 @@ class EmbeddingCache:
         missing = [i for i, key in enumerate(keys) if key not in self._kept]
         made = {}
         if missing:
-            new = embed(self._model.sam, pixels[missing], self._settings).cpu()
+            # They stay on the device: over the bus and back takes longer than decoding.
+            new = embed(self._model.sam, pixels[missing], self._settings)
             self.encoded += len(missing)
             made = {keys[i]: new[j].clone() for j, i in enumerate(missing)}
         found = torch.stack([made[k] if k in made else self._kept[k] for k in keys])

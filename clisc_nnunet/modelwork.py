@@ -72,7 +72,9 @@ def label_case(
         prompts = slice_labels.read_prompts(settings.prompts)
         clip = bench.models.clip
         classes = slice_labels.class_embeddings(clip, prompts)
-        probability = slice_labels.tumour_probability(clip, classes, stack.pixels[planes])
+        probability = slice_labels.tumour_probability(
+            clip, classes, stack.pixels[planes], precision=settings.precision
+        )
         sure = slice_labels.sure_labels(probability, settings)
         voted = slice_labels.vote(sure, planes, settings)
     arrays = {"planes": planes, "probability": probability, "label": sure, "voted": voted}

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from segment_anything.modeling import Sam
 from skimage.exposure import equalize_hist
 
+from clisc_nnunet.models.precision import at_precision
 from clisc_nnunet.records import Masks, Prompts
 from clisc_nnunet.settings import SamSettings
 
@@ -92,12 +93,12 @@ def decode(
 
 @torch.inference_mode()
 def embed(sam: Sam, pixels: np.ndarray, settings: SamSettings) -> torch.Tensor:
-    """Embeddings, (n, channel, h, w), of slices, uint8 (n, side, side)."""
+    """Embeddings, float32 (n, channel, h, w), of slices, uint8 (n, side, side)."""
     images = equalise(pixels) if settings.equalise else pixels
     starts = range(0, len(images), settings.batch)
-    return torch.cat(
-        [sam.image_encoder(to_input(sam, images[i : i + settings.batch])) for i in starts]
-    )
+    with at_precision(settings.precision, sam.device):
+        parts = [sam.image_encoder(to_input(sam, images[i : i + settings.batch])) for i in starts]
+    return torch.cat(parts).float()
 
 
 @torch.inference_mode()

@@ -20,6 +20,7 @@ Percentile = Annotated[float, (0.0, 100.0)]
 _ANY_NUMBER = (0, sys.float_info.max)
 
 View = Literal["axial", "coronal", "sagittal"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ class LabelSettings:
     """With at least so many, the majority replaces the label."""
     prompts: str = "paper"
     """Prompt set: a name, or the path of a JSON file {"normal": [...], "tumour": [...]}."""
+    precision: Precision = "auto"
+    """Of CLIP's image tower; see `SamSettings.precision`."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,8 @@ class SamSettings:
     equalise: bool = False
     """Histogram equalisation of every slice (paper)."""
     batch: Count = 16
+    precision: Precision = "auto"
+    """Of the image encoder. `auto`: bf16 on GPUs that are quick at it, fp32 elsewhere."""
     views: tuple[View, ...] = ("axial", "coronal", "sagittal")
     """The views after the first are prompted by the axial masks; the mean logit decides. Stacks
     of planes thicker than 1.5 pixels are seen axially alone."""

@@ -10,7 +10,8 @@ import torch
 
 from clisc_nnunet.errors import UserError
 from clisc_nnunet.models.clip_models import ClipModel
-from clisc_nnunet.settings import LabelSettings
+from clisc_nnunet.models.precision import at_precision
+from clisc_nnunet.settings import LabelSettings, Precision
 
 NORMAL, TUMOUR, UNSURE = 0, 1, -1
 
@@ -59,7 +60,11 @@ def class_embeddings(clip: ClipModel, prompts: dict[str, tuple[str, ...]]) -> to
 
 
 def tumour_probability(
-    clip: ClipModel, classes: torch.Tensor, pixels: np.ndarray, batch: int = 32
+    clip: ClipModel,
+    classes: torch.Tensor,
+    pixels: np.ndarray,
+    batch: int = 32,
+    precision: Precision = "auto",
 ) -> np.ndarray:
     """Probability of `tumour` per slice, from the softmax over the two prompts (stage 2).
 
@@ -70,18 +75,17 @@ def tumour_probability(
         From `class_embeddings`.
     pixels : uint8 ndarray of shape (n, row, column)
     batch : int
+    precision : str
+        Of the image tower; see `SamSettings.precision`.
 
     Returns
     -------
     float32 ndarray of shape (n,)
     """
-    parts = [
-        (clip.scale * clip.embed_images(pixels[start : start + batch]) @ classes.T)
-        .softmax(dim=-1)[:, 1]
-        .cpu()
-        .numpy()
-        for start in range(0, len(pixels), batch)
-    ]
+    starts = range(0, len(pixels), batch)
+    with at_precision(precision, clip.device):
+        images = [clip.embed_images(pixels[start : start + batch]) for start in starts]
+    parts = [(clip.scale * part @ classes.T).softmax(dim=-1)[:, 1].cpu().numpy() for part in images]
     return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 
 

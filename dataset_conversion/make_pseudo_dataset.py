@@ -192,7 +192,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--models",
         choices=("bundled", "paper"),
         default="bundled",
-        help="the small models of this package (default), or those of the paper from disk",
+        help="the small models of this package (default), or the paper's (downloaded on first use)",
     )
     models.add_argument("--clip", metavar="NAME|FILE", help="another CLIP")
     models.add_argument("--sam", metavar="NAME|FILE", help="another SAM")

@@ -11,6 +11,7 @@ import torch
 
 from clisc_nnunet.errors import UserError
 from clisc_nnunet.executors import Crew, dask_crew, local_crew
+from clisc_nnunet.models.registry import BUNDLED_NAME, ENTRIES
 from clisc_nnunet.models.trio import ModelNames
 from clisc_nnunet.pipeline import SHARED_STEPS
 from clisc_nnunet.settings import Settings, preset, read_settings, updated
@@ -105,12 +106,14 @@ def chosen_device(name: str | None) -> torch.device:
 
 
 def chosen_models(request: Request) -> ModelNames:
-    """The three models by name; files by their absolute path, for other processes."""
+    """The three models by name; files and folders by their absolute path, for other processes."""
     names = MODEL_SETS[request.models]
     given = (request.clip, request.sam, request.classifier)
     return ModelNames(
         *(
-            str(Path(name).absolute()) if Path(name).is_file() else name
+            str(Path(name).absolute())
+            if Path(name).exists() and name not in (BUNDLED_NAME, *ENTRIES)
+            else name
             for name in (own or usual for own, usual in zip(given, names, strict=True))
         )
     )

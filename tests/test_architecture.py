@@ -11,6 +11,7 @@ COMMANDS = (
     "clisc_nnunet.dataset_conversion.make_pseudo_dataset",
     "clisc_nnunet.dataset_conversion.small_plans",
     "clisc_nnunet.doctor",
+    "clisc_nnunet.download_weights",
     "clisc_nnunet.estimate_quality",
     "clisc_nnunet.evaluation.command",
     "clisc_nnunet.phantoms.command",

@@ -54,6 +54,8 @@ def bundled_folder(tmp_path, monkeypatch):
 def empty_cache(tmp_path, monkeypatch):
     """A cache of PyTorch without weights; returns the folder they belong in."""
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setenv("CLISC_WEIGHTS", str(tmp_path / "weights"))
+    monkeypatch.setenv("CLISC_OFFLINE", "1")
     (tmp_path / "checkpoints").mkdir()
     return tmp_path / "checkpoints"
 
@@ -114,7 +116,7 @@ def test_another_count_of_tensors_is_refused(tmp_path):
 
 
 def test_without_weights_resnet50_names_the_address_and_the_place(empty_cache):
-    with pytest.raises(WeightsError, match=r"checkpoints.*fetch https://download.pytorch.org/"):
+    with pytest.raises(WeightsError, match=r"weights.*fetch https://download.pytorch.org/"):
         load_backbone("resnet50")
 
 
@@ -137,5 +139,5 @@ def test_weights_of_another_network_are_refused(tmp_path):
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(WeightsError, match="one of bundled, efficientnet-lite0, resnet50, or a"):
+    with pytest.raises(WeightsError, match="one of bundled, resnet50, efficientnet-lite0, or a"):
         load_backbone("resnet51")

@@ -72,6 +72,15 @@ def test_published_weights_that_are_absent_are_no_fault(monkeypatch, tmp_path):
     assert found["ViT-B-32"] == "note"
 
 
+def test_offline_mode_is_told(monkeypatch, tmp_path):
+    monkeypatch.setenv("CLISC_WEIGHTS", str(tmp_path))
+    monkeypatch.setenv("CLISC_OFFLINE", "1")
+    assert states(doctor.published_weights())["offline"] == "note"
+    monkeypatch.delenv("CLISC_OFFLINE")
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    assert "offline" not in states(doctor.published_weights())
+
+
 def test_an_absent_package_is_told(monkeypatch):
     monkeypatch.setattr(doctor, "PACKAGES", ("no-such-package",))
     assert states(doctor.installed_packages())["no-such-package"] == "missing"

