@@ -99,5 +99,5 @@ def test_sam_looks_at_the_channel_that_the_labels_were_drawn_on():
 @pytest.mark.parametrize("number", [2, -1, "1", True, None])
 def test_a_channel_that_is_not_there_is_told(number):
     content = {"channel_names": {"0": "T1", "1": "FLAIR"}, "clisc": {"prompt_channel": number}}
-    with pytest.raises(UserError, match="prompt_channel: found .* expected a number of 0, 1"):
+    with pytest.raises(UserError, match=r"prompt_channel: found .* expected a number of 0, 1"):
         prompt_channel(content)
