@@ -62,7 +62,7 @@ def test_what_cannot_be_judged_is_set_aside(folders, head, capsys):
     assert call(folders, "-o", str(out)) == 3
     cases = {case["case"]: case for case in result(out)["cases"]}
     assert cases["good"]["rank"] == 1
-    assert "resample the mask" in cases["moved"]["reason"]
+    assert "resample it" in cases["moved"]["reason"]
     assert "no scan of this name" in cases["stranger"]["reason"]
     assert "cannot be read" in cases["none"]["reason"]
     assert "not judged: stranger" in capsys.readouterr().out

@@ -129,7 +129,7 @@ def test_texts_agree_on_the_version(metadata: Message) -> None:
 
 
 def test_readme_names_files_and_commands_that_exist(metadata: Message) -> None:
-    readme = (ROOT / "README.md").read_text()
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
     links = re.findall(r"\]\(([^)#:]+)\)", readme)
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []

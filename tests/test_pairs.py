@@ -90,7 +90,7 @@ def test_all_other_grids_are_told_at_once(folders):
 def test_a_mask_of_four_dimensions(folders):
     for folder in folders:
         sitk.WriteImage(sitk.Image([4, 4, 4, 2], sitk.sitkUInt8), str(folder / "a.nii.gz"))
-    with pytest.raises(ScanError, match="found 4D; expected one 3D mask"):
+    with pytest.raises(ScanError, match=r"found 4D with 1 component.s.; expected one 3D volume"):
         pair_masks(*folders)
 
 

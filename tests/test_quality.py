@@ -79,7 +79,7 @@ def test_another_grid_is_told(head, tmp_path):
     write_volume(tmp_path / "scan.nii.gz", volume.array, volume.geometry)
     moved = replace(volume.geometry, origin=(0.0, 0.0, 0.0))
     write_volume(tmp_path / "mask.nii.gz", blob, moved)
-    with pytest.raises(ScanError, match="resample the mask"):
+    with pytest.raises(ScanError, match="resample it"):
         open_prediction("a", tmp_path / "scan.nii.gz", tmp_path / "mask.nii.gz", Settings().slices)
 
 

@@ -102,5 +102,5 @@ def test_scan_without_tumour(score):
 def test_reference_on_another_grid_is_refused(tmp_path):
     dataset = write_finished(tmp_path / "dataset", {"a": CASE}, failed="b")
     write_volume(tmp_path / "a.nii.gz", TRUTH.astype(np.uint8), SLICES)
-    with pytest.raises(ScanError, match="resample the mask to its scan"):
+    with pytest.raises(ScanError, match="resample it to its scan"):
         score_case(dataset, "a", tmp_path / "a.nii.gz")
