@@ -52,10 +52,8 @@ class Casework:
         For the work that reads and writes scans; 1 works in this process.
     given_labels : mapping of case to {plane: label}, optional
         Slice labels to use in place of CLIP's.
-    other_channels : mapping of case to scans, optional
-        Further channels of nnU-Net; checked, not looked at.
-    brain_masks : Path, optional
-        Folder of `<case>.nii.gz`, which take the place of the extracted brain.
+    other_channels, brain_masks
+        Further scans by case, checked alone; folder of masks in place of extracted brains.
     overlays : Path
         Folder that receives `cam/` and `roi/` volumes.
     """
@@ -86,23 +84,15 @@ class Casework:
             jobs = {}
             for case in sorted(scans):
                 try:
-                    brain_file = self._brain_file(case)
-                    brain = scan_digest(brain_file) if brain_file else extractor
+                    brain = scan_digest(mask) if (mask := self._brain_file(case)) else extractor
                     signature = sign("slices", scan_digest(scans[case]), settings, brain)
                 except ScanError as error:
                     self._set_aside(case, str(error))
                     continue
                 self._signatures[case, "slices"] = signature
-                jobs[case] = executor.submit(
-                    cut_scan,
-                    case,
-                    scans[case],
-                    settings,
-                    self.store,
-                    signature,
-                    self.other_channels.get(case, ()),
-                    brain_file,
-                )
+                others = self.other_channels.get(case, ())
+                call = (case, scans[case], settings, self.store, signature, others, mask)
+                jobs[case] = executor.submit(cut_scan, *call)
             for case, job in _track(jobs.items(), "slices"):
                 result = job.result()
                 self.files_read.extend(result.read)
