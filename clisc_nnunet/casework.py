@@ -141,7 +141,8 @@ class Casework:
                 jobs[case] = recipe, job
             self.ledger.run("labels", "slice labels", self.model_crew, jobs)
         if not self.share:
-            self._refuse_one_sided_labels()
+            found = {label for case in self.cases for label in self._sure_slices(case)[1].tolist()}
+            slice_labels.refuse_one_kind(found, len(self.cases))
 
     def train_classifier(self, name: str, masked_by: str | None = None) -> None:
         """Stage 4, or 7 and 8 if the slices are masked by the regions of an earlier classifier."""
@@ -334,18 +335,6 @@ class Casework:
         arrays = self.arrays(case, "labels")
         sure = arrays["voted"] != slice_labels.UNSURE
         return arrays["planes"][sure], arrays["voted"][sure]
-
-    def _refuse_one_sided_labels(self) -> None:
-        found = {label for case in self.cases for label in self._sure_slices(case)[1].tolist()}
-        if found != {slice_labels.NORMAL, slice_labels.TUMOUR}:
-            side = "tumour" if slice_labels.TUMOUR in found else "normal"
-            raise NoTumourError(
-                f"{len(self.cases)} usable cases",
-                f"only {side} slices" if found else "no slice that CLIP is sure of",
-                "slices with and without a tumour",
-                "check that these are FLAIR scans of tumour patients, try other prompts "
-                "(--set labels.prompts=FILE), or give --slice-labels",
-            )
 
     def _choose(self, name: str, layers: Sequence[str], thresholds: Sequence[float]) -> Trial:
         title, trained = f"{name} choice", self.ledger.signatures["", name]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from clisc_nnunet.errors import UserError
+from clisc_nnunet.errors import NoTumourError, UserError
 from clisc_nnunet.models.clip_models import ClipModel
 from clisc_nnunet.models.precision import at_precision
 from clisc_nnunet.settings import LabelSettings, Precision
@@ -121,3 +122,29 @@ def vote(labels: np.ndarray, planes: np.ndarray, settings: LabelSettings) -> np.
         if len(near) >= settings.vote_quorum and share != 0.5:
             voted[index] = TUMOUR if share > 0.5 else NORMAL
     return voted
+
+
+def refuse_one_kind(found: Collection[int], cases: int) -> None:
+    """Refuse labels of which nothing can be learnt: there must be both kinds.
+
+    Parameters
+    ----------
+    found : collection of int
+        Sure labels, `NORMAL` or `TUMOUR`, of all slices.
+    cases : int
+        Number of cases they are of.
+
+    Raises
+    ------
+    NoTumourError
+    """
+    if {NORMAL, TUMOUR} <= set(found):
+        return
+    kind = "tumour" if TUMOUR in found else "normal"
+    raise NoTumourError(
+        f"{cases} usable cases",
+        f"only {kind} slices" if found else "no slice that CLIP is sure of",
+        "slices with and without a tumour",
+        "check that these are FLAIR scans of tumour patients, try other prompts "
+        "(--set labels.prompts=FILE), or give --slice-labels",
+    )

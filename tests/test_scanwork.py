@@ -1,5 +1,6 @@
 """Stages 1 and 11 on files: cutting a scan, and drawing its label."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -43,7 +44,7 @@ def test_a_stack_survives_the_store(head, tmp_path):
 def test_a_scan_is_cut_and_its_path_is_told(scan, tmp_path):
     path, _ = scan
     store = Store(tmp_path)
-    assert cut_scan("case", path, SETTINGS, store, S) == (str(path),)
+    assert cut_scan("case", path, SETTINGS, store, S) == ((str(path),), ())
     stack = unpack_stack(store.require("case", "slices", S.signature))
     assert np.array_equal(stack.pixels, make_slices(read_volume(path), SETTINGS).pixels)
 
@@ -171,12 +172,9 @@ def test_a_given_brain_takes_the_place_of_the_extracted_one(head, tmp_path):
         write_volume(tmp_path / f"{name}.nii.gz", array, volume.geometry)
     store, brain_file = Store(tmp_path / "stages"), tmp_path / "brain.nii.gz"
     settings = SliceSettings(brain="extracted")
-    result = cut_scan(
-        "case", tmp_path / "scan.nii.gz", settings, store, "abc", brain_file=brain_file
-    )
-    assert result.failure is None
-    assert result.read == (str(tmp_path / "scan.nii.gz"), str(brain_file))
-    stack = unpack_stack(store.require("case", "slices", "abc"))
+    read, _ = cut_scan("case", tmp_path / "scan.nii.gz", settings, store, S, brain_file=brain_file)
+    assert read == (str(tmp_path / "scan.nii.gz"), str(brain_file))
+    stack = unpack_stack(store.require("case", "slices", S.signature))
     assert np.array_equal(stack.pixels, make_slices(volume, settings, core).pixels)
 
 
@@ -193,7 +191,6 @@ def test_further_channels_must_be_whole_and_lie_on_the_same_voxels(
     x, y, z = volume.geometry.origin
     write_volume(other, volume.array, replace(volume.geometry, origin=(x + shift, y, z)))
     other.write_bytes(other.read_bytes()[:cut])
-    result = cut_scan("case", scan, SETTINGS, Store(tmp_path / "s"), "abc", [other])
-    assert (result.failure is None) == (message is None)
-    if message:
-        assert "t1.nii.gz: found" in result.failure and message in result.failure
+    expected = pytest.raises(ScanError, match=rf"t1\.nii\.gz: found .*{message}")
+    with expected if message else nullcontext():
+        cut_scan("case", scan, SETTINGS, Store(tmp_path / "s"), S, [other])

@@ -184,6 +184,9 @@ def _absent(entry: Entry, found: str) -> WeightsError:
     return WeightsError(target, found, f"the weights of {entry.name} ({hashed})", cure)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
+    # The hub's client wraps what happened into advice of several lines.
+    while error.__cause__ is not None:
+        error = error.__cause__
     text = str(error).strip()
     return f"{type(error).__name__}: {text.splitlines()[0][:160]}" if text else type(error).__name__
