@@ -83,7 +83,7 @@ def _check_sizes(path: Path, header: Any) -> None:
         )
     try:
         header.get_data_dtype()
-    except HeaderDataError:
+    except (HeaderDataError, KeyError):  # nibabel has either for a number it does not know
         raise ScanError(
             path,
             f"a header with data type {int(header['datatype'])}",

@@ -196,7 +196,7 @@ def odd_headers(draw):
     return fields
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     fields=odd_headers(),
     kind=st.sampled_from(KINDS),
@@ -215,7 +215,7 @@ def test_any_header_gives_a_scan_or_one_line(fields, kind, size, codes, cut, pac
             holds_what_it_promises(path)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     ending=st.sampled_from([".nii", ".nii.gz", ".mha", ".nrrd", ".gipl"]),
     changes=st.lists(st.tuples(st.integers(0, 600), st.integers(0, 255)), max_size=4),
@@ -263,7 +263,7 @@ def grids(draw, oblique: float = 40.0):
     return Geometry(size, spacing, origin, tuple(axes.ravel().tolist()))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(grid=grids(), seed=st.integers(0, 99), ending=st.sampled_from([".nii.gz", ".mha", ".nrrd"]))
 def test_labels_land_on_the_same_voxels_in_any_orientation(grid, seed, ending):
     label = np.random.default_rng(seed).random(grid.shape) < 0.3
@@ -277,7 +277,7 @@ def test_labels_land_on_the_same_voxels_in_any_orientation(grid, seed, ending):
     assert np.array_equal(back, label)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(grid=grids(), kind=st.sampled_from([np.int16, np.uint16, np.int32, np.float64, np.uint8]))
 def test_intensities_of_every_type_arrive_as_they_are(grid, kind):
     low, high = (0, 200) if kind == np.uint8 else (0 if kind == np.uint16 else -900, 32767)
