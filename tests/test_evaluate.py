@@ -74,7 +74,7 @@ def test_writes_files(folders, call, tmp_path, capsys):
         rows = {row["case"]: row for row in csv.DictReader(file)}
     assert float(rows["half"]["dice"]) == pytest.approx(2 / 3)
     assert rows["missed"]["hd95_mm"] == ""
-    record = json.loads((out / "evaluation.json").read_text())
+    record = json.loads((out / "evaluation.json").read_text(encoding="utf-8"))
     assert record["summary"]["dice"]["cases"] == 4
     assert record["empty"]["both"] == ["healthy"]
     assert record["sums"] == {
@@ -83,7 +83,7 @@ def test_writes_files(folders, call, tmp_path, capsys):
         "lesions_predicted": 3,
         "lesions_false": 1,
     }
-    page = (out / "evaluation.html").read_text()
+    page = (out / "evaluation.html").read_text(encoding="utf-8")
     # Names are a user's: they are shown as they are and never become a tag. A failed case is the
     # worst, the perfect one the best.
     assert "&lt;b&gt;false" in page
@@ -161,9 +161,9 @@ def test_stages_of_a_conversion(tmp_path, capsys):
     call = ["-d", str(dataset), "-r", str(tmp_path / "r"), "-o", str(tmp_path / "out")]
     assert main(call) == 0
     assert "| one | 0.667 | 1.000 | 1.000 |" in capsys.readouterr().out
-    figures = json.loads((tmp_path / "out" / "stages.json").read_text())
+    figures = json.loads((tmp_path / "out" / "stages.json").read_text(encoding="utf-8"))
     assert figures["mean"]["raw ROI"] == pytest.approx(2 / 3)
-    assert (tmp_path / "out" / "stages.csv").read_text().startswith("case,raw ROI")
+    assert (tmp_path / "out" / "stages.csv").read_text(encoding="utf-8").startswith("case,raw ROI")
 
 
 def test_help_needs_no_heavy_import():

@@ -255,7 +255,13 @@ def grids(draw, oblique: float = 40.0):
     """Grids in any orientation, mirrored ones too, of some 12 x 11 x 10 voxels."""
     order = draw(st.permutations([0, 1, 2]))
     signs = draw(st.lists(st.sampled_from([-1.0, 1.0]), min_size=3, max_size=3))
-    angles = draw(st.lists(st.floats(-oblique, oblique), min_size=3, max_size=3))
+    angles = draw(
+        st.lists(
+            st.integers(-10 * int(oblique), 10 * int(oblique)).map(lambda a: a / 10),
+            min_size=3,
+            max_size=3,
+        )
+    )
     axes = Rotation.from_euler("xyz", angles, degrees=True).as_matrix()[:, order] * signs
     size = tuple(draw(st.lists(st.integers(2, 12), min_size=3, max_size=3)))
     spacing = tuple(draw(st.lists(st.floats(0.4, 6), min_size=3, max_size=3)))
