@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
@@ -15,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from tqdm import tqdm
 
+from clisc_nnunet.atomic import whole_file
 from clisc_nnunet.brain_extraction import scale_head
 from clisc_nnunet.digest import file_sha256
 from clisc_nnunet.errors import UserError
@@ -177,11 +177,12 @@ def _remember(
 def _make_file(seed: int) -> None:
     anatomies, settings = _worker["anatomies"], _worker["settings"]
     path = _path(_worker["folder"], seed, _worker["kind"])
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    arrays: dict[str, Any]
     if _worker["kind"] == "head":
         head = training_head(seed, anatomies, settings)
-        np.savez_compressed(temporary, values=head.values, brain=np.packbits(head.brain))
+        arrays = {"values": head.values, "brain": np.packbits(head.brain)}
     else:
         volume = training_volume(seed, anatomies, settings)
-        np.savez_compressed(temporary, pixels=volume.pixels, tumour=np.packbits(volume.tumour))
-    os.replace(temporary, path)
+        arrays = {"pixels": volume.pixels, "tumour": np.packbits(volume.tumour)}
+    with whole_file(path) as temporary:
+        np.savez_compressed(temporary, **arrays)

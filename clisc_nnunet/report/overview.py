@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from clisc_nnunet.atomic import whole_file
 from clisc_nnunet.casework import Casework
 from clisc_nnunet.outcome import CaseOutcome, least_sure_first
 from clisc_nnunet.report.case_view import (
@@ -58,12 +58,8 @@ def overview(work: Casework, outcomes: Sequence[CaseOutcome], path: Path) -> Non
         axes.set_title(name, fontsize=9)
     for axes, outcome in zip(grid, shown, strict=False):
         draw_row(axes, row_title(outcome), plane_views(work, outcome)[0])
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
+    with whole_file(path) as temporary:
         figure.savefig(temporary, dpi=80)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def contents(outcomes: Sequence[CaseOutcome]) -> tuple[list[CaseOutcome], str, str]:

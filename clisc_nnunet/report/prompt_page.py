@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
+from clisc_nnunet.atomic import whole_file
 from clisc_nnunet.prompt_check import PromptCheck, advice, extreme_slices
 from clisc_nnunet.report.pages import figure_uri, render, slice_uri
 from clisc_nnunet.store import write_text
@@ -63,15 +62,8 @@ def write_picture(checks: Sequence[PromptCheck], pixels: Pixels, path: Path) -> 
         grid = below.subplots(2, STRIP, squeeze=False)
         for row, most in zip(grid, (True, False), strict=True):
             _draw_strip(row, check, pixels, most=most)
-    file = io.BytesIO()
-    figure.savefig(file, dpi=90, format="png")
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        temporary.write_bytes(file.getvalue())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, dpi=90, format="png")
 
 
 def draw_probabilities(figure: Figure | SubFigure, check: PromptCheck) -> None:

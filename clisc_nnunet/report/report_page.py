@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from clisc_nnunet.atomic import whole_file
 from clisc_nnunet.casework import Casework
 from clisc_nnunet.outcome import CaseOutcome, least_sure_first
 from clisc_nnunet.report import case_view
@@ -73,13 +73,11 @@ def write_report(
         pictured=pictured,
         written=datetime.now().astimezone().strftime("%d %B %Y, %H:%M %Z"),
     )
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    try:
-        with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:
-            file.writelines(page)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with (
+        whole_file(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="backslashreplace") as file,
+    ):
+        file.writelines(page)
 
 
 def room(cases: int) -> tuple[int, int]:
