@@ -60,7 +60,13 @@ class Case:
 
 
 def load_cases(dataset: Path, references: Path) -> list[Case]:
-    """Cases of a dataset that have a tumour."""
+    """Cases of a dataset that have a tumour.
+
+    Raises
+    ------
+    UserError
+        If it has none.
+    """
     cases = []
     for folder in sorted((dataset / "clisc" / "stages").glob("*/")):
         with np.load(folder / "slices.npz") as file:
@@ -75,6 +81,8 @@ def load_cases(dataset: Path, references: Path) -> list[Case]:
         on_slices = resample(axial.array, axial.geometry, stack.geometry) > 0.5
         if on_slices.any():
             cases.append(Case(folder.name, stack, region, on_slices))
+    if not cases:
+        raise UserError(dataset, "no case with a tumour", "what the converter wrote", "check -d")
     return cases
 
 
