@@ -1,4 +1,4 @@
-"""Does SAM gain from learning on its own surest labels of the very scans, without references?
+"""Whether SAM gains from learning on its own surest labels of the very scans.
 
     python -m benchmarks.adaptation -d DATASET -r REFERENCES [--surest 0.5] [--steps N] [--rate R]
 

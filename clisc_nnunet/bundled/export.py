@@ -24,6 +24,19 @@ CREDITS = (
 )
 """Where the anatomies of the phantoms come from."""
 
+LIMITS = {
+    "clip": "knows axial FLAIR slices of brains on black, 128 x 128 at 1.5 mm, and the words of "
+    "its captions; other bright lesions may pass for tumours, small or faint tumours be missed",
+    "sam": "knows FLAIR slices of brains on black, 128 x 128 at 1.5 mm or closer, and one kind of "
+    "object: a tumour that is brighter than brain; boxes are needed, points alone are not enough; "
+    "white-matter lesions and bright caps of the ventricles may be drawn",
+    "classifier": "a start for training on the scans at hand, not a classifier by itself; knows "
+    "axial FLAIR slices of brains on black, 128 x 128 at 1.5 mm",
+    "brain": "has seen heads of phantoms alone; adult brains in FLAIR, whole or with a field of "
+    "view that ends early",
+}
+"""What each model must not be trusted with, for its card."""
+
 
 @dataclass(frozen=True)
 class Provenance:
@@ -57,6 +70,7 @@ def export_model(
         "architecture": architecture,
         "sha256": file_sha256(path),
         "trained_on": "synthetic phantoms alone; no image of a patient",
+        "limits": LIMITS[name],
         "licence": "Apache-2.0",
         "credits": CREDITS,
         "data": provenance.data,
@@ -64,7 +78,8 @@ def export_model(
         "seed": provenance.seed,
         "command": provenance.command,
         "versions": {
-            k: version(k) for k in ("torch", "open_clip_torch", "segment_anything", "timm")
+            k: version(k)
+            for k in ("clisc_nnunet", "torch", "open_clip_torch", "segment_anything", "timm")
         },
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, CPU",
         "figures_on_phantoms": figures,
