@@ -11,6 +11,7 @@ import numpy as np
 
 from clisc_nnunet.brain_extraction import brain_to_see
 from clisc_nnunet.errors import ScanError
+from clisc_nnunet.models.weights import read_card
 from clisc_nnunet.pseudo_label import OUTSIDE_LOGIT, case_iou, draw_label, stack_masks
 from clisc_nnunet.records import Masks
 from clisc_nnunet.settings import PseudoLabelSettings, SliceSettings
@@ -27,8 +28,10 @@ from clisc_nnunet.volume import (
     Source,
     Volume,
     check_grid,
+    read_geometry,
     read_volume,
     recording,
+    scan_digest,
     write_volume,
 )
 
@@ -39,7 +42,6 @@ def cut_scan(
     settings: SliceSettings,
     store: Store,
     recipe: Recipe,
-    others: Sequence[Source] = (),
     brain_file: Path | None = None,
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Stage 1 for one case, into the store.
@@ -52,8 +54,6 @@ def cut_scan(
     store : Store
     recipe : Recipe
         What the result is signed with.
-    others : sequence of (Path or Series)
-        Scans of further channels, which must be whole and lie on the same voxels.
     brain_file : Path, optional
         A mask that takes the place of the extracted brain.
 
@@ -71,11 +71,59 @@ def cut_scan(
     """
     with recording() as read:
         opened = open_scan(source, settings, brain_file)
-        for other in others:
-            check_grid(other, read_volume(other).geometry, opened.scan.geometry)
     share = np.array(opened.brain.sum() / brain_mask(opened.scan.array).sum(), np.float32)
     store.save(case, "slices", recipe, {**pack_stack(opened.stack), "brain_share": share})
     return tuple(read), opened.scan.repairs
+
+
+def slices_recipe(digest: str, settings: SliceSettings, brain_file: Path | None) -> Recipe:
+    """What the slices of a scan of this digest are made from.
+
+    Raises
+    ------
+    ScanError
+        If the brain's file cannot be read.
+    """
+    brain = None
+    if brain_file is not None:
+        brain = scan_digest(brain_file)
+    elif settings.brain == "extracted":
+        brain = read_card("brain")["sha256"]
+    return Recipe(digest, settings, brain)
+
+
+def check_channels(
+    case: str, prompt: Source, others: Sequence[Source], store: Store, recipe: Recipe
+) -> tuple[str, ...]:
+    """Beside stage 1: read the further channels of a case, at which no stage looks.
+
+    Parameters
+    ----------
+    case : str
+    prompt : Path or Series
+        The scan that the stages look at.
+    others : sequence of (Path or Series)
+        Must be whole and lie on the voxels of `prompt`.
+    store : Store
+        Keeps that they do, so that they are read again only when one has changed.
+    recipe : Recipe
+
+    Returns
+    -------
+    tuple of str
+        Paths that were read.
+
+    Raises
+    ------
+    ScanError
+        If one cannot be used.
+    """
+    grid = read_geometry(prompt)
+    with recording() as read:
+        for other in others:
+            check_grid(other, read_volume(other).geometry, grid)
+    store.save(case, "channels", recipe, {})
+    return tuple(read)
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,11 @@ def _done(folder: Path, found: InputFolder) -> list[str]:
         return [f"dataset {folder}: to be made"]
     ours = {case.name for case in found.cases}
     lines = [f"dataset {folder}: begun; kept if input, settings, weights and code still match:"]
+    one_channel = not any(case.others for case in found.cases)
     for stage in STAGES:
+        # The placing of images leaves no record but its failures.
+        if stage == "images" or (stage == "channels" and one_channel):
+            continue
         there = ours & set(store.cases_with(f"{stage}{'.json' if stage == 'label' else '.npz'}"))
         lines.append(f"  {stage}: {len(there)} of {len(ours)} cases")
     for case in store.cases_with("failure.json"):

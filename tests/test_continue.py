@@ -241,3 +241,32 @@ def test_a_dry_run_tells_and_writes_nothing(scans, copy, tmp_path, capsys):
     assert "masks: 3 of 3 cases" in out and "MB are free" in out
     assert sorted(copy.rglob("*")) == before
     assert convert(scans, copy, "--dry-run") == 2  # as the call itself would be refused
+
+
+def test_further_channels_are_looked_at_again_when_they_change(scans, tmp_path, capsys):
+    folder = tmp_path / "scans"
+    for case in sorted(scans.iterdir()):
+        shutil.copytree(case, folder / case.name)
+        flair = folder / case.name / f"{case.name}_flair.nii.gz"
+        shutil.copy(flair, flair.with_name(f"{case.name}_t1.nii.gz"))
+
+    def cut():
+        status = convert(folder, tmp_path, "--channels", "flair", "t1", "--stage", "slices")
+        return status, "".join(capsys.readouterr())
+
+    assert cut()[0] == 0
+    status, said = cut()
+    assert status == 0 and "slices: 3 of 3 kept" in said and "channels: 3 of 3 kept" in said
+    t1 = folder / "phantom_0001" / "phantom_0001_t1.nii.gz"
+    image = sitk.ReadImage(str(t1))
+    sitk.WriteImage(image * 2, str(t1))
+    status, said = cut()
+    assert status == 0 and "slices: 3 of 3 kept" in said
+    assert "channels: 2 of 3 kept; 1 made again (other inputs)" in said
+    image.SetOrigin((9.0, 9.0, 9.0))
+    sitk.WriteImage(image, str(t1))
+    status, said = cut()
+    assert status == 3 and "phantom_0001_t1.nii.gz: found a grid of" in said
+    sitk.WriteImage(image * 0, str(t1))
+    status, said = cut()
+    assert status == 3 and "phantom_0001_t1.nii.gz: found a constant volume" in said
