@@ -72,7 +72,8 @@ def cut_scan(
     with recording() as read:
         opened = open_scan(source, settings, brain_file)
     share = np.array(opened.brain.sum() / brain_mask(opened.scan.array).sum(), np.float32)
-    store.save(case, "slices", recipe, {**pack_stack(opened.stack), "brain_share": share})
+    found = {"brain_share": share, "scan": pack_geometry(opened.scan.geometry)}
+    store.save(case, "slices", recipe, {**pack_stack(opened.stack), **found})
     return tuple(read), opened.scan.repairs
 
 
@@ -161,11 +162,10 @@ def _brain(scan: Volume, settings: SliceSettings, brain_file: Path | None) -> np
 
 def pack_stack(stack: SliceStack) -> dict[str, np.ndarray]:
     """Slices as plain arrays for the store."""
-    geometry = json.dumps(asdict(stack.geometry))
     return {
         "pixels": stack.pixels,
         "brain": np.packbits(stack.brain),
-        "geometry": np.array(geometry),
+        "geometry": pack_geometry(stack.geometry),
     }
 
 
@@ -173,8 +173,17 @@ def unpack_stack(arrays: dict[str, np.ndarray]) -> SliceStack:
     """Inverse of `pack_stack`."""
     pixels = arrays["pixels"]
     brain = np.unpackbits(arrays["brain"], count=pixels.size).reshape(pixels.shape).astype(bool)
-    values = json.loads(str(arrays["geometry"]))
-    return SliceStack(pixels, brain, Geometry(**{k: tuple(v) for k, v in values.items()}))
+    return SliceStack(pixels, brain, unpack_geometry(arrays["geometry"]))
+
+
+def pack_geometry(geometry: Geometry) -> np.ndarray:
+    """A geometry as an array for the store: JSON."""
+    return np.array(json.dumps(asdict(geometry)))
+
+
+def unpack_geometry(packed: np.ndarray) -> Geometry:
+    """Inverse of `pack_geometry`."""
+    return Geometry(**{key: tuple(value) for key, value in json.loads(str(packed)).items()})
 
 
 @dataclass(frozen=True)
