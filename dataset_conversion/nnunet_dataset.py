@@ -15,6 +15,7 @@ import numpy as np
 from clisc_nnunet.atomic import whole_file
 from clisc_nnunet.dataset_conversion.json_file import write_json
 from clisc_nnunet.errors import UserError
+from clisc_nnunet.file_names import is_text
 from clisc_nnunet.slices import background_value
 from clisc_nnunet.volume import Source, Volume, check_grid, read_volume, write_volume
 
@@ -76,6 +77,9 @@ def checked_folder(
         )
     root = _raw_folder() if root is None else root
     folder = root / f"Dataset{dataset_id:03d}_{name}"
+    if not is_text(folder.absolute()):
+        found = "a path with bytes that are no text"
+        raise UserError(folder, found, "UTF-8", "choose another with -o")
     _check_free(folder, dataset_id, resume)
     return folder
 

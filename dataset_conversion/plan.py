@@ -14,6 +14,7 @@ from clisc_nnunet.dataset_conversion.nnunet_dataset import (
 )
 from clisc_nnunet.dataset_conversion.request import Request, check, chosen_settings
 from clisc_nnunet.dicom import Series
+from clisc_nnunet.errors import one_line
 from clisc_nnunet.ledger import STAGES
 from clisc_nnunet.store import Store
 
@@ -34,7 +35,7 @@ def plan(request: Request) -> str:
     _, found = read_input(request)
     folder = checked_folder(request.dataset_id, request.name, request.root, resume=request.goes_on)
     lines = [describe(found, request.prompt_channel)]
-    lines += [f"  {case.name}: {case.image}" for case in found.cases]
+    lines += [f"  {case.name}: {one_line(case.image)}" for case in found.cases]
     lines += _done(folder, found)
     lines.append(_disk(folder, found, request))
     lines.append("nothing was written (--dry-run)")
