@@ -133,10 +133,10 @@ def convert(request: Request, told: list[CaseOutcome] | None = None) -> Conversi
         kept = [case for case in kept if case not in work.ledger.failures]
     for case in sorted(scans.keys() - set(kept)):
         take_out(case, len(channels), folder, label=case not in trusted)
-    if not kept:
+    if not _with_tumour(outcomes):
         raise UserError(
             folder / "imagesTr",
-            "no case left whose scans could be put there",
+            "no case with a tumour left whose scans could be put there",
             "one at least",
             "see clisc/cases.csv for the reasons, then go on with --continue",
         )
@@ -151,7 +151,7 @@ def convert(request: Request, told: list[CaseOutcome] | None = None) -> Conversi
     )
     text = summary(outcomes, work.seconds)
     record = run_record(request, work, found, time.monotonic() - started)
-    write_sidecars(outcomes, scans, folder / "labelsTr", record, settings, clisc / "sidecars")
+    write_sidecars(outcomes, scans, work.digests, labels, record, settings, clisc / "sidecars")
     write_text(clisc / "run.json", json.dumps(record, indent=1) + "\n")
     text += f"\npeak memory {record['peak_memory_gb']:.1f} GB; dataset {folder}\n"
     text += describe_next_commands(request.dataset_id)
@@ -171,7 +171,7 @@ def _write_tables(
 def _kept(outcomes: Sequence[CaseOutcome], request: Request) -> list[str]:
     """Cases that go into the dataset."""
     statuses = {"labelled", "trusted"} | ({"empty"} if request.keep_empty else set())
-    if not any(outcome.status in ("labelled", "trusted") for outcome in outcomes):
+    if not _with_tumour(outcomes):
         raise NoTumourError(
             request.scans,
             f"no tumour in any of {len(outcomes)} cases",
@@ -179,6 +179,10 @@ def _kept(outcomes: Sequence[CaseOutcome], request: Request) -> list[str]:
             "see clisc/report.html in the dataset",
         )
     return [outcome.case for outcome in outcomes if outcome.status in statuses]
+
+
+def _with_tumour(outcomes: Sequence[CaseOutcome]) -> bool:
+    return any(outcome.status in ("labelled", "trusted") for outcome in outcomes)
 
 
 def _of_earlier_run(scans: Mapping[str, Source], store: Store) -> dict[str, Source]:

@@ -7,6 +7,7 @@ cut or not what their ending says.
 import contextlib
 import io
 import os
+import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -165,7 +166,7 @@ def test_each_scan_is_found_or_told_about(contents, wanted, words):
                 continue
             parts = path.relative_to(root).parts
             hidden = any(part.startswith(".") for part in parts)
-            by_case = any(set(case.split("_ses-")) & set(_stems(parts)) for case in at_fault)
+            by_case = any(set(re.split("_ses-|_study", case)) & _stems(parts) for case in at_fault)
             assert hidden or by_case or {path, *path.parents} & paths, path
         for case in found.cases:
             assert len(case.channels) == len(words)
@@ -176,7 +177,7 @@ def test_each_scan_is_found_or_told_about(contents, wanted, words):
 
 
 def _stems(parts):
-    """What a case of this path may be called, in parts that `_ses-` divides."""
+    """What a case of this path may be called, without what `_ses-` or `_study` add."""
     stem = parts[-1][: -len(scan_ending(Path(parts[-1])) or "") or None]
     cuts = {stem[:n] for n in range(len(stem) + 1)}
     return {*parts, *cuts, *(part.removeprefix("ses-") for part in parts)}
