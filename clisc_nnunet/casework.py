@@ -15,17 +15,16 @@ import torch
 from tqdm import tqdm
 
 from clisc_nnunet import classifier, masking, slice_labels
-from clisc_nnunet.choice import Trial, best, gather, read_choice, write_choice
-from clisc_nnunet.errors import NoTumourError, ScanError, UserError
+from clisc_nnunet.choice import Trial, best, gather, not_learnt_yet, read_choice, write_choice
+from clisc_nnunet.errors import NoTumourError, ScanError
 from clisc_nnunet.executors import Crew
 from clisc_nnunet.labelwork import finish_case, label_task, mismatch, recorded_outcome
 from clisc_nnunet.ledger import Ledger
 from clisc_nnunet.models.trio import ModelNames, Models
-from clisc_nnunet.models.weights import read_card
 from clisc_nnunet.modelwork import Bench, find_case_regions, label_case, segment_case, try_case
 from clisc_nnunet.outcome import CaseOutcome
 from clisc_nnunet.regionwork import candidates, spread, unpack_region
-from clisc_nnunet.scanwork import cut_scan, unpack_stack
+from clisc_nnunet.scanwork import check_channels, cut_scan, slices_recipe, unpack_stack
 from clisc_nnunet.settings import Settings
 from clisc_nnunet.slices import SliceStack
 from clisc_nnunet.store import Recipe, Store, sign
@@ -79,6 +78,8 @@ class Casework:
 
     outcomes: list[CaseOutcome] = field(default_factory=list)
     files_read: list[str] = field(default_factory=list)
+    digests: dict[Source, str] = field(default_factory=dict)
+    """Of all scans of the cases, as stage 1 has found them."""
     seconds: dict[str, float] = field(default_factory=dict)
     trials: dict[str, list[Trial]] = field(default_factory=dict)
     _chosen: dict[str, tuple[str, float]] = field(default_factory=dict)
@@ -99,28 +100,34 @@ class Casework:
         return self._bench.models
 
     def cut_slices(self, scans: Mapping[str, Source]) -> None:
-        """Stage 1; a scan that cannot be used is set aside with its reason."""
-        settings = self.settings.slices
-        extractor = read_card("brain")["sha256"] if settings.brain == "extracted" else None
+        """Stage 1; a case whose scan or other channels cannot be used is set aside."""
         with self._clock("slices"):
-            jobs = {}
+            jobs, checks = {}, {}
             for case in sorted(scans):
+                scan, others = scans[case], self.other_channels.get(case, ())
+                brain_file = self._brain_file(case)
                 try:
-                    brain_file = self._brain_file(case)
-                    brain = scan_digest(brain_file) if brain_file else extractor
-                    recipe = Recipe(scan_digest(scans[case]), settings, brain)
+                    digests = {source: scan_digest(source) for source in (scan, *others)}
+                    recipe = slices_recipe(digests[scan], self.settings.slices, brain_file)
                 except ScanError as error:
                     self.ledger.refuse(case, str(error))
                     continue
                 self.ledger.cases.append(case)
-                others = self.other_channels.get(case, ())
-                job = partial(cut_scan, case, scans[case], settings, self.store, recipe)
-                jobs[case] = recipe, partial(job, others, brain_file)
+                self.digests |= digests
+                job = partial(cut_scan, case, scan, self.settings.slices, self.store, recipe)
+                jobs[case] = recipe, partial(job, brain_file)
+                if others:
+                    recipe = Recipe(list(digests.values()))
+                    check = partial(check_channels, case, scan, others, self.store, recipe)
+                    checks[case] = recipe, check
             cut = self.ledger.run("slices", "slices", self.scan_crew, jobs)
             for case, (read, repairs) in cut.items():
                 self.files_read.extend(read)
                 for repair in repairs:
                     self.ledger.note(f"{scans[case]}: {repair}")
+            checks = {case: checks[case] for case in self.cases if case in checks}
+            for read in self.ledger.run("channels", "channels", self.scan_crew, checks).values():
+                self.files_read.extend(read)
 
     def label_slices(self) -> None:
         """Stages 2 and 3: tumour, normal or unsure, by CLIP and the vote."""
@@ -176,7 +183,7 @@ class Casework:
         elif self.share:
             chosen = read_choice(file, sign(trained, settings))
             if chosen is None:
-                raise _not_yet(file, f"no choice of a CAM for this {name} classifier", name)
+                raise not_learnt_yet(file, f"no choice of a CAM for this {name} classifier", name)
             self._chosen[name] = chosen
         else:
             with self._clock(f"{name} choice"):
@@ -325,9 +332,9 @@ class Casework:
         """A share of the cases works with the classifier that was learnt from all."""
         mine = self._training_recipe([], "raw" if name == "enhanced" else None)
         if kept is None:
-            raise _not_yet(path, f"no {name} classifier", name)
+            raise not_learnt_yet(path, f"no {name} classifier", name)
         if not mine.differs_by_inputs_alone(kept):
-            raise _not_yet(path, f"a classifier with {mine.changes(kept)}", name)
+            raise not_learnt_yet(path, f"a classifier with {mine.changes(kept)}", name)
         self.ledger.signatures["", name] = sign(kept)
 
     def _sure_slices(self, case: str) -> tuple[np.ndarray, np.ndarray]:
@@ -388,13 +395,3 @@ class Casework:
             yield
         finally:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + time.monotonic() - started
-
-
-def _not_yet(path: Path, found: str, name: str) -> UserError:
-    stage = "classifier" if name == "raw" else "enhanced"
-    return UserError(
-        path,
-        found,
-        "what was learnt from all cases, with the same settings and weights",
-        f"run --stage {stage} first, without -num_parts",
-    )

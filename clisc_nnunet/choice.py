@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from clisc_nnunet.errors import UserError
 from clisc_nnunet.store import write_text
 
 
@@ -103,3 +104,14 @@ def read_choice(path: Path, signature: str) -> tuple[str, float] | None:
         return (content["layer"], content["threshold"]) if same else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def not_learnt_yet(path: Path, found: str, name: str) -> UserError:
+    """The line for a share of the cases that comes before what is learnt from all of them."""
+    stage = "classifier" if name == "raw" else "enhanced"
+    return UserError(
+        path,
+        found,
+        "what was learnt from all cases, with the same settings and weights",
+        f"run --stage {stage} first, without -num_parts",
+    )

@@ -16,6 +16,7 @@ import SimpleITK as sitk
 
 from clisc_nnunet.digest import file_sha256
 from clisc_nnunet.errors import ScanError
+from clisc_nnunet.file_names import is_text, itk_name
 from clisc_nnunet.geometry import Geometry, geometry_of_steps
 
 # A slice may miss its place by this share of the step between slices.
@@ -173,6 +174,8 @@ def _start(path: Path) -> bytes:
 
 
 def _read_tags(path: Path) -> dict[str, str] | None:
+    if not is_text(path):
+        return None  # SimpleITK would end the process
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileName(str(path))
@@ -189,7 +192,7 @@ def _read_tags(path: Path) -> dict[str, str] | None:
 
 def _read_file(path: Path) -> sitk.Image:
     try:
-        image = sitk.ReadImage(str(path), imageIO="GDCMImageIO")
+        image = sitk.ReadImage(itk_name(path), imageIO="GDCMImageIO")
     except RuntimeError:
         raise ScanError(
             path,

@@ -11,6 +11,14 @@ EXIT_CANNOT_WRITE = 5
 EXIT_INTERRUPTED = 130
 
 
+def one_line(text: object) -> str:
+    """Text that can be printed, in one line: what cannot (a file's name may hold it) is escaped."""
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "backslashreplace").decode()
+        for char in str(text)
+    )
+
+
 class UserError(Exception):
     """A mistake in the input or the call, told in one line.
 
@@ -29,8 +37,9 @@ class UserError(Exception):
     exit_status = EXIT_BAD_INPUT
 
     def __init__(self, where: object, found: str, expected: str, cure: str) -> None:
-        self.where, self.found, self.expected, self.cure = str(where), found, expected, cure
-        super().__init__(f"{where}: found {found}; expected {expected}; {cure}")
+        parts = (one_line(part) for part in (where, found, expected, cure))
+        self.where, self.found, self.expected, self.cure = parts
+        super().__init__(f"{self.where}: found {self.found}; expected {self.expected}; {self.cure}")
 
     def __reduce__(self) -> tuple[type, tuple[str, str, str, str]]:
         # Exceptions are rebuilt from their arguments when they cross a process border.

@@ -32,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 jitter=JitterSettings(arguments.repeats, arguments.jitter, arguments.seed),
                 device=arguments.device,
                 processes=arguments.np,
+                brain_masks=arguments.brain_mask,
                 command=command,
             )
         )
@@ -70,6 +71,13 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("-o", type=Path, metavar="OUT", help="default: PREDICTIONS/quality")
     parser.add_argument(
         "--sam", default="", metavar="NAME|FILE", help="default: that of dataset.json, or bundled"
+    )
+    parser.add_argument(
+        "--brain-mask",
+        type=Path,
+        metavar="FOLDER",
+        help="brain masks CASE.nii.gz, in place of our own extraction (training images of a "
+        "dataset of this software are shown as the converter saw them without this)",
     )
     parser.add_argument(
         "--looks",

@@ -13,6 +13,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from clisc_nnunet.errors import ScanError
+from clisc_nnunet.file_names import itk_name
 from clisc_nnunet.geometry import Geometry, geometry_of_steps
 from clisc_nnunet.nifti import check_nifti, is_nifti
 
@@ -39,7 +40,7 @@ def read_image(path: Path) -> tuple[np.ndarray, Geometry]:
     ScanError
         If the file cannot be read whole, or holds something else than one 3D image.
     """
-    image, geometry = _read(path, lambda: sitk.ReadImage(str(path)), whole=True)
+    image, geometry = _read(path, lambda: sitk.ReadImage(itk_name(path)), whole=True)
     return sitk.GetArrayFromImage(image), geometry
 
 
@@ -54,7 +55,7 @@ def read_image_header(path: Path) -> Geometry:
 
     def read() -> sitk.ImageFileReader:
         reader = sitk.ImageFileReader()
-        reader.SetFileName(str(path))
+        reader.SetFileName(itk_name(path))
         reader.ReadImageInformation()
         return reader
 

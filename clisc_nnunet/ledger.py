@@ -17,8 +17,8 @@ from clisc_nnunet.store import Recipe, Store
 
 # Stages with a result per case, in order.
 STAGES = (
-    "slices", "labels", "raw_trials", "raw_regions", "enhanced_trials", "enhanced_regions",
-    "masks", "label",
+    "slices", "channels", "labels", "raw_trials", "raw_regions", "enhanced_trials",
+    "enhanced_regions", "masks", "label", "images",
 )  # fmt: skip
 # Records beside the results of a case: why it was set aside; at which stage it once was, if it
 # came in again after others had gone on without it.

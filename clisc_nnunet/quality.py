@@ -15,12 +15,13 @@ import numpy as np
 
 from clisc_nnunet.components import count_components
 from clisc_nnunet.drawing import Draughtsman
+from clisc_nnunet.kept_slices import KeptSlices
 from clisc_nnunet.scanwork import open_scan
 from clisc_nnunet.settings import SliceSettings
 from clisc_nnunet.similarity import answer, overlap
 from clisc_nnunet.slices import SliceStack, mask_on_slices
 from clisc_nnunet.stability import JitterSettings, stability
-from clisc_nnunet.volume import Source, read_mask
+from clisc_nnunet.volume import Source, read_geometry, read_mask
 
 # What a score is made of; each is higher where a prediction is likelier to be good.
 MEASURES = ("similarity", "predicted_iou", "stability")
@@ -38,6 +39,8 @@ class OpenedPrediction:
     volume_ml : float
     components : int
         Both of the prediction as it was written.
+    kept_slices : bool
+        The slices are those that the scan's label was drawn on.
     """
 
     case: str
@@ -45,27 +48,48 @@ class OpenedPrediction:
     mask: np.ndarray
     volume_ml: float
     components: int
+    kept_slices: bool = False
 
 
 def open_prediction(
-    case: str, image: Source, prediction: Path, settings: SliceSettings
+    case: str,
+    image: Source,
+    prediction: Path,
+    settings: SliceSettings,
+    brain_file: Path | None = None,
+    kept: KeptSlices | None = None,
 ) -> OpenedPrediction:
     """Read a scan and what was predicted for it (voxels above 0).
+
+    Parameters
+    ----------
+    case : str
+    image : Path or Series
+    prediction : Path
+    settings : SliceSettings
+    brain_file : Path, optional
+        A mask that takes the place of the extracted brain.
+    kept : KeptSlices, optional
+        If it has slices of this scan, no others are cut.
 
     Raises
     ------
     ScanError
         If one of the two cannot be read, or their grids differ.
     """
-    opened = open_scan(image, settings)
-    geometry = opened.scan.geometry
+    geometry = read_geometry(image)
+    stack = None if kept is None else kept.find(case, geometry)
+    known = stack is not None
+    if stack is None:
+        stack = open_scan(image, settings, brain_file).stack
     mask = read_mask(prediction, geometry)
     return OpenedPrediction(
         case,
-        opened.stack,
-        mask_on_slices(mask, geometry, opened.stack),
+        stack,
+        mask_on_slices(mask, geometry, stack),
         float(mask.sum()) * geometry.voxel_ml,
         count_components(mask),
+        known,
     )
 
 

@@ -26,11 +26,10 @@ from clisc_nnunet.quality import (
     rank_cases,
 )
 from clisc_nnunet.report.quality_page import as_csv, as_json, as_page, view_content
-from clisc_nnunet.settings import SliceSettings
 from clisc_nnunet.similarity import Looks
 from clisc_nnunet.stability import JitterSettings
 from clisc_nnunet.store import write_text
-from clisc_nnunet.trainers.judge import load_judge
+from clisc_nnunet.trainers.judge import Judge, load_judge
 from clisc_nnunet.volume import Source
 
 DEFAULT_OUT = "quality"
@@ -48,6 +47,7 @@ class Request:
     jitter: JitterSettings = field(default_factory=JitterSettings)
     device: str | None = None
     processes: int = 2
+    brain_masks: Path | None = None
     command: str = ""
 
 
@@ -80,6 +80,8 @@ def estimate_quality(request: Request) -> Estimate:
         found = f"{request.jitter.repeats} and {request.jitter.amount:g}"
         expected = "2 or more, and a share between 0 and 1"
         raise UserError("--repeats and --jitter", found, expected, "give other numbers")
+    if request.brain_masks is not None and not request.brain_masks.is_dir():
+        raise UserError(request.brain_masks, "no such folder", "brain masks", "check the path")
     images = {case.name: case.image for case in find_cases(request.images).cases}
     predictions = find_predictions(request.predictions)
     known = {case: path for case, path in predictions.items() if case in images}
@@ -94,21 +96,23 @@ def estimate_quality(request: Request) -> Estimate:
     _make_folder(out)
     described = dataset_json(request.predictions)
     device = chosen_device(request.device)
-    judge = load_judge(described, request.sam, request.looks, device)
+    judge = load_judge(described, request.sam, request.looks, device, _clisc_folder(request))
 
     cases = [
         CaseQuality(case, "failed", f"no scan of this name in {request.images}")
         for case in predictions.keys() - known.keys()
     ]
-    views = {}
-    opened = _opened(known, images, judge.slices, request.processes)
+    views, with_kept_slices = {}, 0
+    opened = _opened(known, images, judge, request)
     for case, job in tqdm(opened, "quality", total=len(known), unit="case"):
         try:
-            quality, seen = judge_prediction(judge.draughtsman, job.result(), request.jitter)
+            prediction = job.result()
+            quality, seen = judge_prediction(judge.draughtsman, prediction, request.jitter)
         except ScanError as error:
             cases.append(CaseQuality(case, "failed", str(error)))
             continue
         cases.append(quality)
+        with_kept_slices += prediction.kept_slices
         views[case] = [view_content(view) for view in seen]
     cases = rank_cases(cases)
     facts = {
@@ -118,6 +122,7 @@ def estimate_quality(request: Request) -> Estimate:
         "looks": request.looks,
         "jitter": asdict(request.jitter),
         "device": str(device),
+        "cases_on_the_slices_of_their_labels": with_kept_slices,
         "images_without_prediction": sorted(images.keys() - known.keys()),
         "seconds": round(time.monotonic() - started, 1),
     }
@@ -173,20 +178,30 @@ def dataset_json(predictions: Path) -> Mapping[str, Any]:
 
 
 def _opened(
-    predictions: Mapping[str, Path],
-    images: Mapping[str, Source],
-    settings: SliceSettings,
-    processes: int,
+    predictions: Mapping[str, Path], images: Mapping[str, Source], judge: Judge, request: Request
 ) -> Iterator[tuple[str, Future[OpenedPrediction]]]:
     """Cases as they are opened, in order; only a few are held in memory at a time."""
     ahead: deque[tuple[str, Future[OpenedPrediction]]] = deque()
-    with make_executor(processes) as executor:
+    masks = request.brain_masks
+    with make_executor(request.processes) as executor:
         for case, prediction in predictions.items():
-            job = executor.submit(open_prediction, case, images[case], prediction, settings)
+            brain = masks and masks / f"{case}.nii.gz"
+            scan = images[case]
+            job = executor.submit(
+                open_prediction, case, scan, prediction, judge.slices, brain, judge.kept
+            )
             ahead.append((case, job))
-            if len(ahead) >= processes:
+            if len(ahead) >= request.processes:
                 yield ahead.popleft()
         yield from ahead
+
+
+def _clisc_folder(request: Request) -> Path | None:
+    """What the converter has left beside the images, if they are a dataset's training images."""
+    images = request.images.absolute()
+    if images.name != "imagesTr" or request.brain_masks is not None:
+        return None
+    return images.parent / "clisc"
 
 
 def _make_folder(out: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from clisc_nnunet.brain_extraction import brain_to_see
 from clisc_nnunet.errors import ScanError
+from clisc_nnunet.models.weights import read_card
 from clisc_nnunet.pseudo_label import OUTSIDE_LOGIT, case_iou, draw_label, stack_masks
 from clisc_nnunet.records import Masks
 from clisc_nnunet.settings import PseudoLabelSettings, SliceSettings
@@ -27,8 +28,10 @@ from clisc_nnunet.volume import (
     Source,
     Volume,
     check_grid,
+    read_geometry,
     read_volume,
     recording,
+    scan_digest,
     write_volume,
 )
 
@@ -39,7 +42,6 @@ def cut_scan(
     settings: SliceSettings,
     store: Store,
     recipe: Recipe,
-    others: Sequence[Source] = (),
     brain_file: Path | None = None,
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Stage 1 for one case, into the store.
@@ -52,8 +54,6 @@ def cut_scan(
     store : Store
     recipe : Recipe
         What the result is signed with.
-    others : sequence of (Path or Series)
-        Scans of further channels, which must be whole and lie on the same voxels.
     brain_file : Path, optional
         A mask that takes the place of the extracted brain.
 
@@ -71,11 +71,60 @@ def cut_scan(
     """
     with recording() as read:
         opened = open_scan(source, settings, brain_file)
-        for other in others:
-            check_grid(other, read_volume(other).geometry, opened.scan.geometry)
     share = np.array(opened.brain.sum() / brain_mask(opened.scan.array).sum(), np.float32)
-    store.save(case, "slices", recipe, {**pack_stack(opened.stack), "brain_share": share})
+    found = {"brain_share": share, "scan": pack_geometry(opened.scan.geometry)}
+    store.save(case, "slices", recipe, {**pack_stack(opened.stack), **found})
     return tuple(read), opened.scan.repairs
+
+
+def slices_recipe(digest: str, settings: SliceSettings, brain_file: Path | None) -> Recipe:
+    """What the slices of a scan of this digest are made from.
+
+    Raises
+    ------
+    ScanError
+        If the brain's file cannot be read.
+    """
+    brain = None
+    if brain_file is not None:
+        brain = scan_digest(brain_file)
+    elif settings.brain == "extracted":
+        brain = read_card("brain")["sha256"]
+    return Recipe(digest, settings, brain)
+
+
+def check_channels(
+    case: str, prompt: Source, others: Sequence[Source], store: Store, recipe: Recipe
+) -> tuple[str, ...]:
+    """Beside stage 1: read the further channels of a case, at which no stage looks.
+
+    Parameters
+    ----------
+    case : str
+    prompt : Path or Series
+        The scan that the stages look at.
+    others : sequence of (Path or Series)
+        Must be whole and lie on the voxels of `prompt`.
+    store : Store
+        Keeps that they do, so that they are read again only when one has changed.
+    recipe : Recipe
+
+    Returns
+    -------
+    tuple of str
+        Paths that were read.
+
+    Raises
+    ------
+    ScanError
+        If one cannot be used.
+    """
+    grid = read_geometry(prompt)
+    with recording() as read:
+        for other in others:
+            check_grid(other, read_volume(other).geometry, grid)
+    store.save(case, "channels", recipe, {})
+    return tuple(read)
 
 
 @dataclass(frozen=True)
@@ -113,11 +162,10 @@ def _brain(scan: Volume, settings: SliceSettings, brain_file: Path | None) -> np
 
 def pack_stack(stack: SliceStack) -> dict[str, np.ndarray]:
     """Slices as plain arrays for the store."""
-    geometry = json.dumps(asdict(stack.geometry))
     return {
         "pixels": stack.pixels,
         "brain": np.packbits(stack.brain),
-        "geometry": np.array(geometry),
+        "geometry": pack_geometry(stack.geometry),
     }
 
 
@@ -125,8 +173,17 @@ def unpack_stack(arrays: dict[str, np.ndarray]) -> SliceStack:
     """Inverse of `pack_stack`."""
     pixels = arrays["pixels"]
     brain = np.unpackbits(arrays["brain"], count=pixels.size).reshape(pixels.shape).astype(bool)
-    values = json.loads(str(arrays["geometry"]))
-    return SliceStack(pixels, brain, Geometry(**{k: tuple(v) for k, v in values.items()}))
+    return SliceStack(pixels, brain, unpack_geometry(arrays["geometry"]))
+
+
+def pack_geometry(geometry: Geometry) -> np.ndarray:
+    """A geometry as an array for the store: JSON."""
+    return np.array(json.dumps(asdict(geometry)))
+
+
+def unpack_geometry(packed: np.ndarray) -> Geometry:
+    """Inverse of `pack_geometry`."""
+    return Geometry(**{key: tuple(value) for key, value in json.loads(str(packed)).items()})
 
 
 @dataclass(frozen=True)

@@ -109,6 +109,15 @@ class Store:
         arrays.pop("recipe", None)
         return arrays
 
+    def as_kept(self, case: str, stage: str) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
+        """Arrays of a result and its recipe, whatever that is; None if there are none."""
+        arrays = self._read(case, stage)
+        try:
+            recipe = json.loads(str((arrays or {}).pop("recipe", "")))
+        except json.JSONDecodeError:
+            return None  # no result, or one of another's making
+        return (arrays, recipe) if arrays is not None and isinstance(recipe, dict) else None
+
     def require(self, case: str, stage: str, signature: str) -> dict[str, np.ndarray]:
         """Arrays of a result that an earlier stage has made."""
         kept = self.load(case, stage, signature)

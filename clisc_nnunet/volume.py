@@ -20,6 +20,7 @@ from clisc_nnunet.atomic import whole_file
 from clisc_nnunet.dicom import Series, read_series
 from clisc_nnunet.digest import file_sha256
 from clisc_nnunet.errors import ScanError
+from clisc_nnunet.file_names import itk_name
 from clisc_nnunet.geometry import (
     Geometry,
     degrees_off_square,
@@ -184,7 +185,7 @@ def write_volume(
         raise ValueError(f"array of shape {array.shape}, geometry of shape {geometry.shape}")
     with whole_file(path, folder) as temporary:
         try:
-            sitk.WriteImage(_image(array, geometry), str(temporary), useCompression=True)
+            sitk.WriteImage(_image(array, geometry), itk_name(temporary), useCompression=True)
             if is_nifti(temporary):
                 check_nifti(temporary)  # ITK may write a part of a file on a full disk in silence
         except (RuntimeError, OSError, EOFError, zlib.error, ScanError):

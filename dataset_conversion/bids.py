@@ -31,6 +31,7 @@ def find_bids(folder: Path, channels: Sequence[Channel]) -> tuple[list[Found], I
         anats = _anat_folders(subject) if subject.name.startswith("sub-") else []
         if not anats:
             ignored.append((subject, "not a BIDS subject with anat"))
+        ignored += [(path, "not the anat folder of a BIDS subject") for path in _beside(anats)]
         for anat in anats:
             case = "_".join(anat.relative_to(folder).parts[:-1])
             scans, rejected = scans_among(visible(anat))
@@ -40,7 +41,16 @@ def find_bids(folder: Path, channels: Sequence[Channel]) -> tuple[list[Found], I
 
 
 def _anat_folders(subject: Path) -> list[Path]:
-    return sorted(path for path in (*subject.glob("anat"), *subject.glob("ses-*/anat")))
+    anats = (*subject.glob("anat"), *subject.glob("ses-*/anat"))
+    return sorted(path for path in anats if path.is_dir())
+
+
+def _beside(anats: Sequence[Path]) -> list[Path]:
+    """What lies beside `anat` folders of one subject, in its own folder and in its sessions."""
+    holders = {anat.parent for anat in anats}
+    subjects = {path.parent if path.name.startswith("ses-") else path for path in holders}
+    entries = [path for holder in sorted(holders | subjects) for path in visible(holder)]
+    return [path for path in entries if path not in anats and path not in holders]
 
 
 def _modality(name: str, channels: Sequence[Channel]) -> str:

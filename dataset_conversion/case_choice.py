@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from clisc_nnunet.errors import UserError
+from clisc_nnunet.name_lists import read_names
 
 
 def choose_cases(known: Collection[str], take: Sequence[str], leave_out: Sequence[str]) -> set[str]:
@@ -40,18 +41,10 @@ def _names(known: Collection[str], words: Sequence[str], option: str) -> set[str
         if word in known:
             names.add(word)
         elif Path(word).is_file():
-            names |= _checked(known, _lines(Path(word)), f"{option} {word}")
+            names |= _checked(known, list(read_names(Path(word))), f"{option} {word}")
         else:
             names |= _checked(known, [word], option)
     return names
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(path, str(error), "a text file, one case a line", "mend it") from None
-    return [name for name in (line.split("#")[0].strip() for line in lines) if name]
 
 
 def _checked(known: Collection[str], names: Sequence[str], where: str) -> set[str]:

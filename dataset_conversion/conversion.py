@@ -7,18 +7,18 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from clisc_nnunet.casework import Casework
 from clisc_nnunet.dataset_conversion.handed_back import add_to_trusted, handed_back
 from clisc_nnunet.dataset_conversion.inputs import describe, read_input
 from clisc_nnunet.dataset_conversion.nnunet_dataset import (
     CLISC_FOLDER,
-    FILE_ENDING,
     dataset_folder,
     describe_next_commands,
-    place_case,
     write_dataset_json,
 )
+from clisc_nnunet.dataset_conversion.placing import place_cases, take_out
 from clisc_nnunet.dataset_conversion.request import (
     Request,
     check,
@@ -29,7 +29,7 @@ from clisc_nnunet.dataset_conversion.request import (
 )
 from clisc_nnunet.dataset_conversion.run_record import run_record, trainer_key
 from clisc_nnunet.dataset_conversion.slice_label_table import read_slice_labels, slice_label_table
-from clisc_nnunet.errors import NoTumourError
+from clisc_nnunet.errors import NoTumourError, UserError
 from clisc_nnunet.outcome import CaseOutcome, summary, to_csv
 from clisc_nnunet.pipeline import make_pseudo_labels
 from clisc_nnunet.report.overview import overview
@@ -112,27 +112,34 @@ def convert(request: Request, told: list[CaseOutcome] | None = None) -> Conversi
         for name, fault in found.faults:
             work.ledger.refuse(name, str(fault))
         make_pseudo_labels(scans, labels.absolute(), work, trusted, request.last)
-    if request.only_stage:
-        text = f"part {request.part} of {request.parts}: {request.last} done for {len(scans)} cases"
-        return Conversion(folder, tuple(work.outcomes), text, work.ledger.failures)
+        if request.only_stage:
+            part = f"part {request.part} of {request.parts}"
+            text = f"{part}: {request.last} done for {len(scans)} cases"
+            return Conversion(folder, tuple(work.outcomes), text, work.ledger.failures)
 
-    outcomes = work.outcomes
-    if told is not None:
-        told.extend(outcomes)
-    write_text(clisc / "cases.csv", to_csv(outcomes))
-    write_text(clisc / "slice_labels.csv", slice_label_table(work))
-    # Before a run without any tumour ends: there it is needed most.
-    overview(work, outcomes, clisc / "overview.png")
-    record = run_record(request, work, found, time.monotonic() - started)
-    write_report(work, outcomes, record, clisc / "report.html")
-    kept = _kept(outcomes, request)
+        def tell(outcomes: Sequence[CaseOutcome]) -> None:
+            if told is not None:
+                told[:] = outcomes
+            record = run_record(request, work, found, time.monotonic() - started)
+            _write_tables(work, outcomes, record, clisc)
+
+        outcomes = work.outcomes
+        # Before a run without any tumour ends: there it is needed most.
+        tell(outcomes)
+        kept = _kept(outcomes, request)
+        outcomes = place_cases(work, [cases[case] for case in kept], folder, copy=request.copy)
+    if outcomes != work.outcomes:
+        tell(outcomes)
+        kept = [case for case in kept if case not in work.ledger.failures]
     for case in sorted(scans.keys() - set(kept)):
-        if case not in trusted:
-            (labels / f"{case}{FILE_ENDING}").unlink(missing_ok=True)
-        for number in range(len(channels)):
-            (folder / "imagesTr" / f"{case}_{number:04d}{FILE_ENDING}").unlink(missing_ok=True)
-    for case in kept:
-        place_case(cases[case].channels, scans[case], case, folder, copy=request.copy)
+        take_out(case, len(channels), folder, label=case not in trusted)
+    if not _with_tumour(outcomes):
+        raise UserError(
+            folder / "imagesTr",
+            "no case with a tumour left whose scans could be put there",
+            "one at least",
+            "see clisc/cases.csv for the reasons, then go on with --continue",
+        )
     add_to_trusted(clisc, [case for case in kept if case in trusted])
     names = [channel.name for channel in channels]
     write_dataset_json(
@@ -144,17 +151,27 @@ def convert(request: Request, told: list[CaseOutcome] | None = None) -> Conversi
     )
     text = summary(outcomes, work.seconds)
     record = run_record(request, work, found, time.monotonic() - started)
-    write_sidecars(outcomes, scans, folder / "labelsTr", record, settings, clisc / "sidecars")
+    write_sidecars(outcomes, scans, work.digests, labels, record, settings, clisc / "sidecars")
     write_text(clisc / "run.json", json.dumps(record, indent=1) + "\n")
     text += f"\npeak memory {record['peak_memory_gb']:.1f} GB; dataset {folder}\n"
     text += describe_next_commands(request.dataset_id)
     return Conversion(folder, tuple(outcomes), text, work.ledger.failures)
 
 
+def _write_tables(
+    work: Casework, outcomes: Sequence[CaseOutcome], record: Mapping[str, Any], clisc: Path
+) -> None:
+    """What people look at: tables, and pictures of every case."""
+    write_text(clisc / "cases.csv", to_csv(outcomes))
+    write_text(clisc / "slice_labels.csv", slice_label_table(work))
+    overview(work, outcomes, clisc / "overview.png")
+    write_report(work, outcomes, record, clisc / "report.html")
+
+
 def _kept(outcomes: Sequence[CaseOutcome], request: Request) -> list[str]:
     """Cases that go into the dataset."""
     statuses = {"labelled", "trusted"} | ({"empty"} if request.keep_empty else set())
-    if not any(outcome.status in ("labelled", "trusted") for outcome in outcomes):
+    if not _with_tumour(outcomes):
         raise NoTumourError(
             request.scans,
             f"no tumour in any of {len(outcomes)} cases",
@@ -162,6 +179,10 @@ def _kept(outcomes: Sequence[CaseOutcome], request: Request) -> list[str]:
             "see clisc/report.html in the dataset",
         )
     return [outcome.case for outcome in outcomes if outcome.status in statuses]
+
+
+def _with_tumour(outcomes: Sequence[CaseOutcome]) -> bool:
+    return any(outcome.status in ("labelled", "trusted") for outcome in outcomes)
 
 
 def _of_earlier_run(scans: Mapping[str, Source], store: Store) -> dict[str, Source]:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from clisc_nnunet.dataset_conversion.channels import Channel, modality_of_series
 from clisc_nnunet.dataset_conversion.grouping import Found
-from clisc_nnunet.dataset_conversion.scan_names import Ignored, visible
+from clisc_nnunet.dataset_conversion.scan_names import Ignored, scan_ending, visible
 from clisc_nnunet.dicom import Series, find_series
 from clisc_nnunet.errors import ScanError
+from clisc_nnunet.file_names import itk_name
 
 
 def find_dicom(
@@ -47,6 +48,13 @@ def find_dicom(
         studies = [s for s in loose.series if s.patient == series.patient]
         found.append(_found(_study_names(name, studies)[series.study], series, channels))
     ignored += [(path, "a DICOM slice that cannot be read") for path in loose.broken]
+    taken = [scan.source for scan in found if isinstance(scan.source, Series)]
+    slices = {path for series in taken for path in series.files}
+    ignored += [
+        (path, "not DICOM, in a folder of DICOM series")
+        for path in sorted(folder.rglob("*"))
+        if scan_ending(path) and path.is_file() and path not in slices
+    ]
     return found, ignored, faults
 
 
@@ -63,6 +71,10 @@ def _study_names(name: str, series: Sequence[Series]) -> dict[str, str]:
 
 
 def _cut(path: Path) -> ScanError:
+    try:
+        itk_name(path)
+    except ScanError as error:
+        return error
     return ScanError(
         path, "a DICOM slice that cannot be read", "a whole file", "copy the series again"
     )

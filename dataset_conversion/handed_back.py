@@ -13,12 +13,10 @@ from pathlib import Path
 from clisc_nnunet.dataset_conversion.nnunet_dataset import CLISC_FOLDER, FILE_ENDING
 from clisc_nnunet.errors import UserError
 from clisc_nnunet.labelwork import recorded_outcome, written_by_us
+from clisc_nnunet.name_lists import EXCLUDE_FILE, TRUSTED_FILE, read_names
 from clisc_nnunet.outcome import CaseOutcome
 from clisc_nnunet.store import Store, write_text
 from clisc_nnunet.volume import Source, read_geometry, same_grid
-
-# The trainer reads the same file: see trainers/case_lists.py.
-TRUSTED_FILE = "trusted.txt"
 
 
 def handed_back(folder: Path, scans: Mapping[str, Source], store: Store) -> dict[str, CaseOutcome]:
@@ -50,7 +48,8 @@ def handed_back(folder: Path, scans: Mapping[str, Source], store: Store) -> dict
             "one by which corrected labels can be told",
             "start a new one with another id",
         )
-    trusted, found = _named(clisc / TRUSTED_FILE), {}
+    read_names(clisc / EXCLUDE_FILE)  # the report will want it: told now if it is no text
+    trusted, found = read_names(clisc / TRUSTED_FILE), {}
     for case in sorted(scans):
         label = folder / "labelsTr" / f"{case}{FILE_ENDING}"
         if not label.is_file():
@@ -69,22 +68,12 @@ def handed_back(folder: Path, scans: Mapping[str, Source], store: Store) -> dict
 def add_to_trusted(clisc: Path, cases: Sequence[str]) -> None:
     """Name these cases in `trusted.txt`, unless it has them; its other lines stay."""
     path = clisc / TRUSTED_FILE
-    new = sorted(set(cases) - _named(path))
+    new = sorted(set(cases) - read_names(path).keys())
     if new:
         before = path.read_text(encoding="utf-8-sig") if path.is_file() else ""
         before += "" if not before or before.endswith("\n") else "\n"
         lines = [f"{case}  # corrected in labelsTr\n" for case in new]
         write_text(path, before + "".join(lines))
-
-
-def _named(path: Path) -> set[str]:
-    if not path.is_file():
-        return set()
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(path, str(error), "a text file, one case a line", "mend it") from None
-    return {line.split("#")[0].strip() for line in lines} - {""}
 
 
 def _check_grid(label: Path, scan: Source, placed: Path) -> None:

@@ -11,7 +11,7 @@ from clisc_nnunet.dataset_conversion.case_choice import choose_cases
 from clisc_nnunet.dataset_conversion.channels import FLAIR, Channel, parse_channels
 from clisc_nnunet.dataset_conversion.layouts import InputFolder, find_cases
 from clisc_nnunet.dataset_conversion.request import Request
-from clisc_nnunet.errors import UserError
+from clisc_nnunet.errors import UserError, one_line
 
 # Files that are left out for one reason are listed up to this many.
 _LISTED = 3
@@ -82,7 +82,7 @@ def describe(found: InputFolder, prompt: str = FLAIR) -> str:
     by_reason = sorted(found.ignored, key=lambda item: (item[1], str(item[0])))
     for reason, items in groupby(by_reason, key=lambda item: item[1]):
         paths = [path for path, _ in items]
-        lines += [f"  left out: {path} ({reason})" for path in paths[:_LISTED]]
+        lines += [f"  left out: {one_line(path)} ({reason})" for path in paths[:_LISTED]]
         if paths[_LISTED:]:
             lines.append(f"  left out: {len(paths) - _LISTED} more ({reason})")
     lines += [f"  set aside: {fault}" for _, fault in found.faults]

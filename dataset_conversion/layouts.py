@@ -24,6 +24,7 @@ from clisc_nnunet.dataset_conversion.scan_names import (
     visible,
 )
 from clisc_nnunet.errors import ScanError, UserError
+from clisc_nnunet.volume import Source
 
 __all__ = ["SCAN_ENDINGS", "Case", "InputFolder", "find_cases", "scan_ending"]
 
@@ -44,8 +45,8 @@ class InputFolder:
         `BraTS-like`, `nnU-Net`, `BIDS`, `DICOM` or `flat`.
     cases : tuple of Case
         Sorted by name.
-    ignored : tuple of (Path, str)
-        Files and folders that were left out, each with the reason.
+    ignored : tuple of (Path or Series, str)
+        Files, folders and series that were left out, each with the reason.
     faults : tuple of (str, ScanError)
         Cases that are set aside, each with what is wrong with it; sorted by name.
     channels : tuple of str
@@ -54,7 +55,7 @@ class InputFolder:
 
     layout: str
     cases: tuple[Case, ...]
-    ignored: tuple[tuple[Path, str], ...]
+    ignored: tuple[tuple[Source, str], ...]
     faults: tuple[tuple[str, ScanError], ...] = ()
     channels: tuple[str, ...] = ()
 
@@ -92,9 +93,9 @@ def find_cases(
         raise UserError(folder, "an empty folder", _LOOKED_FOR, "check the path")
     layout, scans, ignored, broken, asked = _look(folder, entries, channels)
     wanted = {channel.name for channel in asked}
-    if layout in ("BraTS-like", "flat"):
-        others = [scan.source for scan in scans if scan.modality not in (*wanted, "")]
-        ignored += [(path, _not_asked(asked)) for path in others if isinstance(path, Path)]
+    unnamed = () if layout == "DICOM" else ("",)
+    others = [scan.source for scan in scans if scan.modality not in (*wanted, *unnamed)]
+    ignored += [(source, _not_asked(asked, layout)) for source in others]
     cases, faults = group(scans, asked, prompt, folder)
     faults.update(broken)
     cases = [case for case in cases if case.name not in broken]
@@ -208,8 +209,9 @@ def _told_by_dataset_json(folder: Path) -> dict[str, str]:
         return {}
 
 
-def _not_asked(channels: Sequence[Channel]) -> str:
-    return f"not {' or '.join(channel.displayed for channel in channels)}, by its name"
+def _not_asked(channels: Sequence[Channel], layout: str) -> str:
+    told_by = "description" if layout == "DICOM" else "name"
+    return f"not {' or '.join(channel.displayed for channel in channels)}, by its {told_by}"
 
 
 def _known_by(layout: str, channel: Channel) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from clisc_nnunet.atomic import whole_file
 from clisc_nnunet.dataset_conversion.json_file import write_json
 from clisc_nnunet.errors import UserError
+from clisc_nnunet.file_names import is_text
 from clisc_nnunet.slices import background_value
 from clisc_nnunet.volume import Source, Volume, check_grid, read_volume, write_volume
 
@@ -76,11 +77,14 @@ def checked_folder(
         )
     root = _raw_folder() if root is None else root
     folder = root / f"Dataset{dataset_id:03d}_{name}"
+    if not is_text(folder.absolute()):
+        found = "a path with bytes that are no text"
+        raise UserError(folder, found, "UTF-8", "choose another with -o")
     _check_free(folder, dataset_id, resume)
     return folder
 
 
-def place_image(source: Path, target: Path, *, copy: bool = False) -> str:
+def place_image(source: Path, target: Path, *, copy: bool = False, replace: bool = False) -> str:
     """Put a scan into a dataset as it is.
 
     Parameters
@@ -93,6 +97,8 @@ def place_image(source: Path, target: Path, *, copy: bool = False) -> str:
         Copy the file. By default it is linked: symbolically and by its absolute path, so that
         the dataset may be moved on this computer; where the system refuses, by a hard link or,
         last, a copy.
+    replace : bool
+        Take the place of another scan.
 
     Returns
     -------
@@ -102,19 +108,20 @@ def place_image(source: Path, target: Path, *, copy: bool = False) -> str:
     Raises
     ------
     UserError
-        If the target exists and is another scan.
+        If the target exists and is another scan, unless it is to be replaced.
     """
     if not source.name.lower().endswith(FILE_ENDING):
         raise ValueError(f"{source} does not end in {FILE_ENDING}")
     if os.path.lexists(target):
         if target.exists() and filecmp.cmp(source, target):
             return "kept"
-        raise UserError(
-            target,
-            "a file that is there already",
-            f"nothing, or the scan {source}",
-            "remove it or choose another dataset id",
-        )
+        if not replace:
+            raise UserError(
+                target,
+                "a file that is there already",
+                f"nothing, or the scan {source}",
+                "remove it or choose another dataset id",
+            )
     with whole_file(target, _workshop(target)) as temporary:
         return _copy(source, temporary) if copy else _link(source, temporary)
 
@@ -122,7 +129,7 @@ def place_image(source: Path, target: Path, *, copy: bool = False) -> str:
 def place_case(
     channels: Sequence[Source], prompt: Source, case: str, folder: Path, *, copy: bool = False
 ) -> None:
-    """Put the scans of a case into `imagesTr`, one a channel.
+    """Put the scans of a case into `imagesTr`, one a channel, in place of earlier ones.
 
     Parameters
     ----------
@@ -156,7 +163,7 @@ def place_case(
             and background_value(volume.array) == 0
         )
         if as_it_is and isinstance(source, Path):
-            place_image(source, target, copy=copy)
+            place_image(source, target, copy=copy, replace=True)
         else:
             write_image_with_zero_background(Volume(volume.array, geometry), target)
 

@@ -14,6 +14,7 @@ from clisc_nnunet.dataset_conversion.nnunet_dataset import (
 )
 from clisc_nnunet.dataset_conversion.request import Request, check, chosen_settings
 from clisc_nnunet.dicom import Series
+from clisc_nnunet.errors import one_line
 from clisc_nnunet.ledger import STAGES
 from clisc_nnunet.store import Store
 
@@ -34,7 +35,7 @@ def plan(request: Request) -> str:
     _, found = read_input(request)
     folder = checked_folder(request.dataset_id, request.name, request.root, resume=request.goes_on)
     lines = [describe(found, request.prompt_channel)]
-    lines += [f"  {case.name}: {case.image}" for case in found.cases]
+    lines += [f"  {case.name}: {one_line(case.image)}" for case in found.cases]
     lines += _done(folder, found)
     lines.append(_disk(folder, found, request))
     lines.append("nothing was written (--dry-run)")
@@ -48,7 +49,11 @@ def _done(folder: Path, found: InputFolder) -> list[str]:
         return [f"dataset {folder}: to be made"]
     ours = {case.name for case in found.cases}
     lines = [f"dataset {folder}: begun; kept if input, settings, weights and code still match:"]
+    one_channel = not any(case.others for case in found.cases)
     for stage in STAGES:
+        # The placing of images leaves no record but its failures.
+        if stage == "images" or (stage == "channels" and one_channel):
+            continue
         there = ours & set(store.cases_with(f"{stage}{'.json' if stage == 'label' else '.npz'}"))
         lines.append(f"  {stage}: {len(there)} of {len(ours)} cases")
     for case in store.cases_with("failure.json"):

@@ -6,6 +6,9 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from clisc_nnunet.errors import UserError
+from clisc_nnunet.volume import Source
+
 SCAN_ENDINGS = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr", ".gipl")
 
 # BraTS 2020 has a `_Segm` among its `_seg`; later years write `-seg`.
@@ -14,8 +17,8 @@ _SEGMENTATION = re.compile(
     re.I,
 )
 
-# Files and folders that are left out, each with the reason.
-Ignored = list[tuple[Path, str]]
+# Files, folders and series that are left out, each with the reason.
+Ignored = list[tuple[Source, str]]
 
 
 def scan_ending(path: Path) -> str | None:
@@ -45,5 +48,16 @@ def scans_among(files: Iterable[Path]) -> tuple[list[Path], Ignored]:
 
 
 def visible(folder: Path) -> list[Path]:
-    """Entries of a folder that are not hidden, sorted."""
-    return [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+    """Entries of a folder that are not hidden, sorted.
+
+    Raises
+    ------
+    UserError
+        If the folder cannot be read: nobody could say what was left out.
+    """
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        cure = "mend its permissions, or move it elsewhere"
+        raise UserError(folder, str(error.strerror), "a folder to be read", cure) from None
+    return [path for path in entries if not path.name.startswith(".")]

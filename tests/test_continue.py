@@ -241,3 +241,62 @@ def test_a_dry_run_tells_and_writes_nothing(scans, copy, tmp_path, capsys):
     assert "masks: 3 of 3 cases" in out and "MB are free" in out
     assert sorted(copy.rglob("*")) == before
     assert convert(scans, copy, "--dry-run") == 2  # as the call itself would be refused
+
+
+def test_further_channels_are_looked_at_again_when_they_change(scans, tmp_path, capsys):
+    folder = tmp_path / "scans"
+    for case in sorted(scans.iterdir()):
+        shutil.copytree(case, folder / case.name)
+        flair = folder / case.name / f"{case.name}_flair.nii.gz"
+        shutil.copy(flair, flair.with_name(f"{case.name}_t1.nii.gz"))
+
+    def cut():
+        status = convert(folder, tmp_path, "--channels", "flair", "t1", "--stage", "slices")
+        return status, "".join(capsys.readouterr())
+
+    assert cut()[0] == 0
+    status, said = cut()
+    assert status == 0 and "slices: 3 of 3 kept" in said and "channels: 3 of 3 kept" in said
+    t1 = folder / "phantom_0001" / "phantom_0001_t1.nii.gz"
+    image = sitk.ReadImage(str(t1))
+    sitk.WriteImage(image * 2, str(t1))
+    status, said = cut()
+    assert status == 0 and "slices: 3 of 3 kept" in said
+    assert "channels: 2 of 3 kept; 1 made again (other inputs)" in said
+    image.SetOrigin((9.0, 9.0, 9.0))
+    sitk.WriteImage(image, str(t1))
+    status, said = cut()
+    assert status == 3 and "phantom_0001_t1.nii.gz: found a grid of" in said
+    sitk.WriteImage(image * 0, str(t1))
+    status, said = cut()
+    assert status == 3 and "phantom_0001_t1.nii.gz: found a constant volume" in said
+
+
+def test_a_scan_that_vanishes_at_the_end_sets_its_case_aside(
+    scans, unbroken, copy, monkeypatch, tmp_path, capsys
+):
+    from clisc_nnunet.dataset_conversion import conversion
+
+    folder = shutil.copytree(scans, tmp_path / "scans")
+    lost = sorted(labels(unbroken))[0].removesuffix(".nii.gz")
+    flair = folder / lost / f"{lost}_flair.nii.gz"
+
+    def place_too_late(*args, **options):
+        flair.unlink()
+        return place_cases(*args, **options)
+
+    place_cases = conversion.place_cases
+    with monkeypatch.context() as patch:
+        patch.setattr(conversion, "place_cases", place_too_late)
+        assert convert(folder, copy, "--continue") == 3
+    assert f"{lost}_flair.nii.gz: found No such file" in capsys.readouterr().err
+    others = {k: v for k, v in labels(unbroken).items() if not k.startswith(lost)}
+    assert labels(copy) == others
+    dataset = clisc(copy).parent
+    images = sorted(path.name for path in (dataset / "imagesTr").iterdir())
+    assert images == [name.replace(".nii.gz", "_0000.nii.gz") for name in others]
+    assert json.loads((dataset / "dataset.json").read_text())["numTraining"] == len(others)
+    assert f"{lost},failed," in (clisc(copy) / "cases.csv").read_text()
+    shutil.copy(scans / lost / flair.name, flair)
+    assert convert(folder, copy, "--retry-failed") == 0
+    assert labels(copy) == labels(unbroken)

@@ -90,6 +90,21 @@ def test_series_of_one_folder_are_told_apart(tmp_path):
         ("berta", "unnamed"),
     ]
     assert "no FLAIR among 1 scans of case carla" in str(dict(found.faults)["carla"])
+    left_out = [(s.description, why) for s, why in found.ignored]
+    assert ("t1_mprage", "not FLAIR, by its description") in left_out
+
+
+def test_other_scans_beside_series_are_told(tmp_path):
+    write_series(tmp_path / "anna", "1.2.3")
+    (tmp_path / "anna" / "converted").mkdir()
+    (tmp_path / "anna" / "converted" / "anna_flair.nii.gz").touch()
+    (tmp_path / "gt_seg.nii.gz").touch()
+    found = find_cases(tmp_path)
+    assert [case.name for case in found.cases] == ["anna"]
+    assert [path.name for path, why in found.ignored if "not DICOM" in why] == [
+        "anna_flair.nii.gz",
+        "gt_seg.nii.gz",
+    ]
 
 
 def test_a_cut_slice_sets_its_case_aside(tmp_path):

@@ -17,3 +17,9 @@ def test_an_error_is_one_line_and_survives_a_process_border(tmp_path, kind, stat
     assert str(again) == str(error)
     assert (again.where, again.found) == (error.where, error.found)
     assert (again.expected, again.cure) == (error.expected, error.cure)
+
+
+def test_odd_names_stay_in_one_line_and_can_be_printed():
+    error = UserError("a\nb\udcff.nii", "脑 \t", "z", "w")
+    assert error.where == r"a\nb\udcff.nii" and error.found == r"脑 \t"
+    assert str(error).encode("utf-8")

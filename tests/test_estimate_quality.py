@@ -1,10 +1,14 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from clisc_nnunet.estimate_quality import main
 from clisc_nnunet.qualitywork import dataset_json, find_predictions
+from clisc_nnunet.scanwork import cut_scan
+from clisc_nnunet.settings import Settings
+from clisc_nnunet.store import Recipe, Store
 from clisc_nnunet.volume import Geometry, write_volume
 
 FAST = ["--looks", "axial", "--repeats", "2", "-device", "cpu", "-np", "1"]
@@ -66,6 +70,28 @@ def test_what_cannot_be_judged_is_set_aside(folders, head, capsys):
     assert "no scan of this name" in cases["stranger"]["reason"]
     assert "cannot be read" in cases["none"]["reason"]
     assert "not judged: stranger" in capsys.readouterr().out
+
+
+def test_training_images_are_shown_as_the_converter_saw_them(folders, head):
+    settings = replace(Settings().slices, plane_mm=8.0)
+    images = (folders / "images").rename(folders / "imagesTr")
+    store, scan = Store(folders / "clisc" / "stages"), images / "good_0000.nii.gz"
+    cut_scan("good", scan, settings, store, Recipe("scan", settings))
+    predictions = folders / "predictions"
+    (predictions / "moved.nii.gz").unlink()
+    common = ["-i", str(images), "-p", str(predictions), *FAST]
+    assert main(common) == 0
+    assert result(predictions / "quality")["cases_on_the_slices_of_their_labels"] == 1
+
+
+def test_given_brain_masks_take_the_place_of_extraction(folders, head, capsys):
+    assert call(folders, "--brain-mask", str(folders / "nowhere")) == 2
+    assert "nowhere: found no such folder; expected brain masks" in capsys.readouterr().err
+    write_volume(folders / "masks" / "good.nii.gz", head[0].array > 0, head[0].geometry)
+    assert call(folders, "--brain-mask", str(folders / "masks")) == 3
+    cases = {c["case"]: c for c in result(folders / "predictions" / "quality")["cases"]}
+    assert cases["good"]["status"] == "judged"
+    assert "moved.nii.gz: found no such file" in cases["moved"]["reason"]
 
 
 def test_images_without_a_prediction_are_counted(folders):

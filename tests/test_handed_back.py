@@ -5,10 +5,10 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
-from clisc_nnunet.dataset_conversion import handed_back as module
-from clisc_nnunet.dataset_conversion.handed_back import TRUSTED_FILE, add_to_trusted, handed_back
+from clisc_nnunet.dataset_conversion.handed_back import add_to_trusted, handed_back
 from clisc_nnunet.digest import file_sha256
 from clisc_nnunet.errors import UserError
+from clisc_nnunet.name_lists import TRUSTED_FILE
 from clisc_nnunet.outcome import CaseOutcome
 from clisc_nnunet.store import Store
 from clisc_nnunet.trainers import case_lists
@@ -66,7 +66,3 @@ def test_trusted_cases_are_added_once_and_other_lines_stay(tmp_path):
     assert text == "# mine\nb\na  # corrected in labelsTr\n"
     lists = case_lists.read_case_lists(tmp_path, ["a", "b"])
     assert lists.trusted == {"a", "b"}
-
-
-def test_the_trainer_reads_the_same_file():
-    assert module.TRUSTED_FILE == case_lists.TRUSTED_FILE

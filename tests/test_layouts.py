@@ -196,3 +196,34 @@ def test_one_bad_case_does_not_stop_the_others(make):
     found = find_cases(folder)
     assert [case.name for case in found.cases] == ["a"]
     assert [name for name, _ in found.faults] == ["b", "c_seg"]
+
+
+def test_a_folder_that_cannot_be_read_is_told(make, monkeypatch):
+    folder = make("a/a_flair.nii.gz", "b/b_flair.nii.gz")
+
+    def refuse(path):
+        if path.name == "b":
+            raise PermissionError(13, "Permission denied")
+        return iterdir(path)
+
+    iterdir = Path.iterdir
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(UserError, match="b: found Permission denied; expected a folder to be read"):
+        find_cases(folder)
+
+
+def test_what_a_bids_subject_has_beside_anat_is_told(make):
+    folder = make(
+        "sub-01/ses-1/anat/sub-01_FLAIR.nii.gz", "sub-01/ses-1/dwi/x.nii.gz", "sub-01/ses-2/x.nii"
+    )
+    make("sub-02/anat/sub-02_FLAIR.nii.gz", "sub-02/x.nii.gz", "sub-03/anat")
+    found = find_cases(folder)
+    assert [case.name for case in found.cases] == ["sub-01_ses-1", "sub-02"]
+    beside = [path.relative_to(folder).as_posix() for path, why in found.ignored if "anat" in why]
+    assert beside == ["sub-01/ses-2", "sub-01/ses-1/dwi", "sub-02/x.nii.gz", "sub-03"]
+
+
+def test_channels_that_were_not_asked_for_are_told(make):
+    folder = make(*(f"{case}_000{n}.nii.gz" for case in "ab" for n in range(2)))
+    found = find_cases(folder, parse_channels(("flair=0001",)))
+    assert [path.name for path, _ in found.ignored] == ["a_0000.nii.gz", "b_0000.nii.gz"]

@@ -11,7 +11,13 @@ from scipy import ndimage
 from tiny_nnunet import configuration, dataset_json, plans
 
 from clisc_nnunet.settings import SliceSettings
-from clisc_nnunet.trainers.preprocessed_case import PreprocessedCase, preprocessed_geometry
+from clisc_nnunet.slices import make_slices
+from clisc_nnunet.trainers.preprocessed_case import (
+    PreprocessedCase,
+    preprocessed_geometry,
+    scan_geometry,
+)
+from clisc_nnunet.volume import read_geometry, read_volume, same_grid
 
 AXIAL = (1, 0, 0, 0, 1, 0, 0, 0, 1)
 CORONAL = (1, 0, 0, 0, 0, 1, 0, -1, 0)
@@ -209,3 +215,25 @@ def test_other_readers_put_the_blob_in_the_same_place(tmp_path, direction, reade
     geometry = preprocessed_geometry(properties, data.shape[1:], back)
     off = np.linalg.norm(place(brightness(data[0].transpose(back)), geometry) - expected)
     assert off < 0.12 * max(geometry.spacing)
+
+
+@TRANSPOSES
+@DIRECTIONS
+def test_the_scan_is_known_again_by_its_grid(tmp_path, direction, transpose):
+    files, _ = scan(tmp_path, direction)
+    _, _, properties, back = preprocess(files, transpose, MIXED)
+    assert same_grid(scan_geometry(properties, back), read_geometry(files[0]))
+
+
+@pytest.mark.parametrize("direction", [AXIAL, OBLIQUE])
+def test_slices_that_were_kept_are_shown_as_they_are(tmp_path, direction):
+    files, expected = scan(tmp_path, direction)
+    kept = make_slices(read_volume(files[0]), SliceSettings(plane_mm=4.0))
+    data, seg, properties, back = preprocess(files, (2, 0, 1), MIXED)
+    inside, blob = seg[0] >= 0, seg[0] == 1
+    # The image itself is not looked at.
+    case = PreprocessedCase(0 * data[0], inside, properties, back, SliceSettings(), kept)
+    assert case.stack is kept
+    shown = case.on_slices(blob)
+    assert np.linalg.norm(place(shown, kept.geometry) - expected) < 0.5 * max(SPACING)
+    assert dice(case.from_slices(shown), blob) > 0.8

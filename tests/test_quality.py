@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from clisc_nnunet.errors import ScanError
+from clisc_nnunet.kept_slices import KeptSlices
 from clisc_nnunet.models.sam_models import load_sam
 from clisc_nnunet.quality import (
     CaseQuality,
@@ -15,10 +16,12 @@ from clisc_nnunet.quality import (
     telling_views,
     trust,
 )
+from clisc_nnunet.scanwork import cut_scan
 from clisc_nnunet.settings import Settings
 from clisc_nnunet.similarity import make_draughtsman
 from clisc_nnunet.slices import make_slices
 from clisc_nnunet.stability import JitterSettings
+from clisc_nnunet.store import Recipe, Store
 from clisc_nnunet.volume import write_volume
 
 JITTER = JitterSettings(repeats=2)
@@ -130,3 +133,26 @@ def test_views_are_the_largest_area_and_the_largest_difference():
     ]
     assert views[1].prediction.any() and not views[1].answer.any()
     assert len(telling_views(pixels, mask, mask)) == 1
+
+
+def test_slices_of_the_labels_go_above_new_ones(head, tmp_path):
+    volume, blob = head
+    core = volume.array > 0
+    core[:, :30] = False
+    for name, array in (("scan", volume.array), ("mask", blob), ("brain", core)):
+        write_volume(tmp_path / f"{name}.nii.gz", array, volume.geometry)
+    files = tmp_path / "scan.nii.gz", tmp_path / "mask.nii.gz"
+    settings = replace(Settings().slices, plane_mm=8.0)
+    brain = tmp_path / "brain.nii.gz"
+    kept = KeptSlices(tmp_path / "clisc", settings)
+    expected = make_slices(volume, settings, core).pixels
+    without = open_prediction("a", *files, settings, None, kept)
+    assert not without.kept_slices and not np.array_equal(without.stack.pixels, expected)
+    given = open_prediction("a", *files, settings, brain)
+    assert np.array_equal(given.stack.pixels, expected) and not given.kept_slices
+    store = Store(tmp_path / "clisc" / "stages")
+    cut_scan("a", files[0], settings, store, Recipe("scan", settings), brain)
+    opened = open_prediction("a", *files, settings, None, kept)
+    assert np.array_equal(opened.stack.pixels, expected) and opened.kept_slices
+    assert np.array_equal(opened.mask, given.mask)
+    assert opened.volume_ml == given.volume_ml

@@ -1,5 +1,6 @@
 """The page: what is in it, and how it behaves in a real browser."""
 
+import json
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -9,6 +10,7 @@ from browser import CHROMIUM, Browser
 from finished import FinishedRun
 from test_case_view import CASE, EMPTY
 
+from clisc_nnunet.errors import UserError
 from clisc_nnunet.outcome import CaseOutcome
 from clisc_nnunet.report import report_page
 from clisc_nnunet.report.report_page import MAX_PLANES, cards, room, write_report
@@ -301,6 +303,73 @@ def test_verdicts_are_kept_and_make_lists(opened, page):
         "document.querySelector('[data-save=trusted]').click()"
     )
     assert opened.value("window.saved.text()") == "unsure\n"
+
+
+BADGES = """Object.fromEntries([...document.querySelectorAll('.case')]
+  .filter(c => !c.querySelector('.badge').hidden)
+  .map(c => [c.dataset.name, c.querySelector('.badge').textContent]))"""
+
+
+def saved(opened, kind):
+    """The list that a click on its button saves."""
+    opened.value(
+        "URL.createObjectURL = (blob) => { window.saved = blob; return '#'; };"
+        f"document.querySelector('[data-save={kind}]').click()"
+    )
+    return opened.value("window.saved.text()")
+
+
+def made_again(path, trusted="", exclude=""):
+    """The page of a run over a dataset with these lists; its `sure` label is a corrected one."""
+    for name, text in (("trusted.txt", trusted), ("exclude.txt", exclude)):
+        (path.parent / name).write_text(text, encoding="utf-8")
+    corrected = CaseOutcome("sure", "trusted", "label corrected by a person")
+    write_report(RUN, [corrected, *OUTCOMES[1:]], RECORD, path)
+
+
+LISTS = "unsure  # seen on Monday\nsure\nelsewhere\n", f"{NASTY}\n"
+
+
+@in_browser
+def test_a_page_made_again_starts_with_what_the_lists_say(chromium, tmp_path):
+    path = tmp_path / "report.html"
+    made_again(path, *LISTS)
+    chromium.open(path)
+    assert chromium.value(BADGES) == {"unsure": "trusted", NASTY: "left out"}
+    # Saved again without a change they say the same, remarks and cases that failed today and all.
+    assert saved(chromium, "trusted") == "elsewhere\nsure\nunsure  # seen on Monday\n"
+    assert saved(chromium, "exclude") == f"{NASTY}\n"
+    chromium.press("j", "j", "j", "t", "j", "t", "j", "t")  # unsure, NASTY, sure
+    assert chromium.value(BADGES) == {NASTY: "trusted", "sure": "not trusted any more"}
+    assert saved(chromium, "trusted") == "".join(sorted([f"{NASTY}\n", "elsewhere\n"]))
+    assert saved(chromium, "exclude") == ""
+    assert chromium.complaints == []
+
+
+@in_browser
+def test_marks_that_were_not_saved_stay_and_changed_files_count(chromium, tmp_path):
+    path = tmp_path / "report.html"
+    made_again(path)
+    chromium.open(path)
+    chromium.press("j", "j", "j", "t", "j", "x")  # unsure, NASTY
+    made_again(path, trusted="unsure\n")  # one of the two lists was put in place
+    chromium.open(path)
+    assert chromium.value(BADGES) == {"unsure": "trusted", NASTY: "left out"}
+    made_again(path, exclude="unsure\n")  # and then changed by hand
+    chromium.open(path)
+    assert chromium.value(BADGES) == {"unsure": "left out", NASTY: "left out"}
+
+
+def test_the_lists_are_in_the_page_and_break_nothing(tmp_path):
+    made_again(tmp_path / "report.html", *LISTS)
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    content = text.split('<script type="application/json" id="lists">')[1].split("</script>")[0]
+    lists = json.loads(content)
+    expected = {"sure": "sure", "unsure": "unsure  # seen on Monday", "elsewhere": "elsewhere"}
+    assert lists == {"trusted": expected, "exclude": {NASTY: NASTY}}
+    (tmp_path / "exclude.txt").write_bytes(b"\xff\xfe\x00a")
+    with pytest.raises(UserError, match=r"exclude\.txt: .*a text file"):
+        write_report(RUN, OUTCOMES, RECORD, tmp_path / "report.html")
 
 
 @in_browser

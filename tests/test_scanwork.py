@@ -8,7 +8,14 @@ import pytest
 from acquisitions import turned
 
 from clisc_nnunet.errors import ScanError
-from clisc_nnunet.scanwork import DrawTask, cut_scan, draw_case, pack_stack, unpack_stack
+from clisc_nnunet.scanwork import (
+    DrawTask,
+    check_channels,
+    cut_scan,
+    draw_case,
+    pack_stack,
+    unpack_stack,
+)
 from clisc_nnunet.settings import PseudoLabelSettings, SliceSettings
 from clisc_nnunet.slices import make_slices
 from clisc_nnunet.store import Recipe, Store
@@ -192,5 +199,7 @@ def test_further_channels_must_be_whole_and_lie_on_the_same_voxels(
     write_volume(other, volume.array, replace(volume.geometry, origin=(x + shift, y, z)))
     other.write_bytes(other.read_bytes()[:cut])
     expected = pytest.raises(ScanError, match=rf"t1\.nii\.gz: found .*{message}")
+    store = Store(tmp_path / "stages")
     with expected if message else nullcontext():
-        cut_scan("case", scan, SETTINGS, Store(tmp_path / "s"), S, [other])
+        assert check_channels("case", scan, [other], store, S) == (str(other),)
+    assert (store.mismatch("case", "channels", S) is None) == (message is None)

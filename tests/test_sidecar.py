@@ -18,7 +18,9 @@ OUTCOME = CaseOutcome(
 
 
 def write(folder, outcomes, scans):
-    write_sidecars(outcomes, scans, folder / "labelsTr", RECORD, SETTINGS, folder / "sidecars")
+    digests = {path: file_sha256(path) for path in scans.values() if path.exists()}
+    labels = folder / "labelsTr"
+    write_sidecars(outcomes, scans, digests, labels, RECORD, SETTINGS, folder / "sidecars")
 
 
 def test_tells_where_a_label_comes_from():
@@ -46,3 +48,11 @@ def test_one_for_each_label_and_none_for_other_cases(tmp_path):
     assert content["LabelSha256"] == file_sha256(label)
     assert content["SourcesSha256"] == [file_sha256(scans["a"])]
     assert str(tmp_path) not in json.dumps(content)
+
+
+def test_a_persons_label_whose_scan_is_gone_has_none(tmp_path):
+    (tmp_path / "labelsTr").mkdir()
+    (tmp_path / "labelsTr" / "b.nii.gz").write_bytes(b"label")
+    (tmp_path / "sidecars").mkdir()
+    write(tmp_path, [CaseOutcome("b", "failed", "gone")], {"b": tmp_path / "b.nii.gz"})
+    assert not any((tmp_path / "sidecars").iterdir())

@@ -15,6 +15,9 @@ import torch
 from nnunetv2.training.logging.nnunet_logger import MetaLogger
 from tiny_nnunet import CASES, CONFIGURATION, NAME, PLANS, make_dataset
 
+from clisc_nnunet.scanwork import cut_scan
+from clisc_nnunet.settings import SliceSettings
+from clisc_nnunet.store import Recipe, Store
 from clisc_nnunet.trainers import filter_round
 from clisc_nnunet.trainers.nnUNetTrainerCLISC import nnUNetTrainerCLISC
 from clisc_nnunet.trainers.overlay_dataset import overlay_files
@@ -123,6 +126,19 @@ def test_a_round_decides_what_is_trained_on(root):
     drawn = {str(key) for _ in range(20) for key in next(trainer.dataloader_train)["keys"]}
     assert drawn <= set(kept)
     assert digest(root / "nnUNet_preprocessed") == before
+
+
+def test_sam_sees_the_slices_of_the_labels_where_the_dataset_has_them(root):
+    raw = root / "nnUNet_raw" / NAME
+    settings = SliceSettings(plane_mm=12.0)
+    for case in CASES[:4]:
+        scan = raw / "imagesTr" / f"{case}_0000.nii.gz"
+        store = Store(raw / "clisc" / "stages")
+        cut_scan(case, scan, settings, store, Recipe("scan", settings))
+    trainer = train(make_trainer(root))
+    known = {case: found["kept_slices"] for case, found in facts(trainer)["cases"].items()}
+    assert known == {case: case in CASES[:4] for case in CASES}
+    assert log_of(trainer).count("2 of 6 cases have no slices of stage 1 that fit") == 1
 
 
 @pytest.mark.parametrize("relabel", ["network", "vote"])

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clisc_nnunet.errors import UserError
-
-TRUSTED_FILE, EXCLUDE_FILE = "trusted.txt", "exclude.txt"
+from clisc_nnunet.name_lists import EXCLUDE_FILE, TRUSTED_FILE, read_names
 
 
 @dataclass(frozen=True)
@@ -60,15 +59,8 @@ def read_case_lists(folder: Path, cases: Collection[str]) -> CaseLists:
 
 
 def _read(path: Path, cases: Collection[str]) -> frozenset[str]:
-    """One name a line; blank lines and what follows a # are passed over."""
-    if not path.is_file():
-        return frozenset()
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(path, str(error), "a text file, one case a line", "mend it") from None
-    names = [line.split("#")[0].strip() for line in lines]
-    unknown = [name for name in names if name and name not in cases]
+    names = read_names(path)
+    unknown = [name for name in names if name not in cases]
     if unknown:
         raise UserError(path, repr(unknown[0]), "names of cases of this dataset", "mend the line")
-    return frozenset(name for name in names if name)
+    return frozenset(names)

@@ -28,7 +28,7 @@ from clisc_nnunet.store import write_text
 from clisc_nnunet.trainers.case_lists import CaseLists
 from clisc_nnunet.trainers.judge import Judge
 from clisc_nnunet.trainers.overlay_dataset import TUMOUR, write_overlay
-from clisc_nnunet.trainers.preprocessed_case import PreprocessedCase
+from clisc_nnunet.trainers.preprocessed_case import PreprocessedCase, scan_geometry
 from clisc_nnunet.trainers.round_settings import RoundSettings, as_plain
 from clisc_nnunet.trainers.team import Team
 
@@ -109,6 +109,8 @@ class CaseRecord:
     volume_before_ml, volume_predicted_ml, volume_after_ml : float
         Of the label before, of the prediction's largest component, and of the label that a kept
         case learns from.
+    kept_slices : bool
+        SAM saw the slices that the label was drawn on, not some cut of the preprocessed image.
     """
 
     similarity: float
@@ -117,6 +119,7 @@ class CaseRecord:
     volume_before_ml: float
     volume_predicted_ml: float
     volume_after_ml: float
+    kept_slices: bool
     kept: bool = True
     reason: str = ""
 
@@ -188,6 +191,19 @@ def relabelled(facts: dict[str, Any]) -> list[str]:
     return [case for case, known in cases if known["kept"] and known["reason"] != "trusted"]
 
 
+def slices_line(facts: dict[str, Any]) -> str:
+    """For the log: which slices SAM saw, where they were not all those of the labels; or empty."""
+    cases = facts["cases"].values()
+    # Rounds of an earlier version knew no others.
+    anew = sum(not known.get("kept_slices", False) for known in cases)
+    if not anew:
+        return ""
+    return (
+        f"{anew} of {len(cases)} cases have no slices of stage 1 that fit in clisc/stages of the "
+        "raw dataset; SAM saw them as the preprocessed image shows them, the brain found anew"
+    )
+
+
 def _clear_the_way(due: Round) -> None:
     """Start from an empty folder; rounds of an earlier training go aside, they are not ours."""
     shutil.rmtree(due.unfinished, ignore_errors=True)
@@ -219,12 +235,16 @@ def _judge_case(due: Round, judge: Judge, case: str) -> CaseRecord:
     data, seg, _, properties = due.dataset.load_case(case)
     label = np.asarray(seg[:])[0]
     before = label == TUMOUR
+    kept = None
+    if judge.kept is not None:
+        kept = judge.kept.find(case, scan_geometry(properties, due.transpose_backward))
     seen = PreprocessedCase(
         np.asarray(data[judge.channel]),
         label >= 0,
         properties,
         due.transpose_backward,
         judge.slices,
+        kept,
     )
 
     mask = large_components(_read_mask(due, case), LARGEST_ALONE)
@@ -250,6 +270,7 @@ def _judge_case(due: Round, judge: Judge, case: str) -> CaseRecord:
         volume_before_ml=float(before.sum()) * seen.voxel_ml,
         volume_predicted_ml=float(mask.sum()) * seen.voxel_ml,
         volume_after_ml=float(new.sum()) * seen.voxel_ml,
+        kept_slices=kept is not None,
     )
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from clisc_nnunet.drawing import Draughtsman
 from clisc_nnunet.errors import UserError
+from clisc_nnunet.kept_slices import KeptSlices
 from clisc_nnunet.models.registry import BUNDLED_NAME
 from clisc_nnunet.models.sam_models import SamModel, load_sam
 from clisc_nnunet.settings import Settings, SliceSettings, preset, updated
@@ -28,16 +30,23 @@ class Judge:
         Of the pseudo-labels, so that SAM sees what it saw then.
     channel : int
         Of nnU-Net's channels the one that the pseudo-labels were drawn on.
+    kept : KeptSlices or None
+        The slices themselves, as far as the raw dataset is at hand.
     """
 
     sam: SamModel
     draughtsman: Draughtsman
     slices: SliceSettings
     channel: int = 0
+    kept: KeptSlices | None = None
 
 
 def load_judge(
-    dataset_json: Mapping[str, Any], name: str, looks: Looks, device: torch.device
+    dataset_json: Mapping[str, Any],
+    name: str,
+    looks: Looks,
+    device: torch.device,
+    clisc: Path | None = None,
 ) -> Judge:
     """Load the judge of a dataset.
 
@@ -50,6 +59,8 @@ def load_judge(
     looks : str
         See `make_draughtsman`.
     device : torch.device
+    clisc : Path, optional
+        The `clisc` folder of the raw dataset.
 
     Raises
     ------
@@ -58,7 +69,8 @@ def load_judge(
     """
     settings, channel = pipeline_settings(dataset_json), prompt_channel(dataset_json)
     model = load_sam(name or _entry(dataset_json, "sam").get("name", BUNDLED_NAME), device)
-    return Judge(model, make_draughtsman(model, settings, looks), settings.slices, channel)
+    kept = None if clisc is None else KeptSlices(clisc, settings.slices)
+    return Judge(model, make_draughtsman(model, settings, looks), settings.slices, channel, kept)
 
 
 def pipeline_settings(dataset_json: Mapping[str, Any]) -> Settings:

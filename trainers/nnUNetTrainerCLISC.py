@@ -28,7 +28,13 @@ from clisc_nnunet.trainers.checkpoints import (
     restart_network,
     save_with_entry,
 )
-from clisc_nnunet.trainers.filter_round import Round, hold_round, kept_cases, relabelled
+from clisc_nnunet.trainers.filter_round import (
+    Round,
+    hold_round,
+    kept_cases,
+    relabelled,
+    slices_line,
+)
 from clisc_nnunet.trainers.judge import Judge, drew_the_labels, load_judge
 from clisc_nnunet.trainers.overlay_dataset import OVERLAID, TUMOUR, overlay_files
 from clisc_nnunet.trainers.predicting import predicting
@@ -115,6 +121,13 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
     def _clisc_folder(self) -> Path:
         return Path(self.output_folder) / "clisc"
 
+    @property
+    def _raw_clisc_folder(self) -> Path | None:
+        """What the converter has left beside the raw dataset; it need not be on this machine."""
+        if not nnUNet_raw.is_set():
+            return None
+        return Path(nnUNet_raw) / self.plans_manager.dataset_name / ENTRY
+
     # Rounds
 
     def on_train_start(self) -> None:
@@ -139,10 +152,9 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
     def _prepare(self) -> None:
         if not self.was_initialized:
             self.initialize()
-        if nnUNet_raw.is_set():
+        if self._raw_clisc_folder is not None:
             cases = self.dataset_class.get_identifiers(self.preprocessed_dataset_folder)
-            dataset = Path(nnUNet_raw) / self.plans_manager.dataset_name
-            self.lists = read_case_lists(dataset / "clisc", cases)
+            self.lists = read_case_lists(self._raw_clisc_folder, cases)
         log = self.print_to_log_file
         log(f"CLISC: settings {describe(self.rounds)}")
         log(f"CLISC: rounds after epochs {self._round_epochs or 'none'} of {self.num_epochs}")
@@ -155,7 +167,10 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
                 log("CLISC: this is not the SAM that drew the labels")
 
     def _load_judge(self, device: torch.device) -> Judge:
-        return load_judge(self.dataset_json, self.rounds.sam, self.rounds.looks, device)
+        rounds = self.rounds
+        return load_judge(
+            self.dataset_json, rounds.sam, rounds.looks, device, self._raw_clisc_folder
+        )
 
     def _hold(self, number: int) -> None:
         # What a killed round is redone from, and what its effect can be measured against.
@@ -187,6 +202,8 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
                 )
             )
         self.print_to_log_file(f"CLISC round {number}: {facts['decision']}; {facts['seconds']} s")
+        if slices_line(facts):
+            self.print_to_log_file(f"CLISC round {number}: {slices_line(facts)}")
         past.append(
             {
                 "name": f"round_{number:02d}",

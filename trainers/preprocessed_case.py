@@ -54,6 +54,22 @@ def preprocessed_geometry(
     return Geometry((columns, rows, planes), (dx, dy, dz), (x, y, z), direction)
 
 
+def scan_geometry(properties: Mapping[str, Any], transpose_backward: Sequence[int]) -> Geometry:
+    """Geometry of the scan that was preprocessed, as its reader had it.
+
+    Parameters
+    ----------
+    properties, transpose_backward
+        As for `preprocessed_geometry`.
+    """
+    shape = np.array(properties["shape_before_cropping"])[list(transpose_backward)]
+    planes, rows, columns = shape.tolist()
+    dz, dy, dx = (float(value) for value in properties["spacing"])
+    direction, origin = _direction_and_origin(properties)
+    x, y, z = origin.tolist()
+    return Geometry((columns, rows, planes), (dx, dy, dz), (x, y, z), direction)
+
+
 def _direction_and_origin(properties: Mapping[str, Any]) -> tuple[tuple[float, ...], np.ndarray]:
     """Direction cosines and origin of the scan as its reader left them, in LPS coordinates."""
     if "sitk_stuff" in properties:
@@ -83,6 +99,8 @@ class PreprocessedCase:
     transpose_backward : sequence of 3 int
     settings : SliceSettings
         Of the pseudo-labels, so that SAM sees what it saw then.
+    kept : SliceStack, optional
+        The very slices it saw then; without them they are cut of the preprocessed image.
     """
 
     def __init__(
@@ -92,13 +110,17 @@ class PreprocessedCase:
         properties: Mapping[str, Any],
         transpose_backward: Sequence[int],
         settings: SliceSettings,
+        kept: SliceStack | None = None,
     ) -> None:
         self._back = tuple(transpose_backward)
         self._geometry = preprocessed_geometry(properties, image.shape, transpose_backward)
+        self.stack = kept or self._cut(image, inside, settings)
+        self._forward = tuple(int(axis) for axis in np.argsort(self._back))
+
+    def _cut(self, image: np.ndarray, inside: np.ndarray, settings: SliceSettings) -> SliceStack:
         volume = Volume(image.transpose(self._back), self._geometry)
         brain = brain_to_see(volume, settings, inside.transpose(self._back))
-        self.stack: SliceStack = make_slices(volume, settings, brain)
-        self._forward = tuple(int(axis) for axis in np.argsort(self._back))
+        return make_slices(volume, settings, brain)
 
     @property
     def voxel_ml(self) -> float:

@@ -10,6 +10,7 @@ from typing import Any
 
 from clisc_nnunet.atomic import whole_file
 from clisc_nnunet.casework import Casework
+from clisc_nnunet.name_lists import EXCLUDE_FILE, TRUSTED_FILE, read_names
 from clisc_nnunet.outcome import CaseOutcome, least_sure_first
 from clisc_nnunet.report import case_view
 from clisc_nnunet.report.case_view import plane_views
@@ -61,7 +62,12 @@ def write_report(
         `versions`, `models` and `seconds`.
     path : Path
         An HTML file in the `clisc` folder of a dataset, after which the page is named; written
-        whole or not at all.
+        whole or not at all. It starts with what `trusted.txt` and `exclude.txt` there say.
+
+    Raises
+    ------
+    UserError
+        If one of these lists is no text.
     """
     planes, pictured = room(len(outcomes))
     page = render(
@@ -71,6 +77,7 @@ def write_report(
         record=record,
         settings=work.settings,
         pictured=pictured,
+        lists=listed(path.parent, outcomes),
         written=datetime.now().astimezone().strftime("%d %B %Y, %H:%M %Z"),
     )
     with (
@@ -78,6 +85,18 @@ def write_report(
         temporary.open("w", encoding="utf-8", errors="backslashreplace") as file,
     ):
         file.writelines(page)
+
+
+def listed(clisc: Path, outcomes: Sequence[CaseOutcome]) -> dict[str, dict[str, str]]:
+    """Cases by what people have made of them, `trusted` or `exclude`, each with its line.
+
+    A label that somebody has corrected is trusted, though its case may not be in the list yet.
+    """
+    corrected = {o.case: o.case for o in outcomes if o.status == "trusted"}
+    return {
+        "trusted": corrected | read_names(clisc / TRUSTED_FILE),
+        "exclude": read_names(clisc / EXCLUDE_FILE),
+    }
 
 
 def room(cases: int) -> tuple[int, int]:
@@ -132,7 +151,8 @@ def render(
         One for each outcome.
     outcomes : sequence of CaseOutcome
     values
-        `title`, `record`, `settings`, `pictured` and `written`, as `write_report` gives them.
+        `title`, `record`, `settings`, `pictured`, `lists` and `written`, as `write_report` gives
+        them.
     """
     settings = values["settings"]
     drawn = [o for o in outcomes if o.status != "failed"]

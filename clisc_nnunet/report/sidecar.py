@@ -14,12 +14,13 @@ from clisc_nnunet.digest import file_sha256
 from clisc_nnunet.outcome import CaseOutcome
 from clisc_nnunet.settings import Settings
 from clisc_nnunet.store import write_text
-from clisc_nnunet.volume import Source, scan_digest
+from clisc_nnunet.volume import Source
 
 
 def write_sidecars(
     outcomes: Sequence[CaseOutcome],
     scans: Mapping[str, Source],
+    digests: Mapping[Source, str],
     labels_folder: Path,
     record: Mapping[str, Any],
     settings: Settings,
@@ -31,8 +32,11 @@ def write_sidecars(
     ----------
     outcomes : sequence of CaseOutcome
     scans : mapping of case to Path or Series
+    digests : mapping of Path or Series to str
+        Of the scans that labels were drawn on: by now one may be gone.
     labels_folder : Path
-        Cases whose `CASE.nii.gz` is not in it get no sidecar; that of an earlier run is removed.
+        Cases that failed, or whose `CASE.nii.gz` is not in it, get no sidecar; that of an earlier
+        run is removed.
     record : mapping
         As in `run.json`.
     settings : Settings
@@ -41,13 +45,13 @@ def write_sidecars(
     """
     for outcome in outcomes:
         label, path = labels_folder / f"{outcome.case}.nii.gz", folder / f"{outcome.case}.json"
-        if not label.is_file():
+        if outcome.status == "failed" or not label.is_file():
             path.unlink(missing_ok=True)
             continue
         content = sidecar(
             outcome,
             scans[outcome.case].name,
-            scan_digest(scans[outcome.case]),
+            digests[scans[outcome.case]],
             file_sha256(label),
             record,
             settings,

@@ -54,43 +54,72 @@ function reset() {
 
 // What a person makes of a case: lists that the trainer reads -------------------------------------
 const memory = `clisc_nnunet ${location.pathname}`;
-let verdicts = {};
-try { verdicts = JSON.parse(localStorage.getItem(memory)) || {}; } catch { /* private windows keep nothing */ }
+// What the files beside the page said when it was made: verdict of a case, and its line.
+const told = new Map(), lines = new Map();
+for (const [kind, names] of Object.entries(JSON.parse(find("lists").textContent)).sort()) {
+  for (const [name, line] of Object.entries(names)) { told.set(name, kind); lines.set(`${kind} ${name}`, line); }
+}
+const verdicts = new Map(told);
+try {
+  const kept = JSON.parse(localStorage.getItem(memory)) ?? {};
+  const before = new Map(kept.told), marked = new Map(kept.verdicts);
+  // Marks that nobody has saved stay, but where the files have changed since, the files count.
+  for (const name of new Set([...before.keys(), ...marked.keys()])) {
+    if (told.get(name) === before.get(name)) setVerdict(name, marked.get(name));
+  }
+} catch { /* private windows keep nothing */ }
+
+function setVerdict(name, verdict) {
+  if (verdict) verdicts.set(name, verdict); else verdicts.delete(name);
+}
+
+// Only cases of the dataset may be put into a list.
+const inDataset = (item) => ["labelled", "trusted"].includes(item.dataset.status);
 
 function judge(item, verdict) {
-  if (item.dataset.status !== "labelled") return;  // only cases of the dataset may be in a list
+  if (!inDataset(item)) return;
   const name = item.dataset.name;
-  if (verdicts[name] === verdict) delete verdicts[name]; else verdicts[name] = verdict;
-  try { localStorage.setItem(memory, JSON.stringify(verdicts)); } catch { /* as above */ }
+  setVerdict(name, verdicts.get(name) === verdict ? null : verdict);
+  try { localStorage.setItem(memory, JSON.stringify({ told: [...told], verdicts: [...verdicts] })); } catch { /* as above */ }
   showVerdicts();
 }
 
+function badgeText(item) {
+  const verdict = verdicts.get(item.dataset.name);
+  if (verdict === "exclude") return "left out";
+  if (item.dataset.status === "trusted") return verdict ? "" : "not trusted any more";
+  return verdict ?? "";
+}
+
 function showVerdicts() {
-  const count = { trusted: 0, exclude: 0 };
   for (const item of cases) {
-    const verdict = Object.hasOwn(verdicts, item.dataset.name) ? verdicts[item.dataset.name] : "";
     const badge = item.querySelector(".badge");
-    badge.hidden = !verdict;
-    badge.textContent = verdict === "trusted" ? "trusted" : "left out";
-    if (verdict in count) count[verdict] += 1;
+    badge.textContent = badgeText(item);
+    badge.hidden = !badge.textContent;
     if (item === current) for (const box of viewer.querySelectorAll(".marks input")) {
-      box.checked = box.value === verdict;
-      box.disabled = item.dataset.status !== "labelled";
+      box.checked = box.value === verdicts.get(item.dataset.name);
+      box.disabled = !inDataset(item);
     }
   }
   for (const button of document.querySelectorAll("[data-save]")) {
-    const kind = button.dataset.save;
-    button.disabled = !count[kind];
-    button.textContent = `Save ${kind}.txt` + (count[kind] ? ` (${count[kind]})` : "");
+    const kind = button.dataset.save, count = listed(kind).length;
+    // A list that has become empty is worth saving, too.
+    button.disabled = !count && ![...told.values()].includes(kind);
+    button.textContent = `Save ${kind}.txt` + (count ? ` (${count})` : "");
   }
 }
 
+function listed(kind) {
+  // A case that is not in the dataset this time stays in the list that it is in, but comes into none.
+  const known = new Set(cases.filter(inDataset).map((item) => item.dataset.name));
+  return [...verdicts.keys()].filter((name) => verdicts.get(name) === kind && (known.has(name) || told.get(name) === kind)).sort();
+}
+
 function save(kind) {
-  // A list that is saved replaces the one there is: what is in that already stays in.
-  const listed = (item) => item.dataset.status === kind || verdicts[item.dataset.name] === kind;
-  const names = cases.filter(listed).map((item) => item.dataset.name).sort();
+  // The list that is saved replaces the one there is, remarks and all.
+  const text = listed(kind).map((name) => (lines.get(`${kind} ${name}`) ?? name) + "\n").join("");
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([names.join("\n") + "\n"], { type: "text/plain" }));
+  link.href = URL.createObjectURL(new Blob([text], { type: "text/plain" }));
   link.download = `${kind}.txt`;
   link.click();
   URL.revokeObjectURL(link.href);

@@ -1,0 +1,31 @@
+"""Names of files, which may hold bytes that are no text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from clisc_nnunet.errors import ScanError, one_line
+
+
+def is_text(path: Path) -> bool:
+    """Whether a path is text, as all libraries take it for granted."""
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def itk_name(path: Path) -> str:
+    """The path as SimpleITK takes it.
+
+    Raises
+    ------
+    ScanError
+        If it is no text: SimpleITK would end the whole process without a word.
+    """
+    if is_text(path):
+        return str(path)
+    raise ScanError(
+        one_line(path), "a name with bytes that are no text", "UTF-8", "rename the file or folder"
+    )

@@ -1,0 +1,109 @@
+"""The end of a conversion: the scans of its cases go into `imagesTr`, whole cases alone.
+
+Hours may have passed since stage 1 read a scan. One that has changed, vanished or become
+unreadable since sets its case aside, and the others go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from clisc_nnunet.casework import Casework
+from clisc_nnunet.dataset_conversion.grouping import Case
+from clisc_nnunet.dataset_conversion.nnunet_dataset import FILE_ENDING, place_case
+from clisc_nnunet.errors import ScanError
+from clisc_nnunet.outcome import CaseOutcome
+from clisc_nnunet.store import Recipe
+from clisc_nnunet.volume import scan_digest
+
+STAGE = "images"
+
+
+def place_cases(
+    work: Casework, cases: Sequence[Case], folder: Path, *, copy: bool = False
+) -> list[CaseOutcome]:
+    """Put the scans of cases into a dataset; the outcomes of the run after that.
+
+    Parameters
+    ----------
+    work : Casework
+        After its last stage. Its ledger learns of the cases that are set aside.
+    cases : sequence of Case
+        With absolute paths.
+    folder : Path
+        `Dataset501_CLISC`.
+    copy : bool
+        See `place_image`.
+
+    Returns
+    -------
+    list of CaseOutcome
+        As `work.outcomes`, but `failed` where the scans could not be placed.
+    """
+    jobs = {}
+    for case in cases:
+        digests = [work.digests[source] for source in case.channels]
+        job = partial(place_unchanged, case, digests, folder.absolute(), copy=copy)
+        jobs[case.name] = Recipe(digests), job
+    # What is in place already is told file by file.
+    work.ledger.run(STAGE, STAGE, work.scan_crew, jobs, lambda *_: "")
+    lost = {case: work.ledger.failures[case] for case in jobs if case in work.ledger.failures}
+    return [
+        CaseOutcome(o.case, "failed", lost[o.case]) if o.case in lost else o for o in work.outcomes
+    ]
+
+
+def place_unchanged(case: Case, digests: Sequence[str], folder: Path, *, copy: bool) -> None:
+    """Put the scans of one case into `imagesTr`: all of them, or none.
+
+    Parameters
+    ----------
+    case : Case
+    digests : sequence of str
+        Of its channels, when its label was drawn.
+    folder : Path
+    copy : bool
+
+    Raises
+    ------
+    ScanError
+        If one is another now, cannot be read, or lies on other voxels.
+    """
+    try:
+        _check_unchanged(case, digests)
+        place_case(case.channels, case.image, case.name, folder, copy=copy)
+    except Exception:
+        take_out(case.name, len(case.channels), folder)
+        _check_unchanged(case, digests)  # the scan's fault, or that of the dataset's disk?
+        raise
+
+
+def take_out(case: str, channels: int, folder: Path, *, label: bool = False) -> None:
+    """Take the scans of a case, and perhaps its label, out of a dataset, if they are there.
+
+    Parameters
+    ----------
+    case : str
+    channels : int
+        Number of nnU-Net's channels.
+    folder : Path
+    label : bool
+        Not for one of a person's hand.
+    """
+    names = [folder / "imagesTr" / f"{case}_{n:04d}{FILE_ENDING}" for n in range(channels)]
+    names += [folder / "labelsTr" / f"{case}{FILE_ENDING}"] if label else []
+    for path in names:
+        path.unlink(missing_ok=True)
+
+
+def _check_unchanged(case: Case, digests: Sequence[str]) -> None:
+    for source, digest in zip(case.channels, digests, strict=True):
+        if scan_digest(source) != digest:
+            raise ScanError(
+                source,
+                "another content than when the slices were cut",
+                f"the scan that the label of {case.name} was drawn on",
+                "go on with --continue once nobody writes to it",
+            )
