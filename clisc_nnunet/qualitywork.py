@@ -13,7 +13,7 @@ from clisc_nnunet import __version__
 from clisc_nnunet.dataset_conversion.conversion import chosen_device
 from clisc_nnunet.dataset_conversion.layouts import find_cases, scan_ending
 from clisc_nnunet.errors import UserError
-from clisc_nnunet.judgements import Judgements
+from clisc_nnunet.judgements import STAGE, Judgements
 from clisc_nnunet.quality import CaseQuality, rank_cases
 from clisc_nnunet.report.quality_page import as_csv, as_json, as_page, view_content
 from clisc_nnunet.similarity import Looks
@@ -167,7 +167,9 @@ def dataset_json(predictions: Path) -> Mapping[str, Any]:
 
 def _make_folder(out: Path, *, resume: bool) -> None:
     """Make sure that results can be written, before hours are spent on them, and replace none."""
-    if not resume and ((out / "quality.json").exists() or any((out / JUDGED).glob("*/*.npz"))):
+    if not resume and (
+        (out / "quality.json").exists() or Store(out / JUDGED).cases_with(f"{STAGE}.npz")
+    ):
         raise UserError(
             out,
             "an earlier estimate",
