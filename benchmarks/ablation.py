@@ -15,15 +15,16 @@ import argparse
 import os
 import shutil
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.arms import difference_cells, mean_over_seeds
 from benchmarks.compare import paired, read_evaluation
 from benchmarks.perfect_labels import perfect_labels
+from benchmarks.pieces import add_minutes, in_time
 from clisc_nnunet.dataset_conversion.layouts import find_cases
 from clisc_nnunet.dataset_conversion.make_pseudo_dataset import main as make_pseudo_dataset
 from clisc_nnunet.dataset_conversion.nnunet_dataset import dataset_folder, place_image
@@ -219,15 +220,12 @@ def table(results: Mapping[str, Mapping[int, Result]]) -> str:
         shared = sorted(by_seed.keys() & results[DEFAULT].keys())
         if not shared:
             continue
-        mine, theirs = (_mean_dice([r[s] for s in shared]) for r in (by_seed, results[DEFAULT]))
+        mine, theirs = (
+            mean_over_seeds([r[s].dice for s in shared]) for r in (by_seed, results[DEFAULT])
+        )
         found = paired(theirs, mine, lower_is_better=False)
         lowest = min(mine, key=lambda case: mine[case])
-        change = [
-            f"{found.mean:+.3f}",
-            f"{found.low:+.3f} to {found.high:+.3f}",
-            f"{found.worst:+.3f} ({found.worst_case})",
-        ]
-        difference, interval, loser = ["", "", ""] if arm == DEFAULT else change
+        change = difference_cells("dice", found)
         false_labels = sum(by_seed[s].false_labels for s in shared)
         rows.append(
             {
@@ -236,20 +234,13 @@ def table(results: Mapping[str, Mapping[int, Result]]) -> str:
                 "cases": str(found.cases),
                 "Dice": f"{found.second:.3f}",
                 "lowest": f"{mine[lowest]:.3f} ({lowest})",
-                "difference": difference,
-                "95 % interval": interval,
-                "loses most": loser,
+                **(dict.fromkeys(change, "") if arm == DEFAULT else change),
                 "labels without tumour": (
                     f"{false_labels} of {sum(by_seed[s].healthy for s in shared)}"
                 ),
             }
         )
     return markdown(rows)
-
-
-def _mean_dice(results: Sequence[Result]) -> dict[str, float]:
-    """Dice by case, averaged over seeds."""
-    return {case: float(np.mean([r.dice[case] for r in results])) for case in results[0].dice}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -260,22 +251,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("-o", type=Path, required=True, metavar="OUT")
     parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
-    parser.add_argument("--minutes", type=float, default=np.inf, help="begin nothing after so many")
+    add_minutes(parser)
     parser.add_argument("--option", action="append", default=[], help="--set of all arms")
     parser.add_argument("-np", type=int, default=1, metavar="N", help="processes")
     arguments = parser.parse_args(argv)
     extra = tuple(part for option in arguments.option for part in ("--set", option))
     ablation = Ablation(arguments.i, arguments.r, arguments.o, extra, arguments.np)
-    until = time.monotonic() + 60 * arguments.minutes
     # `default` first: the others take over its stages and are compared with it.
     arms = [DEFAULT, *(arm for arm in ARMS if arm in arguments.arms and arm != DEFAULT)]
     try:
-        for arm, seed in ((arm, seed) for seed in arguments.seeds for arm in arms):
-            if time.monotonic() < until:
-                print(f"== {arm}, seed {seed}", flush=True)
-                status = ablation.run(arm, seed)
-                if status != EXIT_DONE:
-                    return status
+        pieces = [(arm, seed) for seed in arguments.seeds for arm in arms]
+        for arm, seed in in_time(pieces, arguments.minutes):
+            print(f"== {arm}, seed {seed}", flush=True)
+            status = ablation.run(arm, seed)
+            if status != EXIT_DONE:
+                return status
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status

@@ -5,7 +5,8 @@
 30 % of the training phantoms get a spoilt label. A network learns from these labels for a quarter
 of the schedule; from that one checkpoint on, each arm goes its own way to the end. `clean` learns
 from the true labels from the start. All are scored on phantoms that none of them has seen. Every
-finished part is kept, so a run that was stopped goes on.
+finished part is kept: a run that was stopped, also by `--minutes`, goes on with the same command,
+and the table shows what is finished so far.
 """
 
 from __future__ import annotations
@@ -15,13 +16,16 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.arms import difference_cells, mean_cell, mean_over_seeds
+from benchmarks.compare import paired
+from benchmarks.pieces import add_minutes, in_time, same_as_before
 from benchmarks.short_training import (
     Budget,
     HalfWay,
@@ -32,8 +36,12 @@ from benchmarks.short_training import (
     use_folders,
 )
 from benchmarks.spoilt_labels import spoil, spoilt_cases
+from clisc_nnunet.atomic import whole_file
+from clisc_nnunet.errors import EXIT_DONE, UserError
 from clisc_nnunet.evaluation.scores import dice
+from clisc_nnunet.evaluation.tables import markdown
 from clisc_nnunet.selection import Judged, select_cases
+from clisc_nnunet.store import write_text
 from clisc_nnunet.volume import read_geometry, read_mask, read_volume, write_volume
 
 SPOILT_SHARE = 0.3
@@ -60,14 +68,22 @@ ARMS: dict[str, dict[str, Any] | None] = {
     "predictions as labels": {"relabel": "network"},
     "no restart": {"restart": False},
     "round halfway": {"rounds": (0.5,)},
-    "no least similarity": {"min_similarity": 0.0},
+    **{
+        # The share alone decides; at 1.0 nobody is rejected, and the fresh start is all there is.
+        f"keep {ratio}": {"keep_ratio": ratio, "min_similarity": 0.0}
+        for ratio in (0.6, 0.7, 0.8, 0.9, 1.0)
+    },
     "two rounds": {"rounds": (0.25, 0.5)},
     "two rounds, no way back": {"rounds": (0.25, 0.5), "readmit": False},
+    "two rounds, no restart": {"rounds": (0.25, 0.5), "restart": False},
+    "three rounds": {"rounds": (0.25, 0.5, 0.75)},
 }
+# What the others are compared with.
+BASE = "none"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run what is missing and print the tables."""
+    """Run what is missing and print the table; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-i", type=Path, required=True, help="folder of clisc_make_phantoms")
     parser.add_argument("-o", type=Path, required=True, help="output folder")
@@ -82,15 +98,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--epochs", type=int, default=Budget.epochs)
     parser.add_argument("--iterations", type=int, default=Budget.iterations)
     parser.add_argument("--threads", type=int, default=1)
+    add_minutes(parser)
     options = parser.parse_args(argv)
     out: Path = options.o.resolve()
-    use_folders(out)
     budget = Budget(options.epochs, options.iterations)
-    for seed in options.seeds:
-        for arm in options.arms:
-            _run_arm(options.i, out, seed, arm, budget, options.held_out, options.threads)
-    print(_tables(out, options.seeds, options.arms))
-    return 0
+    try:
+        held_out, phantoms = options.held_out, str(options.i.resolve())
+        same_as_before(out / "call.json", phantoms=phantoms, held_out=held_out, **asdict(budget))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_status
+    use_folders(out)
+    pieces = [(seed, arm) for seed in options.seeds for arm in options.arms]
+    for seed, arm in in_time(pieces, options.minutes):
+        _run_arm(options.i, out, seed, arm, budget, held_out, options.threads)
+    finished = read_finished(out, options.seeds, options.arms)
+    print(table(finished) if finished else "no arm is finished yet: the same command goes on")
+    return EXIT_DONE
 
 
 def _run_arm(
@@ -131,8 +155,7 @@ def _run_arm(
         "dice": {c: dice(found[c], read_mask(truths[c], read_geometry(scans[c]))) for c in test},
         "rounds": [json.loads(path.read_text()) for path in rounds],
     }
-    result.parent.mkdir(exist_ok=True)
-    result.write_text(json.dumps(facts))
+    write_text(result, json.dumps(facts))
     print(f"seed {seed}, {arm}: Dice {np.mean(list(facts['dice'].values())):.3f}", flush=True)
 
 
@@ -160,7 +183,8 @@ def _warm_up(out: Path, dataset: str, seed: int, budget: Budget) -> Path:
         try:
             trainer.run_training()
         except HalfWay:
-            shutil.copy(Path(trainer.output_folder) / "checkpoint_latest.pth", kept)
+            with whole_file(kept) as temporary:
+                shutil.copy(Path(trainer.output_folder) / "checkpoint_latest.pth", temporary)
     return kept
 
 
@@ -180,39 +204,96 @@ def _spoilt_labels(
             label = read_mask(truths[case], scan.geometry)
             wrong = spoil(label, scan.array != 0, read_volume(other).array > 0, kind, rng)
             write_volume(files[case], wrong.astype(np.uint8), scan.geometry)
-    (folder / "kinds.json").write_text(json.dumps(kinds))
+    write_text(folder / "kinds.json", json.dumps(kinds))
     return files, kinds
 
 
-def _tables(out: Path, seeds: Sequence[int], arms: Sequence[str]) -> str:
-    shares = [f"spoilt rejected / good kept at {keep}" for keep in KEEP_RATIOS]
-    lines = [f"| arm | Dice by seed | mean | {' | '.join(shares)} |", "| - |" + " - |" * 4]
+@dataclass(frozen=True)
+class Result:
+    """What an arm came to with a seed.
+
+    Parameters
+    ----------
+    dice : dict of case to float
+        Of the phantoms that nobody has learnt from.
+    first_round : dict of case to dict
+        What the first round found; empty without rounds.
+    spoilt : dict of case to str
+        Cases to learn from whose label was spoilt, and how.
+    """
+
+    dice: dict[str, float]
+    first_round: dict[str, dict[str, Any]]
+    spoilt: dict[str, str]
+
+
+def read_finished(
+    out: Path, seeds: Sequence[int], arms: Sequence[str]
+) -> dict[str, dict[int, Result]]:
+    """Results by arm and seed of what is finished; arms without any are left out."""
+    found: dict[str, dict[int, Result]] = {}
     for arm in arms:
-        facts = [json.loads(_result(out, seed, arm).read_text()) for seed in seeds]
-        means = [float(np.mean(list(f["dice"].values()))) for f in facts]
-        found = [""] * len(KEEP_RATIOS)
-        if all(f["rounds"] for f in facts):
-            kinds = [json.loads((out / f"labels{s}" / "kinds.json").read_text()) for s in seeds]
-            first = [f["rounds"][0]["cases"] for f in facts]
-            found = [_detection(first, kinds, keep) for keep in KEEP_RATIOS]
-        by_seed = " ".join(f"{m:.3f}" for m in means)
-        lines.append(f"| {arm} | {by_seed} | {np.mean(means):.3f} | {' | '.join(found)} |")
-    return "\n".join(lines)
+        for seed in seeds:
+            file = _result(out, seed, arm)
+            if file.exists():
+                facts = json.loads(file.read_text())
+                first, spoilt = {}, {}
+                if facts["rounds"]:
+                    first = facts["rounds"][0]["cases"]
+                    spoilt = json.loads((out / f"labels{seed}" / "kinds.json").read_text())
+                found.setdefault(arm, {})[seed] = Result(facts["dice"], first, spoilt)
+    return found
 
 
-def _detection(
-    rounds: Sequence[dict[str, Any]], spoilt: Sequence[dict[str, str]], keep: float
-) -> str:
+def table(finished: Mapping[str, Mapping[int, Result]]) -> str:
+    """Markdown: Dice of each arm, its difference to `BASE`, and what its first round finds.
+
+    Parameters
+    ----------
+    finished : mapping of arm to seed to Result
+        The difference is taken case by case, of the mean over the seeds that both have.
+    """
+    rows = []
+    for arm, by_seed in finished.items():
+        shared = sorted(by_seed.keys() & finished.get(BASE, {}).keys())
+        change = paired({}, {}, lower_is_better=False)
+        if shared and arm != BASE:
+            theirs, mine = (
+                mean_over_seeds([results[seed].dice for seed in shared])
+                for results in (finished[BASE], by_seed)
+            )
+            change = paired(theirs, mine, lower_is_better=False)
+        with_round = [result for result in by_seed.values() if result.first_round]
+        rows.append(
+            {
+                "arm": arm,
+                "Dice by seed": ", ".join(
+                    f"{np.mean(list(result.dice.values())):.3f} ({seed})"
+                    for seed, result in by_seed.items()
+                ),
+                "mean": mean_cell("dice", mean_over_seeds([r.dice for r in by_seed.values()])),
+                **difference_cells("dice", change),
+            }
+            | {
+                f"spoilt rejected / good kept at {keep}": _detection(with_round, keep)
+                for keep in KEEP_RATIOS
+            }
+        )
+    return markdown(rows)
+
+
+def _detection(results: Sequence[Result], keep: float) -> str:
     """Shares of spoilt cases rejected and of good ones kept, had a round kept this share."""
     rejected, kept = [], []
-    for cases, kinds in zip(rounds, spoilt, strict=True):
+    for result in results:
         judged = {
             case: Judged(known["similarity"], not known["volume_predicted_ml"])
-            for case, known in cases.items()
+            for case, known in result.first_round.items()
         }
         for case, verdict in select_cases(judged, keep).items():
-            (kept if case not in kinds else rejected).append(verdict.kept == (case not in kinds))
-    return f"{np.mean(rejected):.2f} / {np.mean(kept):.2f}"
+            spoilt = case in result.spoilt
+            (rejected if spoilt else kept).append(verdict.kept != spoilt)
+    return f"{np.mean(rejected):.2f} / {np.mean(kept):.2f}" if rejected and kept else ""
 
 
 if __name__ == "__main__":

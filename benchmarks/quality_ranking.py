@@ -42,7 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.q is not None:
             cases = read_estimate(arguments.q)
         else:
-            request = Request(arguments.i, arguments.p, arguments.o, processes=arguments.np)
+            request = Request(
+                arguments.i, arguments.p, arguments.o, processes=arguments.np, resume=True
+            )
             cases = estimate_quality(request).cases
         true_dice = score_predictions(arguments.p, arguments.r, [c.case for c in cases])
     except UserError as error:

@@ -21,12 +21,14 @@ from clisc_nnunet.drawing import Draughtsman
 from clisc_nnunet.embeddings import EmbeddingCache
 from clisc_nnunet.errors import UserError
 from clisc_nnunet.evaluation.scores import dice
+from clisc_nnunet.evaluation.stages import load_kept
 from clisc_nnunet.models.sam_models import SamModel, load_sam
 from clisc_nnunet.pseudo_label import fill_holes
+from clisc_nnunet.regionwork import unpack_region
 from clisc_nnunet.scanwork import unpack_stack
 from clisc_nnunet.settings import PromptSettings, SamSettings
-from clisc_nnunet.slices import SliceStack
-from clisc_nnunet.volume import Volume, read_geometry, read_mask, resample, to_axial
+from clisc_nnunet.slices import SliceStack, mask_on_slices
+from clisc_nnunet.volume import read_geometry, read_mask
 
 DEFAULT = SamSettings()
 LOOKS: dict[str, tuple[SamSettings, PromptSettings, bool]] = {
@@ -69,16 +71,12 @@ def load_cases(dataset: Path, references: Path) -> list[Case]:
     """
     cases = []
     for folder in sorted((dataset / "clisc" / "stages").glob("*/")):
-        with np.load(folder / "slices.npz") as file:
-            stack = unpack_stack({key: file[key] for key in file.files})
-        with np.load(folder / "enhanced_regions.npz") as file:
-            packed = file["roi"]
-        shape = stack.pixels.shape
-        region = np.unpackbits(packed, count=int(np.prod(shape))).reshape(shape).astype(bool)
+        stack = unpack_stack(load_kept(folder / "slices.npz"))
+        packed = load_kept(folder / "enhanced_regions.npz")["roi"]
+        region = unpack_region(packed, stack.pixels.shape)
         scan = read_geometry(dataset / "clisc" / "roi" / f"{folder.name}.nii.gz")
         truth = read_mask(references / f"{folder.name}.nii.gz", scan)
-        axial = to_axial(Volume(truth.astype(np.float32), scan))
-        on_slices = resample(axial.array, axial.geometry, stack.geometry) > 0.5
+        on_slices = mask_on_slices(truth, scan, stack)
         if on_slices.any():
             cases.append(Case(folder.name, stack, region, on_slices))
     if not cases:

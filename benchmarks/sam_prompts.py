@@ -13,7 +13,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from clisc_nnunet.brain_extraction import brain_to_see
@@ -23,8 +22,8 @@ from clisc_nnunet.dataset_conversion.layouts import Case, find_cases
 from clisc_nnunet.errors import UserError
 from clisc_nnunet.models.sam_models import load_sam
 from clisc_nnunet.settings import SliceSettings
-from clisc_nnunet.slices import make_slices
-from clisc_nnunet.volume import Volume, read_mask, read_volume, resample, to_axial
+from clisc_nnunet.slices import make_slices, mask_on_slices
+from clisc_nnunet.volume import read_mask, read_volume
 
 
 def slices_with_truth(case: Case, reference: Path) -> TrainingVolume:
@@ -32,8 +31,7 @@ def slices_with_truth(case: Case, reference: Path) -> TrainingVolume:
     scan = read_volume(case.image)
     truth = read_mask(reference, scan.geometry)
     stack = make_slices(scan, SliceSettings(), brain_to_see(scan, SliceSettings()))
-    axial = to_axial(Volume(truth.astype(np.float32), scan.geometry))
-    return TrainingVolume(stack.pixels, resample(axial.array, axial.geometry, stack.geometry) > 0.5)
+    return TrainingVolume(stack.pixels, mask_on_slices(truth, scan.geometry, stack))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from clisc_nnunet.store import write_text
+
 FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
 PLANS, CONFIGURATION = "nnUNetPlansSmall", "3d_fullres"
 
@@ -97,7 +99,7 @@ def make_dataset(
     small = ["-c", CONFIGURATION, "-plans_name", PLANS, "-np", "1"]
     _run(["nnUNetv2_preprocess", *which, *small])
     # Written last: nnU-Net takes these folds for its own.
-    done.write_text(json.dumps([{k: list(v) for k, v in split.items()} for split in splits]))
+    write_text(done, json.dumps([{k: list(v) for k, v in split.items()} for split in splits]))
     return name
 
 

@@ -10,6 +10,14 @@ from pathlib import Path
 
 from clisc_nnunet.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_SOME_CASES_FAILED, UserError
 
+EPILOG = """\
+Each judged case is kept in OUT/judged. With --continue a case is judged again only if its scan,
+its prediction, SAM or an option has changed; the result is that of a run without a stop.
+
+exit status: 0 done; 2 bad input or call; 3 done, but some predictions could not be judged;
+5 disk full or not to be written to; 130 interrupted (after 5 and 130, go on with --continue)
+"""
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
@@ -33,6 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 device=arguments.device,
                 processes=arguments.np,
                 brain_masks=arguments.brain_mask,
+                resume=arguments.resume,
                 command=command,
             )
         )
@@ -40,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status
     except KeyboardInterrupt:
-        print("interrupted; nothing was written", file=sys.stderr)
+        print("interrupted; the same command with --continue goes on", file=sys.stderr)
         return EXIT_INTERRUPTED
     print(as_table(estimate.cases))
     print(f"\nwritten: {estimate.out / 'quality.html'}, quality.csv and quality.json beside it")
@@ -54,8 +63,8 @@ def make_parser() -> argparse.ArgumentParser:
         description="Rank predictions by how far SAM confirms them, the least trusted first, "
         "without labels: similarity to SAM's answer, SAM's own estimate, stability under "
         "jittered prompts. Writes quality.html, quality.csv and quality.json.",
-        epilog="exit status: 0 done; 2 bad input or call; 3 done, but some predictions could not "
-        "be judged; 130 interrupted",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "-i", type=Path, required=True, metavar="IMAGES", help="folder of the scans"
@@ -69,6 +78,13 @@ def make_parser() -> argparse.ArgumentParser:
         "tells the SAM and the settings of the pseudo-labels",
     )
     parser.add_argument("-o", type=Path, metavar="OUT", help="default: PREDICTIONS/quality")
+    parser.add_argument(
+        "--continue",
+        dest="resume",
+        action="store_true",
+        help="go on with an estimate that was stopped, or bring a finished one up to date; "
+        "without it, an OUT that holds one is refused",
+    )
     parser.add_argument(
         "--sam", default="", metavar="NAME|FILE", help="default: that of dataset.json, or bundled"
     )

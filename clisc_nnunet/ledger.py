@@ -80,18 +80,16 @@ class Ledger:
             For a fault that is not one case's, such as a full disk.
         """
         mismatch = mismatch or (lambda case, recipe: self.store.mismatch(case, stage, recipe))
-        to_do, reasons, kept = {}, Counter[str](), 0
+        to_do, reasons = {}, Counter[str | None]()
         for case, (recipe, job) in jobs.items():
             self.signatures[case, stage] = recipe.signature
             if self._failed_before(case, stage, recipe):
                 continue
             why = mismatch(case, recipe)
-            if why is None:
-                kept += 1
-            else:
+            reasons[why] += 1
+            if why is not None:
                 to_do[case] = job
-                reasons[why] += 1
-        self._note(title, len(jobs), kept, reasons)
+        self._note(title, len(jobs), reasons)
         results = {}
         work = crew.run(to_do)
         for case, result in tqdm(work, f"{title:>15}", len(to_do), unit="case", disable=not to_do):
@@ -157,17 +155,32 @@ class Ledger:
         self.store.write_record(case, FAILURE, {**record, "reason": reason})
         self.set_aside(case, reason)
 
-    def _note(self, title: str, count: int, kept: int, reasons: Counter[str]) -> None:
+    def _note(self, title: str, count: int, reasons: Counter[str | None]) -> None:
         """A line on what an earlier run left, unless it left nothing."""
-        again = {why: n for why, n in reasons.most_common() if why}
-        if not kept and not again:
-            return
-        parts = [f"{kept} of {count} kept"]
-        parts += [f"{n} made again ({why})" for why, n in again.items()]
-        parts += [f"{reasons['']} to be made"] if reasons[""] else []
-        self.note(f"{title}: {'; '.join(parts)}")
+        line = kept_line(count, reasons)
+        if line:
+            self.note(f"{title}: {line}")
 
     def note(self, line: str) -> None:
         """Say and remember what became of an earlier run's results."""
         self.notes.append(line)
         tqdm.write(line, file=sys.stdout)
+
+
+def kept_line(count: int, reasons: Counter[str | None]) -> str:
+    """What is kept of an earlier run and what is not, for people; empty if it left nothing.
+
+    Parameters
+    ----------
+    count : int
+        Cases.
+    reasons : Counter
+        Of what `Store.mismatch` says of them.
+    """
+    again = {why: n for why, n in reasons.most_common() if why}
+    if not reasons[None] and not again:
+        return ""
+    parts = [f"{reasons[None]} of {count} kept"]
+    parts += [f"{n} made again ({why})" for why, n in again.items()]
+    parts += [f"{reasons['']} to be made"] if reasons[""] else []
+    return "; ".join(parts)

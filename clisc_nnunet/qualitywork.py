@@ -4,35 +4,26 @@ from __future__ import annotations
 
 import json
 import time
-from collections import deque
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from clisc_nnunet import __version__
 from clisc_nnunet.dataset_conversion.conversion import chosen_device
 from clisc_nnunet.dataset_conversion.layouts import find_cases, scan_ending
-from clisc_nnunet.errors import ScanError, UserError
-from clisc_nnunet.executors import make_executor
-from clisc_nnunet.quality import (
-    CaseQuality,
-    OpenedPrediction,
-    judge_prediction,
-    open_prediction,
-    rank_cases,
-)
+from clisc_nnunet.errors import UserError
+from clisc_nnunet.judgements import STAGE, Judgements
+from clisc_nnunet.quality import CaseQuality, rank_cases
 from clisc_nnunet.report.quality_page import as_csv, as_json, as_page, view_content
 from clisc_nnunet.similarity import Looks
 from clisc_nnunet.stability import JitterSettings
-from clisc_nnunet.store import write_text
-from clisc_nnunet.trainers.judge import Judge, load_judge
-from clisc_nnunet.volume import Source
+from clisc_nnunet.store import Store, write_text
+from clisc_nnunet.trainers.judge import load_judge
 
 DEFAULT_OUT = "quality"
+# Folder in the output that keeps what SAM said of each case.
+JUDGED = "judged"
 
 
 @dataclass(frozen=True)
@@ -48,6 +39,7 @@ class Request:
     device: str | None = None
     processes: int = 2
     brain_masks: Path | None = None
+    resume: bool = False
     command: str = ""
 
 
@@ -66,6 +58,8 @@ class Estimate:
 
 def estimate_quality(request: Request) -> Estimate:
     """Rank predictions by how far SAM confirms them; write CSV, JSON and HTML.
+
+    Each judged case is kept at once, and taken over by a later call with `resume`.
 
     Raises
     ------
@@ -93,7 +87,7 @@ def estimate_quality(request: Request) -> Estimate:
             "check -i and -p, or rename the predictions",
         )
     out = request.out or request.predictions / DEFAULT_OUT
-    _make_folder(out)
+    _make_folder(out, resume=request.resume)
     described = dataset_json(request.predictions)
     device = chosen_device(request.device)
     judge = load_judge(described, request.sam, request.looks, device, _clisc_folder(request))
@@ -102,18 +96,21 @@ def estimate_quality(request: Request) -> Estimate:
         CaseQuality(case, "failed", f"no scan of this name in {request.images}")
         for case in predictions.keys() - known.keys()
     ]
-    views, with_kept_slices = {}, 0
-    opened = _opened(known, images, judge, request)
-    for case, job in tqdm(opened, "quality", total=len(known), unit="case"):
-        try:
-            prediction = job.result()
-            quality, seen = judge_prediction(judge.draughtsman, prediction, request.jitter)
-        except ScanError as error:
-            cases.append(CaseQuality(case, "failed", str(error)))
-            continue
+    judged = Judgements(
+        Store(out / JUDGED),
+        judge.draughtsman,
+        judge.slices,
+        request.jitter,
+        request.processes,
+        request.brain_masks,
+        judge.kept,
+    )
+    judged.judge(images, known)
+    cases += [CaseQuality(case, "failed", reason) for case, reason in judged.failures.items()]
+    views = {}
+    for quality, seen in judged:
         cases.append(quality)
-        with_kept_slices += prediction.kept_slices
-        views[case] = [view_content(view) for view in seen]
+        views[quality.case] = [view_content(view) for view in seen]
     cases = rank_cases(cases)
     facts = {
         "command": request.command,
@@ -122,7 +119,8 @@ def estimate_quality(request: Request) -> Estimate:
         "looks": request.looks,
         "jitter": asdict(request.jitter),
         "device": str(device),
-        "cases_on_the_slices_of_their_labels": with_kept_slices,
+        "cases_on_the_slices_of_their_labels": judged.on_kept_slices,
+        "taken_over": judged.taken_over,
         "images_without_prediction": sorted(images.keys() - known.keys()),
         "seconds": round(time.monotonic() - started, 1),
     }
@@ -177,25 +175,6 @@ def dataset_json(predictions: Path) -> Mapping[str, Any]:
     return {}
 
 
-def _opened(
-    predictions: Mapping[str, Path], images: Mapping[str, Source], judge: Judge, request: Request
-) -> Iterator[tuple[str, Future[OpenedPrediction]]]:
-    """Cases as they are opened, in order; only a few are held in memory at a time."""
-    ahead: deque[tuple[str, Future[OpenedPrediction]]] = deque()
-    masks = request.brain_masks
-    with make_executor(request.processes) as executor:
-        for case, prediction in predictions.items():
-            brain = masks and masks / f"{case}.nii.gz"
-            scan = images[case]
-            job = executor.submit(
-                open_prediction, case, scan, prediction, judge.slices, brain, judge.kept
-            )
-            ahead.append((case, job))
-            if len(ahead) >= request.processes:
-                yield ahead.popleft()
-        yield from ahead
-
-
 def _clisc_folder(request: Request) -> Path | None:
     """What the converter has left beside the images, if they are a dataset's training images."""
     images = request.images.absolute()
@@ -204,8 +183,17 @@ def _clisc_folder(request: Request) -> Path | None:
     return images.parent / "clisc"
 
 
-def _make_folder(out: Path) -> None:
-    """Make sure that results can be written, before hours are spent on them."""
+def _make_folder(out: Path, *, resume: bool) -> None:
+    """Make sure that results can be written, before hours are spent on them, and replace none."""
+    if not resume and (
+        (out / "quality.json").exists() or Store(out / JUDGED).cases_with(f"{STAGE}.npz")
+    ):
+        raise UserError(
+            out,
+            "an earlier estimate",
+            "a folder without one",
+            "add --continue, which judges what is new or changed, or give another folder with -o",
+        )
     try:
         write_text(out / ".written", "")
         (out / ".written").unlink()

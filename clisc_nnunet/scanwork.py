@@ -83,10 +83,13 @@ def slices_recipe(digest: str, settings: SliceSettings, brain_file: Path | None)
     Raises
     ------
     ScanError
-        If the brain's file cannot be read.
+        If there is no such file of the brain, or it cannot be read.
     """
     brain = None
     if brain_file is not None:
+        if not brain_file.is_file():
+            cure = "add it, or leave the case out"
+            raise ScanError(brain_file, "no such file", "a brain mask for each case", cure)
         brain = scan_digest(brain_file)
     elif settings.brain == "extracted":
         brain = read_card("brain")["sha256"]

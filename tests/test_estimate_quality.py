@@ -1,4 +1,10 @@
 import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -41,7 +47,8 @@ def result(folder):
 def test_ranks_the_cases_of_nnunets_folders(folders, capsys):
     assert call(folders) == 0
     out = folders / "predictions" / "quality"
-    assert sorted(p.name for p in out.iterdir()) == ["quality.csv", "quality.html", "quality.json"]
+    files = ["judged", "quality.csv", "quality.html", "quality.json"]
+    assert sorted(p.name for p in out.iterdir()) == files
     found = result(out)
     assert [case["case"] for case in found["cases"]] == ["none", "moved", "good"]
     assert found["cases"][0]["status"] == "empty"
@@ -51,8 +58,64 @@ def test_ranks_the_cases_of_nnunets_folders(folders, capsys):
     page = (out / "quality.html").read_text(encoding="utf-8")
     assert page.index("1. none") < page.index("2. moved") < page.index("3. good")
     # The folder of results lies beside the predictions, and is none itself.
-    assert call(folders, "-np", "2") == 0
-    assert result(out)["cases"] == found["cases"]
+    assert call(folders, "-np", "2", "-o", str(folders / "again")) == 0
+    assert result(folders / "again")["cases"] == found["cases"]
+
+
+def test_an_earlier_estimate_is_brought_up_to_date_only_when_asked(folders, head, capsys):
+    volume, blob = head
+    out = folders / "predictions" / "quality"
+    assert call(folders) == 0
+    before = (out / "quality.json").read_bytes()
+    assert call(folders) == 2
+    assert "found an earlier estimate" in (error := capsys.readouterr().err)
+    assert "add --continue" in error
+    assert (out / "quality.json").read_bytes() == before
+    write_volume(folders / "predictions" / "moved.nii.gz", blob, volume.geometry)
+    assert call(folders, "--continue") == 0
+    assert "quality: 2 of 3 kept; 1 made again (other inputs)" in capsys.readouterr().out
+    found = result(out)
+    assert found["taken_over"] == 2
+    by_case = {case["case"]: case for case in found["cases"]}
+    assert by_case["moved"]["similarity"] == by_case["good"]["similarity"]
+    # All as if it had been made at once, the page with its pictures too.
+    assert call(folders, "-o", str(folders / "anew")) == 0
+    assert result(folders / "anew")["cases"] == found["cases"]
+    pages = [(f / "quality.html").read_text(encoding="utf-8") for f in (out, folders / "anew")]
+    articles = [page[page.index("<article>") : page.rindex("</article>")] for page in pages]
+    assert articles[0] == articles[1] and articles[0].count("<image") >= 3
+
+
+def test_killed_at_any_moment_it_goes_on(folders):
+    assert call(folders, "-o", str(folders / "unbroken")) == 0
+    out, rng = folders / "out", random.Random(os.getpid())
+    where = ["-i", str(folders / "images"), "-p", str(folders / "predictions"), "-o", str(out)]
+    command = [sys.executable, "-m", "clisc_nnunet.estimate_quality", *where, *FAST, "--continue"]
+    for count in (1, 2):
+        process = subprocess.Popen(
+            command,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        while process.poll() is None and len(list(out.glob("judged/*/quality.npz"))) < count:
+            time.sleep(0.01)
+        time.sleep(rng.random() * 0.3)  # in the middle of whatever comes next
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert call(folders, "-o", str(out), "--continue") == 0
+    assert result(out)["taken_over"] >= 2
+    csv = [(folder / "quality.csv").read_bytes() for folder in (out, folders / "unbroken")]
+    assert csv[0] == csv[1]
+
+
+def test_what_is_interrupted_says_how_to_go_on(folders, monkeypatch, capsys):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("clisc_nnunet.qualitywork.Judgements.judge", interrupt)
+    assert call(folders) == 130
+    assert "the same command with --continue goes on" in capsys.readouterr().err
 
 
 def test_what_cannot_be_judged_is_set_aside(folders, head, capsys):
