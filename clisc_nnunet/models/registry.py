@@ -1,8 +1,8 @@
 """The one place that knows models: what each is, what its input looks like, where it comes from.
 
-Addresses are those that the publishers state. A hash is theirs, or that of a well-kept project which
-fetches the same address and checks it; each says where it is stated. An entry without one is allowed:
-a download then tells the hash that it found.
+Addresses are those that the publishers state. A hash is theirs, or that of another project which
+fetches the same address and checks it; each says where it is stated. An entry without one is
+allowed: a download then tells the hash that it found.
 """
 
 from __future__ import annotations
@@ -136,8 +136,8 @@ class Entry:
 _CLIP = "Radford et al., ICML 2021, arXiv:2103.00020"
 _OPENAI = "https://openaipublic.azureedge.net/clip/models"
 _IN_URL = "the address itself; openai/CLIP, clip/clip.py"
-# The hub names a large file's content by its sha256. Its pages could not be seen; independent projects
-# pin these revisions and hashes, LeiWang1027/FedProRef (scripts/download_checkpoints.py) ViT-B/16's.
+# The hub names a large file's content by its sha256. Its pages could not be seen; several projects
+# pin these revisions and hashes, LeiWang1027/FedProRef (scripts/download_checkpoints.py) B/16's.
 _ON_HUB = "projects that pin this revision, as the hub names its content"
 
 
