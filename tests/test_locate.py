@@ -30,6 +30,13 @@ def test_unknown_names_are_told():
         locate("medsam=/nowhere/none.pth", "sam")
 
 
+def test_a_tag_that_is_none_is_told_with_those_that_are():
+    with pytest.raises(WeightsError, match=r"ViT-B-32/laion2b: found no tag.* laion2b_s34b_b79k"):
+        locate("ViT-B-32/laion2b", "clip")
+    with pytest.raises(WeightsError, match="neither a known sam nor a file"):
+        locate("ViT-B-32/laion2b", "sam")
+
+
 def test_a_name_counts_for_its_own_role_alone():
     with pytest.raises(WeightsError, match="neither a known clip nor a file"):
         locate("sam_vit_b", "clip")
