@@ -1,10 +1,11 @@
 """The whole converter once with models of full size: `python -m benchmarks.large_models -o OUT`.
 
-CLIP ViT-B/32, SAM ViT-B and ResNet-50 with random weights, which cost what trained ones cost, are
-written in the formats of their publishers and named as a user names a file. A few phantoms with
-thick planes keep it short. Random models find no tumour: the slice labels are those of a run of the
-bundled models, which is timed for comparison, and SAM is made to rate all its masks alike, so that
-none is dropped. CLIP looks at the same slices by `clisc_check_prompts`.
+CLIP ViT-B/32 and SAM ViT-B with random weights, which cost what trained ones cost, are written in
+the formats of their publishers and named as a user names a file. A few phantoms with thick planes
+keep it short. A random CLIP finds no tumour: the slice labels are those of a run with the bundled
+models, which is timed for comparison, and CLIP looks at the same slices by `clisc_check_prompts`.
+The classifier is the bundled one in both runs, so that both ask SAM for the same slices; the random
+SAM rates all its masks alike, so that none is dropped.
 """
 
 from __future__ import annotations
@@ -19,18 +20,14 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-
-import open_clip
-import torch
-from safetensors.torch import save_file
-from segment_anything import sam_model_registry
-from timm.models.resnet import resnet50
+from typing import TYPE_CHECKING
 
 from clisc_nnunet.models.registry import ENTRIES
-from clisc_nnunet.phantoms.command import main as make_phantoms
-from clisc_nnunet.store import write_text
 
-CLIP, SAM, CLASSIFIER = "ViT-B-32", "sam_vit_b", "resnet50"
+if TYPE_CHECKING:
+    import torch
+
+CLIP, SAM = "ViT-B-32", "sam_vit_b"
 RATING = 0.9  # that SAM gives to each of its masks
 REST = "models, pages and the rest"
 _CONVERT = "clisc_nnunet.dataset_conversion.make_pseudo_dataset"
@@ -74,11 +71,16 @@ def measured(command: Sequence[str], environment: Mapping[str, str] | None = Non
 
 def weight_files(folder: Path) -> dict[str, Path]:
     """Weight files by name of the registry, under their publishers' names."""
-    return {name: folder / ENTRIES[name].file for name in (CLIP, SAM, CLASSIFIER)}
+    return {name: folder / ENTRIES[name].file for name in (CLIP, SAM)}
 
 
 def write_weights(folder: Path) -> None:
     """Write `weight_files` with random weights; what is there stays."""
+    import open_clip
+    import torch
+    from safetensors.torch import save_file
+    from segment_anything import sam_model_registry
+
     folder.mkdir(parents=True, exist_ok=True)
     files = weight_files(folder)
     torch.manual_seed(0)
@@ -88,8 +90,6 @@ def write_weights(folder: Path) -> None:
     if not files[SAM].exists():
         state = sam_model_registry[ENTRIES[SAM].architecture]().state_dict()
         torch.save(rate_all_alike(state, RATING), files[SAM])
-    if not files[CLASSIFIER].exists():
-        torch.save(resnet50(pretrained=False).state_dict(), files[CLASSIFIER])
 
 
 def rate_all_alike(state: dict[str, torch.Tensor], rating: float) -> dict[str, torch.Tensor]:
@@ -97,8 +97,8 @@ def rate_all_alike(state: dict[str, torch.Tensor], rating: float) -> dict[str, t
     last = max(key for key in state if key.startswith("mask_decoder.iou_prediction_head.layers."))
     last = last.rpartition(".")[0]
     changed = {
-        f"{last}.weight": torch.zeros_like(state[f"{last}.weight"]),
-        f"{last}.bias": torch.full_like(state[f"{last}.bias"], rating),
+        f"{last}.weight": state[f"{last}.weight"] * 0,
+        f"{last}.bias": state[f"{last}.bias"] * 0 + rating,
     }
     return state | changed
 
@@ -122,6 +122,19 @@ def table(seconds: Mapping[str, float]) -> str:
     return "\n".join(["| stage | seconds | share |", "| --- | --- | --- |", *rows])
 
 
+def prepare(out: Path, cases: int, seed: int) -> bool:
+    """Write weights and phantoms, each in a process of its own; whether both are there."""
+    context = multiprocessing.get_context("spawn")
+    writer = context.Process(target=write_weights, args=(out / "weights",))
+    if not all(path.exists() for path in weight_files(out / "weights").values()):
+        writer.start()
+        writer.join()
+    phantoms = ["-o", str(out / "phantoms"), "-n", str(cases), "--seed", str(seed)]
+    thick = ["--spacing", "3", "--tumour-free", "0"]
+    command = [sys.executable, "-m", "clisc_nnunet.phantoms.command", *phantoms, *thick]
+    return not writer.exitcode and measured(command).status == 0
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Write weights and scans, run the commands, print the tables; returns the exit status."""
     parser = argparse.ArgumentParser(prog="benchmarks.large_models", description=__doc__)
@@ -133,30 +146,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("-device", default="cpu")
     arguments = parser.parse_args(argv)
     out = arguments.o.absolute()
-    weights = out / "weights"
-    writer = multiprocessing.get_context("spawn").Process(target=write_weights, args=(weights,))
-    writer.start()
-    writer.join()
-    if writer.exitcode:
+    python = [sys.executable, "-m"]
+    if not prepare(out, arguments.n, arguments.seed):
         return 1
-    files = weight_files(weights)
-    phantoms = ["-o", str(out / "phantoms"), "-n", str(arguments.n), "--spacing", "3"]
-    make_phantoms([*phantoms, "--tumour-free", "0", "--seed", str(arguments.seed)])
+    files = weight_files(out / "weights")
     scans = str(out / "phantoms" / "images")
     options = [f"slices.plane_mm={arguments.plane}", *arguments.set]
     common = ["-o", str(out), "-device", arguments.device, "-np", "1"]
     common += [word for option in options for word in ("--set", option)]
     labels = out / "Dataset501_Bundled" / "clisc" / "slice_labels.csv"
-    convert = [sys.executable, "-m", _CONVERT, "-i", scans, *common]
-    own = {role: f"{name}={files[name]}" for role, name in
-           (("--clip", CLIP), ("--sam", SAM), ("--classifier", CLASSIFIER))}  # fmt: skip
+    convert = [*python, _CONVERT, "-i", scans, *common]
+    clip, sam = (f"{name}={files[name]}" for name in (CLIP, SAM))
     commands = {
         "bundled": [*convert, "-d", "501", "--name", "Bundled"],
-        "prompts": [sys.executable, "-m", "clisc_nnunet.check_prompts", "-i", scans,
-                    "-o", str(out / "prompts.html"), "--clip", own["--clip"],
-                    "-n", str(arguments.n), "-device", arguments.device],
+        "prompts": [*python, "clisc_nnunet.check_prompts", "-i", scans, "--clip", clip,
+                    "-o", str(out / "prompts.html"), "-n", str(arguments.n),
+                    "-device", arguments.device],
         "large": [*convert, "-d", "502", "--name", "Large", "--slice-labels", str(labels),
-                  *(word for option in own.items() for word in option)],
+                  "--clip", clip, "--sam", sam],
     }  # fmt: skip
     figures: dict[str, dict] = {}
     for name, command in commands.items():
@@ -165,12 +172,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"{name}: exit status {spent.status}: {' '.join(command)}", file=sys.stderr)
             return spent.status
         figures[name] = asdict(spent)
+        print(f"{name}: {figures[name]}", flush=True)
     for name, dataset in (("bundled", "Dataset501_Bundled"), ("large", "Dataset502_Large")):
         record = json.loads((out / dataset / "clisc" / "run.json").read_text(encoding="utf-8"))
         figures[name]["seconds"] = record["seconds"]
-        print(f"\n{name}: {figures[name]}\n{table(record['seconds'])}")
-    print(f"\nclisc_check_prompts with CLIP {CLIP}: {figures['prompts']}")
-    write_text(out / "figures.json", json.dumps(figures, indent=1) + "\n")
+        print(f"\n{name}\n\n{table(record['seconds'])}")
+    (out / "figures.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     return 0
 
 
