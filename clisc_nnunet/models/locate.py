@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,7 +72,8 @@ def locate(name: str, role: Role) -> Located:
             f"one of {', '.join(names_of(role))}, or a file",
             "mend the name",
         )
-    path = path.resolve()
+    # Links stay: in the hub's cache they have the names, and the files behind them have none.
+    path = Path(os.path.abspath(path))
     if entry is None:
         entry = entry_of_file(path, role)
         return Located(path, entry, str(path))
