@@ -109,14 +109,17 @@ def chosen_models(request: Request) -> ModelNames:
     """The three models by name; files and folders by their absolute path, for other processes."""
     names = MODEL_SETS[request.models]
     given = (request.clip, request.sam, request.classifier)
-    return ModelNames(
-        *(
-            str(Path(name).absolute())
-            if Path(name).exists() and name not in (BUNDLED_NAME, *ENTRIES)
-            else name
-            for name in (own or usual for own, usual in zip(given, names, strict=True))
-        )
-    )
+    return ModelNames(*(_absolute(own or usual) for own, usual in zip(given, names, strict=True)))
+
+
+def _absolute(name: str) -> str:
+    """`FILE` and `NAME=FILE` with the file's absolute path; other names as they are."""
+    like, equals, file = name.partition("=")
+    if name in (BUNDLED_NAME, *ENTRIES):
+        return name
+    if Path(name).exists():
+        return str(Path(name).absolute())
+    return f"{like}={Path(file).absolute()}" if equals and Path(file).exists() else name
 
 
 def chosen_crews(request: Request, device: torch.device) -> tuple[Crew, Crew]:

@@ -2,10 +2,13 @@
 
 import open_clip
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from clisc_nnunet.errors import WeightsError
 from clisc_nnunet.models.locate import find_entry, locate
 from clisc_nnunet.models.registry import ENTRIES, OPENAI_MEAN, Hub
+from clisc_nnunet.models.weights import read_state
 
 
 def test_a_path_is_taken_with_the_constants_of_the_entry_that_it_is_like(tmp_path):
@@ -23,11 +26,31 @@ def test_a_path_may_hold_an_equals_sign(tmp_path):
     assert locate(str(path), "sam").path == path
 
 
+def test_a_link_of_the_hubs_cache_keeps_its_name(tmp_path, monkeypatch):
+    """There, a file lies among `blobs` under its hash alone, and `snapshots` hold links to it."""
+    blob, snapshot = tmp_path / "blobs" / "e6d1", tmp_path / "snapshots" / "a6f5"
+    blob.parent.mkdir()
+    snapshot.mkdir(parents=True)
+    save_file({"layer.weight": torch.ones(3)}, str(blob))
+    (snapshot / "open_clip_model.safetensors").symlink_to(blob)
+    monkeypatch.chdir(snapshot)
+    found = locate("../a6f5/open_clip_model.safetensors", "clip")
+    assert found.path == snapshot / "open_clip_model.safetensors"
+    assert read_state(found.path).keys() == {"layer.weight"}
+
+
 def test_unknown_names_are_told():
     with pytest.raises(WeightsError, match=r"one of bundled, sam_vit_b, .*medsam, or a file"):
         locate("sam_vit_x", "sam")
     with pytest.raises(WeightsError, match=r"none\.pth: found no such file"):
         locate("medsam=/nowhere/none.pth", "sam")
+
+
+def test_a_tag_that_is_none_is_told_with_those_that_are():
+    with pytest.raises(WeightsError, match=r"ViT-B-32/laion2b: found no tag.* laion2b_s34b_b79k"):
+        locate("ViT-B-32/laion2b", "clip")
+    with pytest.raises(WeightsError, match="neither a known sam nor a file"):
+        locate("ViT-B-32/laion2b", "sam")
 
 
 def test_a_name_counts_for_its_own_role_alone():

@@ -49,6 +49,28 @@ def test_weights_of_another_model_are_told(tmp_path, load):
         load(str(path), CPU)
 
 
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.module."])
+def test_checkpoints_of_a_training_are_read(tmp_path, prefix):
+    path, state = tmp_path / "epoch_3.pth", {"a.weight": torch.ones(3), "b.bias": torch.zeros(1)}
+    named = {prefix + name: tensor for name, tensor in state.items()}
+    torch.save({"model": named, "epoch": 3, "optimizer": {"param_groups": [{"lr": 0.1}]}}, path)
+    found = read_state(path)
+    assert list(found) == list(state)
+    assert all(torch.equal(found[name], state[name]) for name in state)
+
+
+def test_a_folder_is_no_weight_file(tmp_path):
+    with pytest.raises(WeightsError, match="found a folder; expected a weight file"):
+        load_sam(str(tmp_path), CPU)
+
+
+def test_biomedclip_without_its_configuration_says_what_is_missing(tmp_path):
+    path = tmp_path / "mine.bin"
+    torch.save({"visual.trunk.patch_embed.proj.weight": torch.zeros(1)}, path)
+    with pytest.raises(WeightsError, match=r"no open_clip_config\.json beside it.* same folder"):
+        load_clip(f"BiomedCLIP={path}", CPU)
+
+
 @pytest.mark.parametrize(("name", "load"), [("ViT-B-32", load_clip), ("sam_vit_b", load_sam)])
 def test_absent_published_weights_say_what_to_fetch_and_where_to_put_it(
     tmp_path, monkeypatch, name, load

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,13 +62,18 @@ def locate(name: str, role: Role) -> Located:
     entry = find_entry(like, role) if equals else None
     path = Path(rest if entry is not None else name).expanduser()
     if not path.exists():
+        tags = _tags(name) if role == "clip" else []
+        if tags:
+            expected = f"one of {', '.join(tags)}, which open_clip has for this architecture"
+            raise WeightsError(name, "no tag of this name", expected, "mend the name")
         raise WeightsError(
             path if entry is not None else name,
             "no such file" if entry is not None else f"neither a known {role} nor a file",
             f"one of {', '.join(names_of(role))}, or a file",
             "mend the name",
         )
-    path = path.resolve()
+    # Links stay: in the hub's cache they have the names, and the files behind them have none.
+    path = Path(os.path.abspath(path))
     if entry is None:
         entry = entry_of_file(path, role)
         return Located(path, entry, str(path))
@@ -80,6 +86,11 @@ def find_entry(name: str, role: Role | None = None) -> Entry | None:
     if entry is None and role in (None, "clip"):
         entry = _of_open_clip(name)
     return entry if entry is not None and role in (None, entry.role) else None
+
+
+def _tags(name: str) -> list[str]:
+    """Tags that open_clip knows for the architecture of `ARCHITECTURE/TAG`."""
+    return open_clip.list_pretrained_tags_by_model(name.partition("/")[0]) if "/" in name else []
 
 
 def _of_open_clip(name: str) -> Entry | None:

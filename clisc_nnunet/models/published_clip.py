@@ -58,6 +58,13 @@ def load_published(found: Located) -> PublishedClip:
     if (entry is None or not entry.architecture) and (path.parent / CONFIG).is_file():
         return _from_folder(path.parent, path)
     state = read_state(path)
+    if entry is not None and not entry.architecture:
+        raise WeightsError(
+            path,
+            f"what looks like {looks_like(state)}, and no {CONFIG} beside it",
+            f"{entry.name} with its configuration",
+            f"fetch {CONFIG} and the tokenizer's files of {entry.name} into the same folder",
+        )
     architecture = entry.architecture if entry is not None else clip_architecture(state)
     recognised = clip_architecture(state)
     if architecture is None or (recognised is not None and entry and _differ(entry, recognised)):

@@ -1,7 +1,8 @@
 """The one place that knows models: what each is, what its input looks like, where it comes from.
 
-Addresses and hashes are those that the publishers state, and each hash says where it is stated.
-Where none is stated, none is here: a download then tells the hash that it found.
+Addresses are those that the publishers state. A hash is theirs, or that of another project which
+fetches the same address and checks it; each says where it is stated. An entry without one is
+allowed: a download then tells the hash that it found.
 """
 
 from __future__ import annotations
@@ -69,12 +70,12 @@ class Package:
 
 @dataclass(frozen=True)
 class Digest:
-    """Hash of a file as its publisher states it, whole or its first digits."""
+    """Hash of a file, whole or its first digits, as its publisher or another project states it."""
 
     algorithm: Literal["sha256", "md5"]
     begins: str
     stated: str
-    """Where the publisher states it."""
+    """Where it is stated."""
 
     def fits(self, path: Path) -> tuple[bool, str]:
         """Whether a file has this hash, and the hash it has."""
@@ -110,7 +111,7 @@ class Entry:
     megabytes : int
         Size, about.
     digest : Digest or None
-        None where the publisher states no hash.
+        None where nobody states a hash.
     licence, citation : str
     quick_gelu : bool
         Whether CLIP was trained with the quick approximation of GELU.
@@ -135,15 +136,19 @@ class Entry:
 _CLIP = "Radford et al., ICML 2021, arXiv:2103.00020"
 _OPENAI = "https://openaipublic.azureedge.net/clip/models"
 _IN_URL = "the address itself; openai/CLIP, clip/clip.py"
+# The hub names a large file's content by its sha256. Its pages could not be seen; several projects
+# pin these revisions and hashes, LeiWang1027/FedProRef (scripts/download_checkpoints.py) B/16's.
+_ON_HUB = "projects that pin this revision, as the hub names its content"
 
 
-def _clip(name: str, letter: str, hub: str, revision: str, megabytes: int) -> Entry:
+def _clip(name: str, letter: str, hub: str, revision: str, sha256: str, megabytes: int) -> Entry:
     """OpenAI's weights as open_clip's safetensors; revisions are commits of the hub."""
     source = Hub(f"timm/{hub}.openai", revision, "open_clip_model.safetensors")
     what = f"CLIP {letter} of OpenAI, as safetensors of open_clip"
     file = f"{hub}_openai.safetensors"
+    digest = Digest("sha256", sha256, _ON_HUB)
     return Entry(
-        name, "clip", what, name, 224, OPENAI_MEAN, OPENAI_STD, file, source, megabytes, None,
+        name, "clip", what, name, 224, OPENAI_MEAN, OPENAI_STD, file, source, megabytes, digest,
         "MIT", _CLIP, quick_gelu=True,
     )  # fmt: skip
 
@@ -159,8 +164,8 @@ def _archive(name: str, letter: str, sha256: str, megabytes: int) -> Entry:
     )  # fmt: skip
 
 
-def _sam(letter: str, begins: str, megabytes: int) -> Entry:
-    """A SAM of Meta; the name of its file holds the first digits of its MD5."""
+def _sam(letter: str, begins: str, sha256: str, megabytes: int) -> Entry:
+    """A SAM of Meta, who states no more than the first digits of the MD5, in the file's name."""
     architecture = f"vit_{letter}"
     file = f"sam_{architecture}_{begins}.pth"
     return Entry(
@@ -174,7 +179,7 @@ def _sam(letter: str, begins: str, megabytes: int) -> Entry:
         file,
         Web(f"https://dl.fbaipublicfiles.com/segment_anything/{file}"),
         megabytes,
-        Digest("md5", begins, "the file's name in segment_anything's README"),
+        Digest("sha256", sha256, "micro-sam, which fetches the same address (micro_sam/util.py)"),
         "Apache-2.0",
         "Kirillov et al., ICCV 2023, arXiv:2304.02643",
     )
@@ -182,11 +187,14 @@ def _sam(letter: str, begins: str, megabytes: int) -> Entry:
 
 _LISTED = (
     _clip("ViT-B-32", "ViT-B/32", "vit_base_patch32_clip_224",
-          "ab5b8ef490e86faa07d3523926b842c765de1de5", 605),
+          "a6f597a30f7b82c51704746581f9a4e41421e878",
+          "e6d1bd7789aa45192b3bf90570a789b478bae1b74ebcce7eddd908e83a2b7c31", 605),
     _clip("ViT-B-16", "ViT-B/16", "vit_base_patch16_clip_224",
-          "977e3dd0ec55ab8da155f2fbeb6b5f54948b6e3d", 599),
+          "977e3dd0ec55ab8da155f2fbeb6b5f54948b6e3d",
+          "4b8699299b1e8997753c64b052ba32031449d5d853f55a039148560ee02b820f", 599),
     _clip("ViT-L-14", "ViT-L/14", "vit_large_patch14_clip_224",
-          "18d0535469bb561bf468d76c1d73aa35156c922b", 1711),
+          "18d0535469bb561bf468d76c1d73aa35156c922b",
+          "9ce2e8a8ebfff3793d7d375ad6d3c35cb9aebf3de7ace0fc7308accab7cd207e", 1711),
     _archive("ViT-B-32", "ViT-B/32",
              "40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af", 354),
     _archive("ViT-B-16", "ViT-B/16",
@@ -218,9 +226,9 @@ _LISTED = (
         "MIT",
         "Zhang et al., arXiv:2303.00915",
     ),
-    _sam("b", "01ec64", 375),
-    _sam("l", "0b3195", 1250),
-    _sam("h", "4b8939", 2565),
+    _sam("b", "01ec64", "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912", 375),
+    _sam("l", "0b3195", "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622", 1250),
+    _sam("h", "4b8939", "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e", 2565),
     Entry(
         "medsam",
         "sam",
@@ -233,8 +241,13 @@ _LISTED = (
         "medsam_vit_b.pth",
         Web("https://zenodo.org/records/10689643/files/medsam_vit_b.pth"),
         375,
-        None,
-        "Apache-2.0",
+        Digest(
+            "md5",
+            "3bb6db55bd0c9ca30b61248bca72f8d6",
+            "MIC-DKFZ/agent-sam, which fetches the same address (samrunner/medsam_runner.py)",
+        ),
+        # That of the record, as those who use it tell; the code is Apache-2.0.
+        "CC-BY-4.0",
         "Ma et al., Nature Communications 2024, arXiv:2304.12306",
     ),
     Entry(

@@ -14,6 +14,9 @@ from clisc_nnunet.errors import WeightsError
 from clisc_nnunet.models.recognise import looks_like
 from clisc_nnunet.models.registry import ENTRIES, Web
 
+# What torch.compile and DistributedDataParallel put before the names of a module's tensors; either
+# may be round the other.
+_PREFIXES = ("_orig_mod.", "module.", "_orig_mod.")
 BUNDLED = Path(__file__).resolve().parent.parent / "bundled" / "weights"
 
 
@@ -50,7 +53,8 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
         If the file is absent, truncated, or holds anything but tensors.
     """
     if not path.is_file():
-        raise WeightsError(path, "no such file", "a weight file", "check the path")
+        found = "a folder" if path.is_dir() else "no such file"
+        raise WeightsError(path, found, "a weight file", "check the path")
     if _is_archive(path):
         return _archived_state(path)
     try:
@@ -74,6 +78,9 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
         raise WeightsError(
             path, "a file without a state dict", "tensors by name", "name another file"
         )
+    for prefix in _PREFIXES:
+        if all(name.startswith(prefix) for name in state):
+            state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
     return state
 
 
