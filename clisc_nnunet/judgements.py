@@ -125,7 +125,7 @@ class Judgements:
         """All that a judgement depends on, beside the name of its case."""
         scan, kept = scan_digest(image), None
         brain = slices_recipe(scan, self.slices, self._brain_file(case)).weights
-        stack = self.kept and self.kept.find(case, read_geometry(image))
+        stack = self.kept.find(case, read_geometry(image)) if self.kept else None
         if stack is not None:
             self.on_kept_slices += 1
             kept = sha256(stack.pixels.tobytes() + stack.brain.tobytes()).hexdigest()
