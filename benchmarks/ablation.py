@@ -57,6 +57,7 @@ ARMS: dict[str, Arm] = {
     "margin-0": Arm(("prompts.margin=0",)),
     "margin-10": Arm(("prompts.margin=10",)),
     "no-close-up": Arm(("sam.close_up=0",)),
+    "no-second-opinion": Arm(("sam.second_opinion=0",)),
     "axial-alone": Arm(('sam.views=["axial"]', "sam.close_up=0", "roi.fill_gaps=false")),
     "perfect-slice-labels": Arm(perfect_labels=True),
 }

@@ -214,7 +214,8 @@ class Casework:
             for case in self.cases:
                 slices = self.ledger.signatures[case, "slices"]
                 regions = self.ledger.signatures[case, f"{name}_regions"]
-                recipe = Recipe(regions, [settings.prompts, settings.sam], self.models.sam.sha256)
+                asked = [settings.prompts, settings.sam, settings.pseudo_label.min_case_iou]
+                recipe = Recipe(regions, asked, self.models.sam.sha256)
                 jobs[case] = (
                     recipe,
                     partial(

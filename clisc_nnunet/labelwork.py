@@ -151,6 +151,8 @@ def describe(task: LabelTask, volume_ml: float) -> CaseOutcome:
     status: Status = "empty"
     if volume_ml:
         status, reason = "labelled", f"SAM drew on {int(drawn.sum())} slices"
+        if masks["second_opinion"]:
+            reason += ", from the whole brain: of the region it was less sure"
     elif not len(regions["planes"]):
         reason = "the classifier calls no slice a tumour"
     elif not len(masks["planes"]):

@@ -13,6 +13,7 @@ from clisc_nnunet.choice import Trial, agreement, gather
 from clisc_nnunet.drawing import Draughtsman
 from clisc_nnunet.models.slice_classifier import SliceClassifier
 from clisc_nnunet.models.trio import Models
+from clisc_nnunet.second_opinion import rating, second_opinion
 from clisc_nnunet.settings import Settings
 from clisc_nnunet.slices import SliceStack
 
@@ -75,15 +76,22 @@ class RegionFinder:
         -------
         dict
             `planes` with a mask, int (n,); their `logits`, float16 (n, row, column);
-            `predicted_iou` of the axial masks and `agreement` with the region, float (n,).
+            `predicted_iou` of the axial masks and `agreement` with the region, float (n,);
+            `second_opinion`, bool (): whether they are SAM's answer to the whole brain.
         """
-        drawn = self.draughtsman.draw(case, stack, region)
+        drawn, second = self.draughtsman.draw(case, stack, region), None
+        # A case that gets no label by its first answer gets none by a second one.
+        enough, sure = self.settings.pseudo_label.min_case_iou, self.settings.sam.second_opinion
+        if enough <= rating(drawn) < sure:
+            second = second_opinion(self.draughtsman, case, stack, region, drawn)
+        drawn = second or drawn
         logits = drawn.logits[drawn.planes]
         return {
             "planes": drawn.planes,
             "logits": logits.astype(np.float16),
             "predicted_iou": drawn.predicted_iou,
             "agreement": agreement(logits > 0, region[drawn.planes]),
+            "second_opinion": np.array(second is not None),
         }
 
     def trials(

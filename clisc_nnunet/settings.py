@@ -145,6 +145,9 @@ class SamSettings:
     """Side of a last, enlarged look at each view, over the longer side of the mask; 0: none."""
     min_predicted_iou: float = 0.0
     """Masks that SAM itself rates lower are dropped."""
+    second_opinion: Share = 0.7
+    """Cases of whose masks SAM itself thinks less, on average, are drawn once more from the whole
+    brain, and the answer that it rates clearly higher counts; 0: none."""
 
 
 @dataclass(frozen=True)
@@ -205,7 +208,7 @@ PRESETS: dict[str, Settings] = {
         cam=CamSettings(layer="layer3"),
         roi=RoiSettings(fill_gaps=False),
         prompts=PromptSettings(margin=10),
-        sam=SamSettings(equalise=True, views=("axial",), close_up=0.0),
+        sam=SamSettings(equalise=True, views=("axial",), close_up=0.0, second_opinion=0.0),
         pseudo_label=PseudoLabelSettings(min_case_iou=0.0, fill_holes=False),
     ),
 }

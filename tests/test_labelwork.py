@@ -34,7 +34,10 @@ def task(tmp_path):
         if stage == "slices":
             arrays |= {"brain_share": np.array(1.0)}
         if stage == "masks":
-            arrays |= {"agreement": np.ones(len(arrays["planes"]))}
+            arrays |= {
+                "agreement": np.ones(len(arrays["planes"])),
+                "second_opinion": np.array(False),
+            }
         store.save("a", stage, "signed", arrays)
     brain = np.zeros(SHAPE, np.float32)
     brain[1:-1, 2:-2, 2:-2] = 1
@@ -43,6 +46,14 @@ def task(tmp_path):
     bench = Bench(store, SETTINGS, ModelNames(), "cpu")
     folders = tmp_path / "labelsTr", tmp_path / "clisc"
     return label_task(bench, "a", "raw", tmp_path / "scan.nii.gz", signatures, *folders)
+
+
+def test_a_second_opinion_is_told(task):
+    store, case = task.draw.store, task.draw.case
+    masks = {**stage_arrays(CASE)["masks"], "second_opinion": np.array(True)}
+    masks |= {"agreement": np.ones(len(masks["planes"]))}
+    store.save(case, "masks", "signed", masks)
+    assert "from the whole brain" in finish_case(task)[0].reason
 
 
 def why(task, **options):

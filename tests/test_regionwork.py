@@ -4,14 +4,21 @@ import numpy as np
 import pytest
 import torch
 
-from clisc_nnunet.drawing import Draughtsman
+from clisc_nnunet import regionwork
+from clisc_nnunet.drawing import Draughtsman, Drawn
 from clisc_nnunet.embeddings import EmbeddingCache
 from clisc_nnunet.models.backbones import Backbone, TinyBackboneConfig, build_tiny_backbone
 from clisc_nnunet.models.sam_models import SamModel, load_sam
 from clisc_nnunet.models.slice_classifier import SliceClassifier
 from clisc_nnunet.models.trio import Models
 from clisc_nnunet.regionwork import RegionFinder, Sample, spread
-from clisc_nnunet.settings import RoiSettings, Settings, SliceSettings
+from clisc_nnunet.settings import (
+    PseudoLabelSettings,
+    RoiSettings,
+    SamSettings,
+    Settings,
+    SliceSettings,
+)
 from clisc_nnunet.slices import make_slices
 
 CPU = torch.device("cpu")
@@ -64,6 +71,24 @@ def test_what_sam_draws_is_kept_plane_by_plane(finder, seen):
 def test_no_region_no_masks(finder, seen):
     stack, region, _ = seen
     assert len(finder().draw("case", stack, np.zeros_like(region))["planes"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("sure", "enough", "asked"), [(1.0, 0.0, True), (0.0, 0.0, False), (1.0, 1.0, False)]
+)
+def test_an_unsure_case_that_gets_a_label_is_drawn_once_more(
+    finder, seen, monkeypatch, sure, enough, asked
+):
+    stack, region, _ = seen
+    other = Drawn(np.full(region.shape, 3, np.float32), np.array([5]), np.array([0.9], np.float32))
+    monkeypatch.setattr(regionwork, "second_opinion", lambda *_: other)
+    settings = {
+        "sam": SamSettings(views=("axial",), close_up=0.0, second_opinion=sure),
+        "pseudo_label": PseudoLabelSettings(min_case_iou=enough),
+    }
+    drawn = finder(**settings).draw("case", stack, region)
+    assert drawn["second_opinion"] == asked
+    assert (drawn["planes"].tolist() == [5]) == asked
 
 
 def test_every_layer_and_threshold_is_tried_unless_set(finder, seen):
