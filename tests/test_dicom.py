@@ -1,3 +1,4 @@
+import locale
 import shutil
 
 import numpy as np
@@ -17,6 +18,7 @@ ARRAY = np.random.default_rng(0).integers(0, 900, GRID.shape).astype(np.int16)
 def write_series(folder, uid, description="FLAIR", planes=range(6), study="1.9"):
     """Slices of ARRAY, each in a file whose name says nothing."""
     folder.mkdir(parents=True, exist_ok=True)
+    before = locale.setlocale(locale.LC_ALL)
     writer = sitk.ImageFileWriter()
     writer.KeepOriginalImageUIDOn()
     axes = np.reshape(GRID.direction, (3, 3))
@@ -41,6 +43,8 @@ def write_series(folder, uid, description="FLAIR", planes=range(6), study="1.9")
         writer.SetFileName(str(folder / f"{uid}_{plane}_{place}.dcm"))
         writer.SetImageIO("GDCMImageIO")
         writer.Execute(image)
+    # GDCM leaves the C locale behind, in which Python's text files are ASCII.
+    locale.setlocale(locale.LC_ALL, before)
 
 
 def test_a_series_is_the_volume_it_was_cut_from(tmp_path):
