@@ -99,7 +99,7 @@ def test_a_bright_blob_is_stable_and_nothing_is_not(sam, seen):
 def test_seed_and_case_decide_and_nothing_else(sam, seen):
     stack, blob = seen
     draughtsman = make_draughtsman(sam, Settings(), "axial")
-    settings = JitterSettings(repeats=2)
+    settings = JitterSettings(repeats=2, amount=0.5)
     first = stability(draughtsman, "a", stack, blob, settings)
     other = stability(draughtsman, "b", stack, blob, settings)
     assert stability(draughtsman, "a", stack, blob, settings) == first != other
