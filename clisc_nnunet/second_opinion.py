@@ -42,6 +42,6 @@ def second_opinion(
     Drawn or None
         None: the first answer stays.
     """
-    hint = stack.brain & region.any(axis=(1, 2))[:, None, None]
+    hint = stack.brain & region.any(axis=(1, 2), keepdims=True)
     again = draughtsman.draw(case, stack, hint)
     return again if rating(again) >= rating(first) + BETTER_BY else None
