@@ -10,7 +10,6 @@ opened for the table alone. It did not help, and no command does it: see docs/re
 
 from __future__ import annotations
 
-import argparse
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ import numpy as np
 import torch
 
 from benchmarks.compare import paired
-from benchmarks.sam_looks import Case, load_cases
+from benchmarks.sam_looks import Case, load_cases, make_parser
 from clisc_nnunet.bundled.augment import AugmentSettings
 from clisc_nnunet.bundled.phantom_set import TrainingVolume
 from clisc_nnunet.bundled.slice_sampler import SliceSampler
@@ -93,10 +92,7 @@ def table(names: Sequence[str], before: Sequence[float], after: Sequence[float])
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("-d", type=Path, required=True, help="dataset of the conversion")
-    parser.add_argument("-r", type=Path, required=True, help="references, CASE.nii.gz")
-    parser.add_argument("--sam", default="bundled", help="name or path of a SAM")
+    parser = make_parser(__doc__.splitlines()[0])
     parser.add_argument("--surest", type=float, default=0.5, help="share of cases to learn from")
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--rate", type=float, default=2e-4)

@@ -97,12 +97,18 @@ def scores(cases: Sequence[Case], model: SamModel, look: str) -> np.ndarray:
     return np.array(rows)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def make_parser(description: str) -> argparse.ArgumentParser:
+    """Parser of a benchmark that lets a SAM draw from the regions of a dataset."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("-d", type=Path, required=True, help="dataset of the conversion")
     parser.add_argument("-r", type=Path, required=True, help="references, CASE.nii.gz")
     parser.add_argument("--sam", default="bundled", help="name or path of a SAM")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    parser = make_parser(__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=list(LOOKS), default=list(LOOKS))
     arguments = parser.parse_args(argv)
     try:
