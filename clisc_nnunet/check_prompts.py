@@ -30,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 count=arguments.n,
                 preset=arguments.preset,
                 device=arguments.device,
+                brain_masks=arguments.brain_mask,
                 command=command,
             )
         )
@@ -78,6 +79,12 @@ def make_parser() -> argparse.ArgumentParser:
         choices=("default", "paper"),
         default="default",
         help="how slices are cut and when one is unsure",
+    )
+    parser.add_argument(
+        "--brain-mask",
+        type=Path,
+        metavar="FOLDER",
+        help="brain masks CASE.nii.gz, in place of our own extraction",
     )
     parser.add_argument(
         "-device",

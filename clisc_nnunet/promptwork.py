@@ -19,6 +19,7 @@ from clisc_nnunet.report.prompt_page import write_page, write_picture
 from clisc_nnunet.scanwork import open_scan
 from clisc_nnunet.settings import preset
 from clisc_nnunet.slice_labels import class_embeddings, read_prompts, tumour_probability
+from clisc_nnunet.slices import check_brain_masks
 
 WRITTEN = (".html", ".png")
 
@@ -34,6 +35,8 @@ class Request:
     count: int = 4
     preset: str = "default"
     device: str | None = None
+    brain_masks: Path | None = None
+    """Folder of `CASE.nii.gz`, in place of the extracted brains."""
     command: str = ""
 
 
@@ -57,6 +60,7 @@ def check_folder(request: Request) -> Outcome:
         raise UserError("-o", str(request.out), "a name ending in .html or .png", "rename it")
     if request.count < 1:
         raise UserError("-n", str(request.count), "1 or more", "give another number")
+    check_brain_masks(request.brain_masks)
     settings = preset(request.preset)
     sets = {set_name(name): read_prompts(name) for name in request.prompts}
     if len(sets) < len(request.prompts):
@@ -73,7 +77,8 @@ def check_folder(request: Request) -> Outcome:
     chosen = spread(np.array(sorted(scans)), request.count).tolist()
     for case in tqdm(chosen, "prompts", unit="volume", file=sys.stderr):
         try:
-            stack = open_scan(scans[case], settings.slices).stack
+            brain_file = request.brain_masks and request.brain_masks / f"{case}.nii.gz"
+            stack = open_scan(scans[case], settings.slices, brain_file).stack
         except ScanError as error:
             failures[case] = str(error)
             continue

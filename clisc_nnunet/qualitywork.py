@@ -17,6 +17,7 @@ from clisc_nnunet.judgements import STAGE, Judgements
 from clisc_nnunet.quality import CaseQuality, rank_cases
 from clisc_nnunet.report.quality_page import as_csv, as_json, as_page, view_content
 from clisc_nnunet.similarity import Looks
+from clisc_nnunet.slices import check_brain_masks
 from clisc_nnunet.stability import JitterSettings
 from clisc_nnunet.store import Store, write_text
 from clisc_nnunet.trainers.judge import load_judge
@@ -74,8 +75,7 @@ def estimate_quality(request: Request) -> Estimate:
         found = f"{request.jitter.repeats} and {request.jitter.amount:g}"
         expected = "2 or more, and a share between 0 and 1"
         raise UserError("--repeats and --jitter", found, expected, "give other numbers")
-    if request.brain_masks is not None and not request.brain_masks.is_dir():
-        raise UserError(request.brain_masks, "no such folder", "brain masks", "check the path")
+    check_brain_masks(request.brain_masks)
     images = {case.name: case.image for case in find_cases(request.images).cases}
     predictions = find_predictions(request.predictions)
     known = {case: path for case, path in predictions.items() if case in images}

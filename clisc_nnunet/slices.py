@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from clisc_nnunet.errors import ScanError
+from clisc_nnunet.errors import ScanError, UserError
 from clisc_nnunet.settings import SliceSettings
 from clisc_nnunet.volume import Geometry, Volume, read_mask, resample, to_axial
 
@@ -55,6 +55,17 @@ def brain_mask(array: np.ndarray) -> np.ndarray:
         For a skull-stripped scan the brain; else whatever the scanner's background is not.
     """
     return array != background_value(array)
+
+
+def check_brain_masks(folder: Path | None) -> None:
+    """Refuse a folder of brain masks that is not there; None is for none.
+
+    Raises
+    ------
+    UserError
+    """
+    if folder is not None and not folder.is_dir():
+        raise UserError(folder, "no such folder", "brain masks", "check the path")
 
 
 def read_brain_mask(path: Path, scan: Geometry) -> np.ndarray:

@@ -12,6 +12,7 @@ from clisc_nnunet.dataset_conversion.channels import FLAIR, Channel, parse_chann
 from clisc_nnunet.dataset_conversion.layouts import InputFolder, find_cases
 from clisc_nnunet.dataset_conversion.request import Request
 from clisc_nnunet.errors import UserError, one_line
+from clisc_nnunet.slices import check_brain_masks
 
 # Files that are left out for one reason are listed up to this many.
 _LISTED = 3
@@ -44,9 +45,7 @@ def read_input(request: Request) -> tuple[tuple[Channel, ...], InputFolder]:
     UserError
         For anything the user can mend.
     """
-    masks = request.brain_masks
-    if masks is not None and not masks.is_dir():
-        raise UserError(masks, "no such folder", "brain masks", "check the path")
+    check_brain_masks(request.brain_masks)
     channels = chosen_channels(request.channels, request.prompt_channel)
     return channels, chosen_input(
         request.scans, channels, request.prompt_channel, request.cases, request.leave_out

@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 
 from clisc_nnunet.check_prompts import main
@@ -50,6 +51,7 @@ def test_a_scan_that_cannot_be_used_is_set_aside(scans, tmp_path, capsys):
         (["-o", "out.png", "--clip", "none.pt"], "neither a known clip nor a file"),
         (["-o", "out.png", "--prompts", "none.json"], "no prompt set"),
         (["-o", "out.png", "--prompts", "paper", "--prompts", "paper"], "two sets of one name"),
+        (["-o", "out.png", "--brain-mask", "nowhere"], "nowhere: found no such folder"),
     ],
 )
 def test_mistakes_are_told_before_any_work(scans, capsys, options, message):
@@ -69,3 +71,19 @@ def test_without_one_usable_scan_there_is_nothing_to_show(tmp_path, capsys):
     assert main(["-i", str(tmp_path / "scans"), "-o", str(tmp_path / "o.html")]) == 2
     assert "no usable scan among 1" in capsys.readouterr().err
     assert not (tmp_path / "o.html").exists()
+
+
+def test_slices_are_cut_from_a_given_brain(scans, head, tmp_path, capsys):
+    """The middle planes alone are brain to the mask; a case without one is set aside."""
+    scan = head[0]
+    brain = (scan.array > 50).astype(np.uint8)
+    brain[:20] = brain[40:] = 0
+    for name in ("a", "b"):
+        write_volume(tmp_path / "brains" / f"{name}.nii.gz", brain, scan.geometry)
+    call = ["-i", str(scans), "-o", str(tmp_path / "out.png"), "-device", "cpu"]
+    assert main(call) == 0
+    slices = int(capsys.readouterr().out.splitlines()[1].split()[1])
+    assert main([*call, "--brain-mask", str(tmp_path / "brains")]) == 3
+    found = capsys.readouterr()
+    assert f"set aside: c: {tmp_path / 'brains' / 'c.nii.gz'}: " in found.err
+    assert 2 * 18 <= int(found.out.splitlines()[1].split()[1]) <= 2 * 22 < slices
