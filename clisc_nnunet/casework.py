@@ -358,7 +358,7 @@ class Casework:
                 s = self.settings
                 recipe = Recipe(
                     [trained, slices, planes.tolist()],
-                    [layers, thresholds, s.roi, s.prompts, s.sam],
+                    [layers, thresholds, s.roi, s.prompts, s.sam.axial_alone()],
                     self.models.sam.sha256,
                 )
                 jobs[case] = recipe, partial(

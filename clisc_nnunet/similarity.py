@@ -49,7 +49,7 @@ def make_draughtsman(model: SamModel, settings: Settings, looks: Looks) -> Draug
     """
     drawing = settings.sam
     if looks == "axial":
-        drawing = replace(drawing, views=("axial",), close_up=0.0)
+        drawing = drawing.axial_alone()
     # The paper's boxes touch the mask; a network's outline is closer than a CAM's.
     prompts = replace(settings.prompts, margin=0)
     return Draughtsman(model, prompts, drawing, EmbeddingCache(model, drawing))

@@ -81,6 +81,15 @@ def test_what_does_not_match_is_told(scans, copy, capsys):
     assert expected in out
 
 
+def test_later_looks_of_sam_leave_the_choice_of_the_cam(scans, copy, capsys):
+    """The choice is made by single axial looks, so that nothing of it is made again."""
+    more = ["--continue", "--set", "sam.close_up=0", "--set", "sam.second_opinion=0"]
+    assert convert(scans, copy, *more) == 0
+    out = capsys.readouterr().out
+    assert "raw choice: 3 of 3 kept" in out and "enhanced choice: 3 of 3 kept" in out
+    assert "SAM: 0 of 3 kept; 3 made again (settings close_up: 0.0, before 1.5" in out
+
+
 def test_the_order_of_files_and_the_number_of_processes_do_not_matter(scans, unbroken, tmp_path):
     for case in sorted(scans.iterdir(), reverse=True):
         shutil.copytree(case, tmp_path / "scans" / case.name)
