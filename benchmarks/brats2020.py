@@ -20,8 +20,8 @@ from typing import Literal
 
 from clisc_nnunet.dataset_conversion.layouts import find_cases, scan_ending
 from clisc_nnunet.dataset_conversion.nnunet_dataset import FILE_ENDING, place_image
-from clisc_nnunet.errors import UserError
-from clisc_nnunet.evaluation.pairs import find_masks, named
+from clisc_nnunet.errors import UserError, named
+from clisc_nnunet.evaluation.pairs import find_masks
 from clisc_nnunet.store import write_text
 from clisc_nnunet.volume import read_volume, write_volume
 

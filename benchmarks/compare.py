@@ -16,10 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from clisc_nnunet.errors import UserError
+from clisc_nnunet.errors import UserError, named
 from clisc_nnunet.evaluation.bootstrap import mean_interval
 from clisc_nnunet.evaluation.case_scores import MEASURES
-from clisc_nnunet.evaluation.pairs import named
 from clisc_nnunet.evaluation.tables import markdown, shown
 
 # Scores of both must have been taken in the same way.

@@ -43,9 +43,9 @@ from benchmarks.short_training import (
     seed_everything,
     use_folders,
 )
-from clisc_nnunet.errors import EXIT_DONE, UserError
+from clisc_nnunet.errors import EXIT_DONE, UserError, named
 from clisc_nnunet.evaluation.case_scores import score_pair
-from clisc_nnunet.evaluation.pairs import Pair, named
+from clisc_nnunet.evaluation.pairs import Pair
 from clisc_nnunet.evaluation.tables import markdown, shown, to_json
 from clisc_nnunet.store import write_text
 from clisc_nnunet.volume import read_geometry, write_volume

@@ -22,7 +22,7 @@ from clisc_nnunet.labelwork import finish_case, label_task, mismatch, recorded_o
 from clisc_nnunet.ledger import Ledger
 from clisc_nnunet.models.trio import ModelNames, Models
 from clisc_nnunet.modelwork import Bench, find_case_regions, label_case, segment_case, try_case
-from clisc_nnunet.outcome import CaseOutcome
+from clisc_nnunet.outcome import CaseOutcome, failed_outcomes
 from clisc_nnunet.regionwork import candidates, spread, unpack_region
 from clisc_nnunet.scanwork import check_channels, cut_scan, slices_recipe, unpack_stack
 from clisc_nnunet.settings import Settings
@@ -148,6 +148,7 @@ class Casework:
                 jobs[case] = recipe, job
             self.ledger.run("labels", "slice labels", self.model_crew, jobs)
         if not self.share:
+            self.ledger.require_a_case()
             found = {label for case in self.cases for label in self._sure_slices(case)[1].tolist()}
             slice_labels.refuse_one_kind(found, len(self.cases))
 
@@ -161,7 +162,7 @@ class Casework:
                 return
             on_time = self.ledger.on_time(f"{masked_by}_regions" if masked_by else "labels")
             recipe = self._training_recipe(on_time, masked_by)
-            if kept is not None and kept != recipe.text:
+            if kept != recipe.text:
                 recipe = self._training_recipe(self.cases, masked_by)
             self.ledger.signatures["", name] = recipe.signature
             if kept == recipe.text:
@@ -260,10 +261,7 @@ class Casework:
             drawn = self.ledger.run("label", "labels", self.scan_crew, jobs, why)
         for _, read in drawn.values():
             self.files_read.extend(read)
-        outcomes = {
-            case: CaseOutcome(case, "failed", reason)
-            for case, reason in self.ledger.failures.items()
-        }
+        outcomes = {told.case: told for told in failed_outcomes(self.ledger.failures)}
         for case in tasks.keys() - outcomes.keys():
             outcomes[case] = drawn[case][0] if case in drawn else recorded_outcome(self.store, case)
         outcomes |= {case: told for case, told in trusted.items() if case in self.cases}

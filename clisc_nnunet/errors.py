@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 # Exit statuses of every command. 1 is Python's own for an uncaught exception: a fault of ours.
 EXIT_DONE = 0
 EXIT_BAD_INPUT = 2
@@ -10,6 +12,9 @@ EXIT_NO_TUMOUR = 4
 EXIT_CANNOT_WRITE = 5
 EXIT_INTERRUPTED = 130
 
+# Names that are listed in a message; a whole folder of them would hide it.
+MAX_NAMES = 5
+
 
 def one_line(text: object) -> str:
     """Text that can be printed, in one line: what cannot (a file's name may hold it) is escaped."""
@@ -17,6 +22,13 @@ def one_line(text: object) -> str:
         char if char.isprintable() else char.encode("unicode_escape", "backslashreplace").decode()
         for char in str(text)
     )
+
+
+def named(cases: Iterable[str]) -> str:
+    """The first few names, and how many more there are."""
+    names = list(cases)
+    text = ", ".join(names[:MAX_NAMES])
+    return text + (f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else "")
 
 
 class UserError(Exception):

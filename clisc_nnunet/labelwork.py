@@ -84,6 +84,7 @@ def finish_case(task: LabelTask) -> tuple[CaseOutcome, tuple[str, ...]]:
     Returns
     -------
     CaseOutcome
+        `trusted` where a person's label was found in the place, and stays.
     read : tuple of str
         Paths that were read.
     """
@@ -99,6 +100,10 @@ def finish_case(task: LabelTask) -> tuple[CaseOutcome, tuple[str, ...]]:
     content = {**record, "sha256": [*written, digest], "outcome": asdict(outcome)}
     store.write_record(case, RECORD, content)
     target.parent.mkdir(parents=True, exist_ok=True)
+    # Somebody may have corrected it since the run began.
+    if target.is_file() and not written_by_us(store, case, target):
+        drawn.unlink()
+        return corrected(case), read
     os.replace(drawn, target)
     return outcome, read
 
@@ -131,6 +136,11 @@ def mismatch(store: Store, recipe: Recipe, draw: DrawTask, *, empty_labels: bool
 def recorded_outcome(store: Store, case: str) -> CaseOutcome:
     """Outcome of a case whose label is kept."""
     return CaseOutcome(**store.read_record(case, RECORD)["outcome"])
+
+
+def corrected(case: str) -> CaseOutcome:
+    """Outcome of a case whose label somebody has changed in `labelsTr`."""
+    return CaseOutcome(case, "trusted", "label corrected by a person")
 
 
 def written_by_us(store: Store, case: str, label: Path) -> bool:

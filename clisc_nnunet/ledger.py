@@ -110,6 +110,18 @@ class Ledger:
         self.cases = [other for other in self.cases if other != case]
         tqdm.write(f"set aside: {reason}", file=sys.stderr)
 
+    def require_a_case(self) -> None:
+        """Refuse to go on when every case was set aside.
+
+        Raises
+        ------
+        UserError
+        """
+        if not self.cases:
+            first = next(iter(self.failures.values()), "there was none")
+            found = f"no usable scan among {len(self.failures)} ({first})"
+            raise UserError("the scans", found, "one at least", "mend or replace them")
+
     def on_time(self, last: str) -> list[str]:
         """Cases but those that were once set aside at this stage or before, and came in later."""
         stages = STAGES[: STAGES.index(last) + 1]

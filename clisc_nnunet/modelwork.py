@@ -13,6 +13,7 @@ import torch
 from clisc_nnunet import classifier, slice_labels
 from clisc_nnunet.drawing import Draughtsman
 from clisc_nnunet.embeddings import EmbeddingCache
+from clisc_nnunet.errors import ScanError
 from clisc_nnunet.models.slice_classifier import SliceClassifier
 from clisc_nnunet.models.trio import ModelNames, Models
 from clisc_nnunet.regionwork import RegionFinder, Sample, unpack_region
@@ -61,10 +62,24 @@ class Bench:
 def label_case(
     bench: Bench, case: str, slices: str, recipe: Recipe, given: Mapping[int, int] | None
 ) -> None:
-    """Stages 2 and 3 for a case: CLIP's labels and the vote's, or the given ones as they are."""
+    """Stages 2 and 3 for a case: CLIP's labels and the vote's, or the given ones as they are.
+
+    Raises
+    ------
+    ScanError
+        If labels are given for planes without brain: they are of other slices.
+    """
     stack = bench.stack(case, slices)
     planes, settings = stack.planes_with_brain, bench.settings.labels
     if given is not None:
+        strange = sorted(given.keys() - set(planes.tolist()))
+        if strange:
+            raise ScanError(
+                f"--slice-labels of {case}",
+                f"plane {strange[0]}",
+                f"planes with brain, {planes[0]} to {planes[-1]}",
+                "give a table of the same scan and slice settings",
+            )
         sure = np.array([given.get(int(plane), slice_labels.UNSURE) for plane in planes])
         probability = np.where(sure == slice_labels.UNSURE, 0.5, sure).astype(np.float32)
         voted = sure

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Literal, get_args
 
@@ -49,6 +49,11 @@ class CaseOutcome:
         same product.
         """
         return math.sqrt(min(max(self.predicted_iou, 0.0), 1.0) * self.agreement)
+
+
+def failed_outcomes(failures: Mapping[str, str]) -> list[CaseOutcome]:
+    """Outcomes of cases that were set aside, by name, each with its reason."""
+    return [CaseOutcome(case, "failed", reason) for case, reason in sorted(failures.items())]
 
 
 def least_sure_first(outcomes: Sequence[CaseOutcome]) -> list[CaseOutcome]:

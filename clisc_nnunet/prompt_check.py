@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from clisc_nnunet.errors import named
 from clisc_nnunet.settings import LabelSettings
 from clisc_nnunet.slice_labels import NORMAL, TUMOUR, UNSURE, sure_labels
 
@@ -126,7 +127,7 @@ def advice(check: PromptCheck) -> str:
         )
     if check.without_tumour:
         return (
-            f"prompts separate slices, but not in {_some(check.without_tumour)}: no slice there "
+            f"prompts separate slices, but not in {named(check.without_tumour)}: no slice there "
             "is surely a tumour; look at the pictures"
         )
     return "prompts separate slices; compare the strips by eye before you rely on them"
@@ -182,9 +183,3 @@ def _changes(label: np.ndarray) -> np.ndarray:
     """Whether neighbours differ, bool (pairs of sure neighbours,)."""
     sure = (label[1:] != UNSURE) & (label[:-1] != UNSURE)
     return (label[1:] != label[:-1])[sure]
-
-
-def _some(names: Sequence[str]) -> str:
-    """The first three names, and how many more there are."""
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more

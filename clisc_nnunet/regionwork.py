@@ -11,6 +11,7 @@ import torch
 from clisc_nnunet import cam, roi
 from clisc_nnunet.choice import Trial, agreement, gather
 from clisc_nnunet.drawing import Draughtsman
+from clisc_nnunet.errors import UserError
 from clisc_nnunet.models.slice_classifier import SliceClassifier
 from clisc_nnunet.models.trio import Models
 from clisc_nnunet.second_opinion import rating, second_opinion
@@ -140,13 +141,25 @@ class RegionFinder:
 
 
 def candidates(settings: Settings, there: Sequence[str]) -> tuple[list[str], list[float]]:
-    """Layers, of those that are there, and thresholds to choose from: one each where set."""
-    layers = [settings.cam.layer]
-    if layers == ["auto"]:
-        layers = [layer for layer in settings.cam.candidates if layer in there]
+    """Layers, of those that are there, and thresholds to choose from: one each where set.
+
+    Raises
+    ------
+    UserError
+        If nothing is left to choose from.
+    """
+    name, asked = "cam.layer", [settings.cam.layer]
+    if asked == ["auto"]:
+        name, asked = "cam.candidates", list(settings.cam.candidates)
+    layers = [layer for layer in asked if layer in there]
+    if not layers:
+        found, expected = ", ".join(asked) or "none", f"some of {', '.join(there)}"
+        raise UserError(f"setting {name}", found, expected, "name a layer of this backbone")
     thresholds = [settings.roi.threshold]
     if thresholds == [0.0]:
         thresholds = list(settings.roi.candidates)
+    if not thresholds:
+        raise UserError("setting roi.candidates", "none", "one at least", "give some, 0 to 1")
     return layers, thresholds
 
 

@@ -18,7 +18,7 @@ from clisc_nnunet.dataset_conversion.nnunet_dataset import (
     describe_next_commands,
     write_dataset_json,
 )
-from clisc_nnunet.dataset_conversion.placing import place_cases, take_out
+from clisc_nnunet.dataset_conversion.placing import place_cases, take_out_all_but
 from clisc_nnunet.dataset_conversion.request import (
     Request,
     check,
@@ -28,10 +28,11 @@ from clisc_nnunet.dataset_conversion.request import (
     chosen_settings,
 )
 from clisc_nnunet.dataset_conversion.run_record import run_record, trainer_key
-from clisc_nnunet.dataset_conversion.slice_label_table import read_slice_labels, slice_label_table
+from clisc_nnunet.dataset_conversion.slice_label_table import labels_for, slice_label_table
 from clisc_nnunet.errors import NoTumourError, UserError
-from clisc_nnunet.outcome import CaseOutcome, summary, to_csv
+from clisc_nnunet.outcome import CaseOutcome, failed_outcomes, summary, to_csv
 from clisc_nnunet.pipeline import make_pseudo_labels
+from clisc_nnunet.regionwork import candidates
 from clisc_nnunet.report.overview import overview
 from clisc_nnunet.report.report_page import write_report
 from clisc_nnunet.report.sidecar import write_sidecars
@@ -75,10 +76,12 @@ def convert(request: Request, told: list[CaseOutcome] | None = None) -> Conversi
     check(request)
     channels, found = read_input(request)
     print(describe(found, request.prompt_channel), flush=True)
-    given = read_slice_labels(request.slice_labels) if request.slice_labels else None
+    names = [case.name for case in found.cases] + [name for name, _ in found.faults]
+    given = labels_for(request.slice_labels, names) if request.slice_labels else None
     device = chosen_device(request.device)
     models = chosen_models(request)
-    models.load(str(device))  # weights that are not there are told before anything is written
+    # Weights, and layers, that are not there are told before anything is written.
+    candidates(settings, models.load(str(device)).backbone.layers)
     folder = dataset_folder(request.dataset_id, request.name, request.root, resume=request.goes_on)
     clisc, labels = folder / CLISC_FOLDER, folder / "labelsTr"
     store = Store((clisc / "stages").absolute())
@@ -111,7 +114,12 @@ def convert(request: Request, told: list[CaseOutcome] | None = None) -> Conversi
         )
         for name, fault in found.faults:
             work.ledger.refuse(name, str(fault))
-        make_pseudo_labels(scans, labels.absolute(), work, trusted, request.last)
+        try:
+            make_pseudo_labels(scans, labels.absolute(), work, trusted, request.last)
+        except UserError:
+            if told is not None:
+                told[:] = failed_outcomes(work.ledger.failures)
+            raise
         if request.only_stage:
             part = f"part {request.part} of {request.parts}"
             text = f"{part}: {request.last} done for {len(scans)} cases"
@@ -131,8 +139,7 @@ def convert(request: Request, told: list[CaseOutcome] | None = None) -> Conversi
     if outcomes != work.outcomes:
         tell(outcomes)
         kept = [case for case in kept if case not in work.ledger.failures]
-    for case in sorted(scans.keys() - set(kept)):
-        take_out(case, len(channels), folder, label=case not in trusted)
+    take_out_all_but(kept, len(channels), folder, store)
     if not _with_tumour(outcomes):
         raise UserError(
             folder / "imagesTr",
@@ -140,7 +147,7 @@ def convert(request: Request, told: list[CaseOutcome] | None = None) -> Conversi
             "one at least",
             "see clisc/cases.csv for the reasons, then go on with --continue",
         )
-    add_to_trusted(clisc, [case for case in kept if case in trusted])
+    add_to_trusted(clisc, [o.case for o in outcomes if o.status == "trusted" and o.case in kept])
     names = [channel.name for channel in channels]
     write_dataset_json(
         folder,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from clisc_nnunet.dataset_conversion.nnunet_dataset import CLISC_FOLDER, FILE_ENDING
 from clisc_nnunet.errors import UserError
-from clisc_nnunet.labelwork import recorded_outcome, written_by_us
+from clisc_nnunet.labelwork import corrected, recorded_outcome, written_by_us
 from clisc_nnunet.name_lists import EXCLUDE_FILE, TRUSTED_FILE, read_names
 from clisc_nnunet.outcome import CaseOutcome
 from clisc_nnunet.store import Store, write_text
@@ -56,7 +56,7 @@ def handed_back(folder: Path, scans: Mapping[str, Source], store: Store) -> dict
             continue
         if not written_by_us(store, case, label):
             _check_grid(label, scans[case], folder / "imagesTr" / f"{case}_0000{FILE_ENDING}")
-            found[case] = CaseOutcome(case, "trusted", "label corrected by a person")
+            found[case] = corrected(case)
         elif case in trusted:
             reason = f"label checked by a person ({TRUSTED_FILE})"
             found[case] = replace(recorded_outcome(store, case), status="trusted", reason=reason)

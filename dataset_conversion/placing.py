@@ -6,7 +6,7 @@ unreadable since sets its case aside, and the others go on.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -14,8 +14,9 @@ from clisc_nnunet.casework import Casework
 from clisc_nnunet.dataset_conversion.grouping import Case
 from clisc_nnunet.dataset_conversion.nnunet_dataset import FILE_ENDING, place_case
 from clisc_nnunet.errors import ScanError
+from clisc_nnunet.labelwork import written_by_us
 from clisc_nnunet.outcome import CaseOutcome
-from clisc_nnunet.store import Recipe
+from clisc_nnunet.store import Recipe, Store
 from clisc_nnunet.volume import scan_digest
 
 STAGE = "images"
@@ -75,27 +76,38 @@ def place_unchanged(case: Case, digests: Sequence[str], folder: Path, *, copy: b
         _check_unchanged(case, digests)
         place_case(case.channels, case.image, case.name, folder, copy=copy)
     except Exception:
-        take_out(case.name, len(case.channels), folder)
+        for number in range(len(case.channels)):
+            image = folder / "imagesTr" / f"{case.name}_{number:04d}{FILE_ENDING}"
+            image.unlink(missing_ok=True)
         _check_unchanged(case, digests)  # the scan's fault, or that of the dataset's disk?
         raise
 
 
-def take_out(case: str, channels: int, folder: Path, *, label: bool = False) -> None:
-    """Take the scans of a case, and perhaps its label, out of a dataset, if they are there.
+def take_out_all_but(kept: Collection[str], channels: int, folder: Path, store: Store) -> None:
+    """Take out of a dataset what this or an earlier run has put there and is no part of it now.
 
     Parameters
     ----------
-    case : str
+    kept : collection of str
+        Cases of the dataset.
     channels : int
-        Number of nnU-Net's channels.
+        Number of nnU-Net's channels; further ones are taken out of these cases, too.
     folder : Path
-    label : bool
-        Not for one of a person's hand.
+        `Dataset501_CLISC`. What no run has put there stays, and so does a person's label.
+    store : Store
+        Knows the cases and the labels of all runs.
     """
-    names = [folder / "imagesTr" / f"{case}_{n:04d}{FILE_ENDING}" for n in range(channels)]
-    names += [folder / "labelsTr" / f"{case}{FILE_ENDING}"] if label else []
-    for path in names:
-        path.unlink(missing_ok=True)
+    ours = {path.name for path in store.root.glob("*") if path.is_dir()}
+    gone = ours - set(kept)
+    for path in sorted((folder / "imagesTr").glob(f"*{FILE_ENDING}")):
+        case, _, number = path.name.removesuffix(FILE_ENDING).rpartition("_")
+        if case in gone or (case in ours and number.isdecimal() and int(number) >= channels):
+            path.unlink()
+            print(f"taken out of imagesTr: {path.name}")
+    for case in gone:
+        label = folder / "labelsTr" / f"{case}{FILE_ENDING}"
+        if label.is_file() and written_by_us(store, case, label):
+            label.unlink()
 
 
 def _check_unchanged(case: Case, digests: Sequence[str]) -> None:

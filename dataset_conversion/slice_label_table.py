@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Collection
 from pathlib import Path
 
 from clisc_nnunet.casework import Casework
-from clisc_nnunet.errors import UserError
+from clisc_nnunet.errors import UserError, named
 from clisc_nnunet.slice_labels import NORMAL, TUMOUR, UNSURE
 
 NAMES = {NORMAL: "normal", TUMOUR: "tumour", UNSURE: "unsure"}
@@ -35,6 +36,27 @@ def slice_label_table(work: Casework) -> str:
     return text.getvalue()
 
 
+def labels_for(table: Path, cases: Collection[str]) -> dict[str, dict[int, int]]:
+    """Labels of `read_slice_labels`, of which some must be of these cases; says which are not.
+
+    Raises
+    ------
+    UserError
+        If none is, or the table cannot be read.
+    """
+    labels = read_slice_labels(table)
+    strange, absent = sorted(labels.keys() - set(cases)), sorted(set(cases) - labels.keys())
+    if len(strange) == len(labels):
+        raise UserError(
+            table, f"labels of {strange[0]}", "labels of the scans", "check the column case"
+        )
+    if strange:
+        print(f"{table}: passed over, as there is no such scan: {named(strange)}")
+    if absent:
+        print(f"{table}: has no line of {named(absent)}, which CLIP labels")
+    return labels
+
+
 def read_slice_labels(path: Path) -> dict[str, dict[int, int]]:
     """Labels by case and plane from a table with columns `case`, `plane` and `label`.
 
@@ -45,7 +67,7 @@ def read_slice_labels(path: Path) -> dict[str, dict[int, int]]:
     """
     expected = f"a CSV with {', '.join(COLUMNS)}; only case, plane and label are needed"
     try:
-        rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+        rows = list(csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines()))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(path, str(error), expected, "check the path") from None
     values = {name: number for number, name in NAMES.items()}

@@ -252,6 +252,32 @@ def test_a_dry_run_tells_and_writes_nothing(scans, copy, tmp_path, capsys):
     assert convert(scans, copy, "--dry-run") == 2  # as the call itself would be refused
 
 
+def test_cases_that_are_left_out_later_leave_the_dataset(scans, unbroken, copy, tmp_path):
+    gone, stays = sorted(labels(unbroken))[:2]
+    assert convert(scans, copy, "--continue", "--leave-out", gone.removesuffix(".nii.gz")) == 0
+    assert gone not in labels(copy) and stays in labels(copy)
+    dataset = copy / "Dataset501_CLISC"
+    images = sorted(path.name for path in (dataset / "imagesTr").iterdir())
+    assert [name.replace("_0000", "") for name in images] == sorted(labels(copy))
+    assert json.loads((dataset / "dataset.json").read_text())["numTraining"] == len(images)
+
+
+def test_a_case_that_comes_in_before_the_first_training_is_learnt_from_once(
+    scans, tmp_path, capsys
+):
+    folder = shutil.copytree(scans, tmp_path / "scans")
+    flair = folder / "phantom_0001" / "phantom_0001_flair.nii.gz"
+    whole = flair.read_bytes()
+    flair.write_bytes(whole[: len(whole) // 2])
+    assert convert(folder, tmp_path, "--stage", "slices") == 3
+    flair.write_bytes(whole)
+    assert convert(folder, tmp_path, "--stage", "slices", "--retry-failed") == 0
+    assert convert(folder, tmp_path, "--stage", "classifier") == 0
+    capsys.readouterr()
+    assert convert(folder, tmp_path, "--stage", "regions") == 0
+    assert "raw classifier: kept" in capsys.readouterr().out
+
+
 def test_further_channels_are_looked_at_again_when_they_change(scans, tmp_path, capsys):
     folder = tmp_path / "scans"
     for case in sorted(scans.iterdir()):

@@ -154,6 +154,21 @@ def test_given_slice_labels_take_the_place_of_clips(dataset, phantoms, tmp_path)
     assert {p.name: p.read_bytes() for p in again.iterdir()} == first
 
 
+def test_slice_labels_of_other_slices_set_their_case_aside(dataset, phantoms, tmp_path, capsys):
+    rows = (dataset / "clisc" / "slice_labels.csv").read_text(encoding="utf-8").splitlines()
+    rows += ["phantom_0000,900,,,tumour", "elsewhere,3,,,normal"]
+    table = tmp_path / "table.csv"
+    table.write_text("\n".join(rows), encoding="utf-8-sig")
+    call = ["-i", str(phantoms / "images"), "-d", "501", "-o", str(tmp_path), *QUICK]
+    assert main([*call, "--slice-labels", str(table), "--stage", "slices"]) == 3
+    found = capsys.readouterr()
+    assert f"{table}: passed over, as there is no such scan: elsewhere" in found.out
+    assert "--slice-labels of phantom_0000: found plane 900; expected planes with" in found.err
+    table.write_text("case,plane,label\nelsewhere,3,normal\n", encoding="utf-8")
+    assert main([*call, "--slice-labels", str(table), "--continue"]) == 2
+    assert f"{table}: found labels of elsewhere" in capsys.readouterr().err
+
+
 def test_the_papers_preset_runs(phantoms, tmp_path):
     quick = ["--set", "slices.plane_mm=8", "--set", "classifier.epochs=1", "-device", "cpu"]
     call = ["-i", str(phantoms / "images"), "-d", "501", "-o", str(tmp_path), "--preset", "paper"]
@@ -177,6 +192,16 @@ def test_a_broken_scan_is_set_aside_and_told(phantoms, tmp_path, capsys):
         assert {r["case"]: r["status"] for r in csv.DictReader(file)}["phantom_0000"] == "failed"
 
 
+def test_scans_of_which_none_can_be_read_are_bad_input(tmp_path, capsys):
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "scans" / "a.nii.gz").write_bytes(b"cut")
+    call = ["-i", str(tmp_path / "scans"), "-d", "7", "-o", str(tmp_path / "raw"), *QUICK]
+    assert main([*call, "--report", str(tmp_path / "report.json")]) == 2
+    assert "no usable scan among 1" in capsys.readouterr().err
+    (case,) = json.loads((tmp_path / "report.json").read_text())["cases"]
+    assert (case["case"], case["status"]) == ("a", "failed")
+
+
 def test_refuses_a_taken_id(dataset, phantoms, capsys):
     call = ["-i", str(phantoms / "images"), "-d", "501", "-o", str(dataset.parent), *QUICK]
     assert main(call) == 2
@@ -189,6 +214,7 @@ def test_refuses_a_taken_id(dataset, phantoms, capsys):
         ("roi.treshold=1", "unknown key 'treshold'"),
         ("roi.threshold=high", "threshold = 'high'; expected a"),
         ("preset=[1]", "expected"),
+        ("cam.layer=layer9", "cam.layer: found layer9; expected some of layer1"),
     ],
 )
 def test_wrong_settings_are_told(phantoms, tmp_path, capsys, option, message):

@@ -2,7 +2,7 @@ import pickle
 
 import pytest
 
-from clisc_nnunet.errors import NoTumourError, ScanError, UserError, WeightsError
+from clisc_nnunet.errors import NoTumourError, ScanError, UserError, WeightsError, named
 
 
 @pytest.mark.parametrize(
@@ -23,3 +23,8 @@ def test_odd_names_stay_in_one_line_and_can_be_printed():
     error = UserError("a\nb\udcff.nii", "脑 \t", "z", "w")
     assert error.where == r"a\nb\udcff.nii" and error.found == r"脑 \t"
     assert str(error).encode("utf-8")
+
+
+def test_many_names_are_cut_short():
+    assert named("abc") == "a, b, c"
+    assert named("abcdefg") == "a, b, c, d, e and 2 more"

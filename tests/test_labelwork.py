@@ -80,6 +80,15 @@ def test_a_label_that_is_gone_or_another_is_drawn_again(task):
     assert not written_by_us(task.draw.store, "a", task.draw.label_file)
 
 
+def test_a_label_that_was_corrected_since_the_run_began_stays(task):
+    finish_case(task)
+    task.draw.label_file.write_bytes(b"corrected")
+    outcome, _ = finish_case(task)
+    assert (outcome.case, outcome.status) == ("a", "trusted")
+    assert task.draw.label_file.read_bytes() == b"corrected"
+    assert not list((task.draw.store.root / "a").glob("*.nii.gz"))
+
+
 def test_every_label_that_a_run_ever_wrote_is_known(task):
     finish_case(task)
     first = task.draw.label_file.read_bytes()

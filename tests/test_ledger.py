@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from clisc_nnunet.errors import ScanError, StorageError
+from clisc_nnunet.errors import ScanError, StorageError, UserError
 from clisc_nnunet.executors import local_crew
 from clisc_nnunet.ledger import FAILURE, LATE, Ledger
 from clisc_nnunet.store import Recipe, Store
@@ -56,6 +56,15 @@ def test_a_failed_case_is_set_aside_and_not_tried_again(run):
     ledger, made = run()  # would succeed now
     assert (made, ledger.cases) == ({}, ["a"])
     assert ledger.failures == {"b": "b: slices failed: ValueError: a bug"}
+
+
+def test_without_a_case_a_run_ends_with_the_first_reason(run):
+    ledger, _ = run()
+    ledger.require_a_case()
+    for case in "ab":
+        ledger.set_aside(case, f"{case}.nii: cut")
+    with pytest.raises(UserError, match=r"no usable scan among 2 \(a.nii: cut\)"):
+        ledger.require_a_case()
 
 
 def test_retried_it_comes_in_late(run):

@@ -6,7 +6,7 @@ import SimpleITK as sitk
 from finished import SCAN, SHAPE
 
 from clisc_nnunet.errors import ScanError, UserError
-from clisc_nnunet.evaluation.pairs import find_masks, named, pair_masks
+from clisc_nnunet.evaluation.pairs import find_masks, pair_masks
 from clisc_nnunet.volume import write_volume
 
 MASK = np.ones(SHAPE, np.uint8)
@@ -99,8 +99,3 @@ def test_no_masks(tmp_path):
         find_masks(tmp_path / "none")
     with pytest.raises(UserError, match="no mask among 0 files"):
         find_masks(tmp_path)
-
-
-def test_many_names_are_cut_short():
-    assert named("abc") == "a, b, c"
-    assert named("abcdefg") == "a, b, c, d, e and 2 more"

@@ -9,9 +9,11 @@ import pytest
 
 from clisc_nnunet.dataset_conversion import nnunet_dataset
 from clisc_nnunet.dataset_conversion.grouping import Case
-from clisc_nnunet.dataset_conversion.placing import place_cases, take_out
+from clisc_nnunet.dataset_conversion.placing import place_cases, take_out_all_but
+from clisc_nnunet.digest import file_sha256
 from clisc_nnunet.errors import StorageError
 from clisc_nnunet.executors import local_crew
+from clisc_nnunet.labelwork import RECORD
 from clisc_nnunet.ledger import FAILURE, Ledger
 from clisc_nnunet.outcome import CaseOutcome
 from clisc_nnunet.store import Store
@@ -125,12 +127,18 @@ def test_a_scan_that_was_replaced_with_its_label_takes_the_place_of_the_old_imag
     assert (run.folder / "imagesTr" / "a_0000.nii.gz").read_bytes() == path.read_bytes()
 
 
-def test_a_label_goes_with_its_case_unless_it_is_a_persons(run):
+def test_what_is_no_part_of_the_dataset_any_more_is_taken_out(run, capsys):
+    """Of three cases of earlier runs, `a` stays; of what others have put there, everything."""
     run.place()
-    labels = [run.folder / "labelsTr" / f"{name}.nii.gz" for name in "ab"]
-    for label in labels:
-        write(label, 0)
-    take_out("a", 2, run.folder, label=True)
-    take_out("b", 2, run.folder)
-    assert run.placed() == []
-    assert [label.exists() for label in labels] == [False, True]
+    labels = {name: run.folder / "labelsTr" / f"{name}.nii.gz" for name in "abcd"}
+    store = Store(run.folder / "clisc" / "stages")
+    for number, (name, label) in enumerate(labels.items()):
+        write(label, number)
+        if name != "d":
+            drawn = "another" if name == "c" else file_sha256(label)
+            store.write_record(name, RECORD, {"sha256": [drawn]})
+    write(run.folder / "imagesTr" / "d_0001.nii.gz", 3)
+    take_out_all_but(["a"], 1, run.folder, store)
+    assert run.placed() == ["a_0000.nii.gz", "d_0001.nii.gz"]
+    assert [name for name in labels if labels[name].exists()] == ["a", "c", "d"]
+    assert "taken out of imagesTr: b_0000.nii.gz" in capsys.readouterr().out

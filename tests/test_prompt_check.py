@@ -62,8 +62,10 @@ def test_advice_names_the_gravest_fault(cases, line):
 
 
 def test_a_long_list_of_cases_is_cut():
-    healthy = {name: scored(*[LOW] * 9) for name in "bcdef"}
-    assert "not in b, c, d and 2 more:" in advice(checked(a=tumour_in_the_middle(), **healthy))
+    healthy = {name: scored(*[LOW] * 9) for name in "bcdefgh"}
+    assert "not in b, c, d, e, f and 2 more:" in advice(
+        checked(a=tumour_in_the_middle(), **healthy)
+    )
 
 
 def test_table_has_a_line_and_advice_for_each_set():

@@ -7,12 +7,14 @@ import torch
 from clisc_nnunet import regionwork
 from clisc_nnunet.drawing import Draughtsman, Drawn
 from clisc_nnunet.embeddings import EmbeddingCache
+from clisc_nnunet.errors import UserError
 from clisc_nnunet.models.backbones import Backbone, TinyBackboneConfig, build_tiny_backbone
 from clisc_nnunet.models.sam_models import SamModel, load_sam
 from clisc_nnunet.models.slice_classifier import SliceClassifier
 from clisc_nnunet.models.trio import Models
-from clisc_nnunet.regionwork import RegionFinder, Sample, spread
+from clisc_nnunet.regionwork import RegionFinder, Sample, candidates, spread
 from clisc_nnunet.settings import (
+    CamSettings,
     PseudoLabelSettings,
     RoiSettings,
     SamSettings,
@@ -101,6 +103,23 @@ def test_every_layer_and_threshold_is_tried_unless_set(finder, seen):
         ("layer1", 0.2), ("layer1", 0.4), ("layer2", 0.2), ("layer2", 0.4),
     ]  # fmt: skip
     assert finder(roi=RoiSettings(threshold=0.3)).candidates()[1] == [0.3]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"cam": CamSettings(layer="layer9")}, "cam.layer: found layer9; expected some of a, b"),
+        ({"cam": CamSettings(candidates=("layer9",))}, "cam.candidates: found layer9"),
+        ({"cam": CamSettings(candidates=())}, "cam.candidates: found none"),
+        (
+            {"cam": CamSettings("a"), "roi": RoiSettings(candidates=())},
+            "roi.candidates: found none",
+        ),
+    ],
+)
+def test_there_must_be_something_to_choose_from(settings, message):
+    with pytest.raises(UserError, match=message):
+        candidates(Settings(**settings), ["a", "b"])
 
 
 def test_spread_is_even_and_keeps_the_ends():

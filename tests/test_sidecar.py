@@ -41,7 +41,8 @@ def test_one_for_each_label_and_none_for_other_cases(tmp_path):
     label = tmp_path / "labelsTr" / "a.nii.gz"
     label.write_bytes(b"label")
     (tmp_path / "sidecars").mkdir()
-    (tmp_path / "sidecars" / "b.json").write_text("of an earlier run, which had a label")
+    for name in ("b", "gone.1"):
+        (tmp_path / "sidecars" / f"{name}.json").write_text("of an earlier run, which had a label")
     write(tmp_path, [OUTCOME, CaseOutcome("b", "failed", "")], scans)
     assert [path.name for path in (tmp_path / "sidecars").iterdir()] == ["a.json"]
     content = json.loads((tmp_path / "sidecars" / "a.json").read_text())

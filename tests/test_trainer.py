@@ -322,6 +322,32 @@ def test_trusted_cases_keep_their_labels_and_excluded_ones_are_never_seen(root):
     assert "1 trusted and 1 excluded" in log_of(trainer)
 
 
+def test_cases_excluded_after_a_round_are_not_seen_when_training_goes_on(root):
+    trainer = train(make_trainer(root))
+    latest = Path(trainer.output_folder) / "checkpoint_latest.pth"
+    shutil.copy(Path(trainer.output_folder) / "checkpoint_final.pth", latest)
+    kept = list(trainer.get_tr_and_val_datasets()[0].identifiers)
+    lists = root / "nnUNet_raw" / NAME / "clisc"
+    lists.mkdir()
+    (lists / "exclude.txt").write_text(kept[0])
+    trainer = continued(root)
+    trainer.on_train_start()
+    learnt, validated = trainer.get_tr_and_val_datasets()
+    assert learnt.identifiers == validated.identifiers == kept[1:]
+    (lists / "exclude.txt").write_text("\n".join(kept))
+    with pytest.raises(SystemExit):
+        continued(root).on_train_start()
+
+
+def test_a_round_that_keeps_nobody_leaves_what_the_one_before_has_kept(root):
+    trainer = train(make_trainer(root))
+    before, _ = trainer.get_tr_and_val_datasets()
+    trainer.state["rounds"].append({**trainer.state["rounds"][-1], "name": "round_02", "kept": []})
+    after, _ = trainer.get_tr_and_val_datasets()
+    assert after.identifiers == before.identifiers and len(after.identifiers) < len(CASES)
+    assert after.overlay_folder == before.overlay_folder
+
+
 def test_validation_cases_of_a_fold_are_left_alone(root):
     trainer = train(make_trainer(root, fold=0))
     learnt, validated = trainer.get_tr_and_val_datasets()

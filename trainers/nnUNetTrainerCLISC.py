@@ -20,7 +20,7 @@ from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from clisc_nnunet.errors import UserError
-from clisc_nnunet.trainers.case_lists import CaseLists, read_case_lists
+from clisc_nnunet.trainers.case_lists import EXCLUDE_FILE, CaseLists, read_case_lists
 from clisc_nnunet.trainers.checkpoints import (
     RestartedPolyLR,
     keep_copy,
@@ -97,12 +97,17 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
     def get_tr_and_val_datasets(self) -> tuple[nnUNetBaseDataset, nnUNetBaseDataset]:
         """Datasets for the loaders, with what the last round decided."""
         train, validate = super().get_tr_and_val_datasets()
-        if self.state["rounds"]:
-            last = self.state["rounds"][-1]
-            if last["kept"]:
-                self._check_labels(last)
-                train.identifiers = list(last["kept"])
-                train.overlay_folder = self._clisc_folder / last["name"]
+        # A round that has kept nobody changes nothing.
+        held = [one for one in self.state["rounds"] if one["kept"]]
+        if held:
+            self._check_labels(held[-1])
+            # The list may have grown since the round.
+            left_out = self.lists.excluded
+            train.identifiers = [case for case in held[-1]["kept"] if case not in left_out]
+            if not train.identifiers:
+                found = f"all cases that {held[-1]['name']} has kept"
+                raise UserError(EXCLUDE_FILE, found, "some left to learn from", "shorten it")
+            train.overlay_folder = self._clisc_folder / held[-1]["name"]
             if self.fold == "all":
                 validate.identifiers = list(train.identifiers)
                 validate.overlay_folder = train.overlay_folder

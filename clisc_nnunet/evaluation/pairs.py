@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import Literal
 
 from clisc_nnunet.dataset_conversion.layouts import scan_ending
-from clisc_nnunet.errors import ScanError, UserError
+from clisc_nnunet.errors import ScanError, UserError, named
 from clisc_nnunet.volume import read_geometry, same_grid
 
-# Names that are listed in a message; a whole folder of them would hide it.
-MAX_NAMES = 5
 # As BraTS ends the names of its references; 2020 has one `_Segm` among its `_seg`.
 _SEGMENTATION = re.compile(r"[-_]segm?$", re.I)
 
@@ -113,13 +111,6 @@ def pair_masks(
     pairs = [Pair(case, predicted.get(case), true[case]) for case in cases]
     _refuse_other_grids(pairs)
     return pairs, absent if missing == "leave-out" else []
-
-
-def named(cases: Iterable[str]) -> str:
-    """The first few names, and how many more there are."""
-    names = list(cases)
-    text = ", ".join(names[:MAX_NAMES])
-    return text + (f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else "")
 
 
 def _refuse_other_grids(pairs: Iterable[Pair]) -> None:

@@ -36,13 +36,17 @@ def write_sidecars(
         Of the scans that labels were drawn on: by now one may be gone.
     labels_folder : Path
         Cases that failed, or whose `CASE.nii.gz` is not in it, get no sidecar; that of an earlier
-        run is removed.
+        run is removed, as are those of cases that are no longer in the run.
     record : mapping
         As in `run.json`.
     settings : Settings
     folder : Path
         Receives the files, each whole or not at all.
     """
+    names = {outcome.case for outcome in outcomes}
+    for old in folder.glob("*.json"):
+        if old.stem not in names:
+            old.unlink()
     for outcome in outcomes:
         label, path = labels_folder / f"{outcome.case}.nii.gz", folder / f"{outcome.case}.json"
         if outcome.status == "failed" or not label.is_file():
