@@ -34,6 +34,12 @@ def test_mistakes_are_told(tmp_path, trusted, exclude, message):
         read_case_lists(tmp_path, CASES)
 
 
+def test_cases_that_got_no_label_this_time_may_stay_in_a_list(tmp_path):
+    (tmp_path / "exclude.txt").write_text("d\nb\n")
+    (tmp_path / "cases.csv").write_text("case,status\na,labelled\nd,empty\n")
+    assert read_case_lists(tmp_path, CASES).excluded == {"b"}
+
+
 def test_a_list_that_is_no_text_is_told(tmp_path):
     (tmp_path / "trusted.txt").write_bytes(b"\xff\xfe\x00a")
     with pytest.raises(UserError, match="a text file"):

@@ -21,6 +21,7 @@ from clisc_nnunet.store import Recipe, Store
 from clisc_nnunet.trainers import filter_round
 from clisc_nnunet.trainers.nnUNetTrainerCLISC import nnUNetTrainerCLISC
 from clisc_nnunet.trainers.overlay_dataset import overlay_files
+from clisc_nnunet.trainers.preprocessed_case import PreprocessedCase
 from clisc_nnunet.trainers.round_settings import PAPER, RoundSettings
 from clisc_nnunet.trainers.variants import nnUNetTrainerCLISC_paper
 
@@ -97,16 +98,20 @@ def log_of(trainer):
     return "".join(file.read_text() for file in files)
 
 
+def predict(monkeypatch, draw):
+    """Let all predictions be empty but for what `draw` puts into them."""
+
+    def predict_all(due):
+        for case in due.cases:
+            mask = np.zeros(due.dataset.load_case(case)[0].shape[1:], bool)
+            draw(mask)
+            filter_round._write_mask(due, case, mask)
+
+    monkeypatch.setattr(filter_round, "_predict_all", predict_all)
+
+
 def predict_nothing(monkeypatch):
-    monkeypatch.setattr(
-        "clisc_nnunet.trainers.filter_round._predict_all",
-        lambda due: [
-            filter_round._write_mask(
-                due, case, np.zeros(due.dataset.load_case(case)[0].shape[1:], bool)
-            )
-            for case in due.cases
-        ],
-    )
+    predict(monkeypatch, lambda mask: None)
 
 
 def test_a_round_decides_what_is_trained_on(root):
@@ -297,6 +302,33 @@ def test_if_nothing_is_found_anywhere_training_goes_on_with_what_it_had(root, mo
     assert sorted(learnt.identifiers) == CASES
     assert learnt.overlay_folder is None
     assert "no case is left" in log_of(trainer)
+
+
+def test_a_round_without_a_case_does_not_start_the_network_again(root, monkeypatch):
+    predict_nothing(monkeypatch)
+    started = []
+    monkeypatch.setattr(nnUNetTrainerCLISC, "_restart", lambda self: started.append(1))
+    train(make_trainer(root, replace(DEFAULT, restart=True)))
+    assert started == []
+
+
+@pytest.mark.parametrize("measure", ["sam", "support"])
+def test_a_speck_that_no_slice_shows_is_an_empty_prediction(root, monkeypatch, measure):
+    predict(monkeypatch, lambda mask: mask.flat.__setitem__(mask.size // 2, True))
+    nothing = lambda self, mask: np.zeros(self.stack.pixels.shape, bool)  # noqa: E731
+    monkeypatch.setattr(PreprocessedCase, "on_slices", nothing)
+    found = facts(train(make_trainer(root, replace(DEFAULT, measure=measure))))["cases"]
+    assert {known["reason"] for known in found.values()} == {"empty prediction"}
+    assert {known["predicted_iou"] for known in found.values()} == {None}
+
+
+def test_excluded_cases_are_left_out_of_a_validation_alone(root):
+    trainer = make_trainer(root)
+    lists = root / "nnUNet_raw" / NAME / "clisc"
+    lists.mkdir()
+    (lists / "exclude.txt").write_text(CASES[0])
+    trainer.initialize()  # what `nnUNetv2_train --val` does first
+    assert CASES[0] not in trainer.do_split()[1]
 
 
 def test_one_case_is_enough(root):

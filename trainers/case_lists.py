@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,8 @@ def read_case_lists(folder: Path, cases: Collection[str]) -> CaseLists:
     folder : Path
         The `clisc` folder of the raw dataset.
     cases : collection of str
-        Names of all cases of the dataset.
+        Names of all cases of the dataset. A name of another case that `cases.csv` tells of, which
+        had no label this time, is passed over.
 
     Raises
     ------
@@ -62,5 +64,15 @@ def _read(path: Path, cases: Collection[str]) -> frozenset[str]:
     names = read_names(path)
     unknown = [name for name in names if name not in cases]
     if unknown:
+        unknown = sorted(set(unknown) - _told_of(path.with_name("cases.csv")))
+    if unknown:
         raise UserError(path, repr(unknown[0]), "names of cases of this dataset", "mend the line")
-    return frozenset(names)
+    return frozenset(name for name in names if name in cases)
+
+
+def _told_of(table: Path) -> set[str]:
+    """Cases of the conversion's table, also those that got no label; none without the table."""
+    if not table.is_file():
+        return set()
+    with table.open(encoding="utf-8", newline="") as file:
+        return {row["case"] for row in csv.DictReader(file)}

@@ -249,6 +249,10 @@ def _judge_case(due: Round, judge: Judge, case: str) -> CaseRecord:
 
     mask = large_components(_read_mask(due, case), LARGEST_ALONE)
     shown, shown_label = seen.on_slices(mask), seen.on_slices(before)
+    if not shown.any():
+        # A speck that no slice shows: SAM cannot be asked about it, and an empty answer to an
+        # empty mask would look like agreement.
+        mask = np.zeros_like(mask)
     sam = answer(judge.draughtsman, case, seen.stack, shown)
     by_label, by_answer = overlap(before, mask), overlap(shown_label, sam.mask)
     measures = {

@@ -87,6 +87,10 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
         """As nnU-Net's, with datasets that know the labels of rounds."""
         super().initialize()
         self.dataset_class = OVERLAID[self.dataset_class]
+        if self._raw_clisc_folder is not None:
+            cases = self.dataset_class.get_identifiers(self.preprocessed_dataset_folder)
+            with self._told_in_one_line():
+                self.lists = read_case_lists(self._raw_clisc_folder, cases)
 
     def do_split(self) -> tuple[list[str], list[str]]:
         """As nnU-Net's, without the cases that are to be left out of training."""
@@ -97,21 +101,24 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
     def get_tr_and_val_datasets(self) -> tuple[nnUNetBaseDataset, nnUNetBaseDataset]:
         """Datasets for the loaders, with what the last round decided."""
         train, validate = super().get_tr_and_val_datasets()
-        # A round that has kept nobody changes nothing.
-        held = [one for one in self.state["rounds"] if one["kept"]]
-        if held:
-            self._check_labels(held[-1])
+        last = self._round_in_force
+        if last is not None:
+            self._check_labels(last)
             # The list may have grown since the round.
-            left_out = self.lists.excluded
-            train.identifiers = [case for case in held[-1]["kept"] if case not in left_out]
+            train.identifiers = [one for one in last["kept"] if one not in self.lists.excluded]
             if not train.identifiers:
-                found = f"all cases that {held[-1]['name']} has kept"
+                found = f"all cases that {last['name']} has kept"
                 raise UserError(EXCLUDE_FILE, found, "some left to learn from", "shorten it")
-            train.overlay_folder = self._clisc_folder / held[-1]["name"]
+            train.overlay_folder = self._clisc_folder / last["name"]
             if self.fold == "all":
                 validate.identifiers = list(train.identifiers)
                 validate.overlay_folder = train.overlay_folder
         return train, validate
+
+    @property
+    def _round_in_force(self) -> dict[str, Any] | None:
+        """The last round, but one that has kept nobody changes nothing."""
+        return next((one for one in reversed(self.state["rounds"]) if one["kept"]), None)
 
     def _check_labels(self, held: dict[str, Any]) -> None:
         """A label of a round that is gone must not be replaced by the old one in silence."""
@@ -157,9 +164,6 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
     def _prepare(self) -> None:
         if not self.was_initialized:
             self.initialize()
-        if self._raw_clisc_folder is not None:
-            cases = self.dataset_class.get_identifiers(self.preprocessed_dataset_folder)
-            self.lists = read_case_lists(self._raw_clisc_folder, cases)
         log = self.print_to_log_file
         log(f"CLISC: settings {describe(self.rounds)}")
         log(f"CLISC: rounds after epochs {self._round_epochs or 'none'} of {self.num_epochs}")
@@ -183,10 +187,10 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
         self._keep_latest_as(f"checkpoint_before_round_{number:02d}.pth")
         train, _ = self.do_split()
         data = self.dataset_class(self.preprocessed_dataset_folder, sorted(train))
-        past = self.state["rounds"]
-        barred = set(train) - set(past[-1]["kept"]) if past and not self.rounds.readmit else ()
-        if past:
-            data.overlay_folder = self._clisc_folder / past[-1]["name"]
+        past, last = self.state["rounds"], self._round_in_force
+        barred = set(train) - set(last["kept"]) if last and not self.rounds.readmit else ()
+        if last:
+            data.overlay_folder = self._clisc_folder / last["name"]
         with predicting(self, self.rounds.mirroring) as predict:
             facts = hold_round(
                 Round(
@@ -219,7 +223,7 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
         )
         if not past[-1]["kept"]:
             self.print_to_log_file("CLISC: no case is left; training goes on with what it had")
-        if self.rounds.restart:
+        elif self.rounds.restart:
             self._restart()
         self._renew_loaders()
         # Scores against the old labels do not compare with those against the new ones.
