@@ -52,7 +52,7 @@ def little_room():
 
 @pytest.mark.parametrize("name", ["a.nii.gz", "a.mha", "a.npz"])
 def test_a_file_that_does_not_fit_is_told_and_leaves_nothing(tmp_path, little_room, name):
-    with pytest.raises(StorageError, match=r"File too large.*--continue"):
+    with pytest.raises(StorageError, match=r"File too large.*repeat the command"):
         if name == "a.npz":
             Store(tmp_path).save("case", "a", "signed", {"noise": NOISE})
         else:

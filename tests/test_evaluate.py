@@ -117,10 +117,12 @@ def test_labels_of_interest(folders, call, capsys):
         ("--label-of-interest", "0", "expected labels above 0"),
         ("-p", "SAME", "-p and -r: found .*; expected two folders"),
         ("-o", "FILE", "-o: found .*; expected a folder"),
+        ("-o", "BELOW", "-o: found .*good.nii.gz, a file; expected a folder"),
     ],
 )
 def test_impossible_calls(folders, call, option, value, message, capsys):
-    names = {"SAME": folders[1], "FILE": folders[0] / "good.nii.gz"}
+    file = folders[0] / "good.nii.gz"
+    names = {"SAME": folders[1], "FILE": file, "BELOW": file / "scores"}
     assert main([*call, option, str(names.get(value, value))]) == 2
     assert re.search(message, capsys.readouterr().err)
 

@@ -1,5 +1,6 @@
 import csv
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -106,6 +107,19 @@ def test_only_failed_cases_are_told(tmp_path, capsys):
     (tmp_path / "clisc" / "cases.csv").write_text("case,status\na,failed\n")
     assert main(["-d", str(tmp_path), "--no-tumour"]) == 2
     assert "failed cases only" in capsys.readouterr().err
+
+
+def test_a_label_of_a_persons_hand_is_not_scored(dataset, references, tmp_path, capsys):
+    table = dataset / "clisc" / "cases.csv"
+    table.write_text(table.read_text().replace("good,labelled", "good,trusted"))
+    assert main(["-d", str(dataset), "-r", str(references)]) == 0
+    assert "Trusted, not scored: good." in capsys.readouterr().out
+
+
+def test_results_that_were_removed_are_told(dataset, references, capsys):
+    shutil.rmtree(dataset / "clisc" / "stages")
+    assert main(["-d", str(dataset), "-r", str(references)]) == 2
+    assert "slices.npz: found no such file" in capsys.readouterr().err
 
 
 def test_missing_reference_is_told(dataset, tmp_path, capsys):

@@ -16,7 +16,7 @@ options after -o do not matter then).
 Empty masks: Dice is 0 if one mask is empty, undefined if both are; distances are undefined for
 both, left out of the means, and counted.
 
-exit status: 0 done; 2 bad input or call; 130 interrupted
+exit status: 0 done; 2 bad input or call; 5 disk full or not to be written to; 130 interrupted
 """
 
 
@@ -106,10 +106,12 @@ def _of_predictions(arguments: argparse.Namespace) -> str:
 
 
 def _of_stages(arguments: argparse.Namespace) -> str:
+    from clisc_nnunet.evaluation.evaluate import check_out
     from clisc_nnunet.evaluation.stage_tables import report_stages
     from clisc_nnunet.evaluation.tables import to_csv, to_json
     from clisc_nnunet.store import write_text
 
+    check_out(arguments.o)
     report = report_stages(arguments.d, arguments.r)
     if arguments.o is not None:
         write_text(arguments.o / "stages.csv", to_csv(report.rows))

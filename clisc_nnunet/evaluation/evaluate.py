@@ -13,12 +13,12 @@ from tqdm import tqdm
 
 from clisc_nnunet import __version__
 from clisc_nnunet.dataset_conversion.layouts import find_cases
-from clisc_nnunet.errors import UserError
+from clisc_nnunet.errors import UserError, named
 from clisc_nnunet.evaluation.bootstrap import DRAWS, LEVEL
 from clisc_nnunet.evaluation.case_scores import CaseScores, read_prediction, score_pair
 from clisc_nnunet.evaluation.figures import outlines
 from clisc_nnunet.evaluation.page import Picture, render
-from clisc_nnunet.evaluation.pairs import Missing, Pair, named, pair_masks
+from clisc_nnunet.evaluation.pairs import Missing, Pair, pair_masks
 from clisc_nnunet.evaluation.summary import (
     Summary,
     by_dice,
@@ -167,16 +167,23 @@ def _refuse_impossible(request: Request) -> None:
             request.predictions,
             "two folders",
         ),
-        (
-            request.out is None or request.out.is_dir() or not request.out.exists(),
-            "-o",
-            request.out,
-            "a folder, or a name that is not taken",
-        ),
     )
     for fine, where, found, expected in checks:
         if not fine:
             raise UserError(where, str(found), expected, "give another")
+    check_out(request.out)
+
+
+def check_out(out: Path | None) -> None:
+    """Refuse an output folder that cannot be one, before any work; None is for none.
+
+    Raises
+    ------
+    UserError
+    """
+    for path in (out, *out.parents) if out is not None else ():
+        if path.exists() and not path.is_dir():
+            raise UserError("-o", f"{path}, a file", "a folder, or a free name", "give another")
 
 
 def _screen_rows(scores: Sequence[CaseScores]) -> list[dict[str, Any]]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from clisc_nnunet.errors import UserError
-from clisc_nnunet.evaluation.pairs import find_masks, named
+from clisc_nnunet.errors import UserError, named
+from clisc_nnunet.evaluation.pairs import find_masks
 from clisc_nnunet.evaluation.scores import slice_scores
 from clisc_nnunet.evaluation.stages import (
     CLASSIFIERS,
@@ -26,6 +26,8 @@ from clisc_nnunet.evaluation.tables import markdown
 from clisc_nnunet.slice_labels import TUMOUR, UNSURE
 
 Row = dict[str, Any]
+# Cases without a pseudo-label of ours: a label that a person has corrected is none.
+NOT_SCORED = ("failed", "trusted")
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,8 @@ class StageReport:
     rows : list of dict
         A row per case, the worst pseudo-label first.
     others : dict
-        `mean` of these, `slices`: a row per kind of slice label, `failed` cases.
+        `mean` of these, `slices`: a row per kind of slice label, and the cases
+        that were `failed` or `trusted`.
     text : str
         Markdown, for the screen.
     """
@@ -63,7 +66,8 @@ def report_stages(dataset: Path, references: Path | None) -> StageReport:
         If there is no finished conversion, or a case has no reference that fits.
     """
     outcomes = read_outcomes(dataset)
-    usable = [name for name, row in outcomes.items() if row["status"] != "failed"]
+    others = {status: _with_status(outcomes, status) for status in NOT_SCORED}
+    usable = [name for name in outcomes if not any(name in some for some in others.values())]
     masks = find_masks(references) if references else {}
     missing = [name for name in usable if references and name not in masks]
     if missing:
@@ -88,11 +92,17 @@ def report_stages(dataset: Path, references: Path | None) -> StageReport:
             f"{len(truths)} clear slices (no tumour, or {CLEAR_MM2:g} square mm or more), "
             f"{truths.mean():.0%} of them with a tumour.",
         ]
-    failed = [name for name, row in outcomes.items() if row["status"] == "failed"]
-    if failed:
-        blocks.append(f"Failed, not scored: {', '.join(failed)}.")
+    blocks += [
+        f"{status.capitalize()}, not scored: {', '.join(some)}."
+        for status, some in others.items()
+        if some
+    ]
     text = "\n\n".join(block for block in blocks if block)
-    return StageReport(rows, {"mean": mean, "slices": slices, "failed": failed}, text)
+    return StageReport(rows, {"mean": mean, "slices": slices, **others}, text)
+
+
+def _with_status(outcomes: Mapping[str, Mapping[str, str]], status: str) -> list[str]:
+    return [name for name, row in outcomes.items() if row["status"] == status]
 
 
 def read_outcomes(dataset: Path) -> dict[str, dict[str, str]]:
@@ -109,8 +119,10 @@ def read_outcomes(dataset: Path) -> dict[str, dict[str, str]]:
             outcomes = {row["case"]: row for row in csv.DictReader(file)}
     except OSError as error:
         raise UserError(path, str(error.strerror), "a finished conversion", "check -d") from None
-    if all(row["status"] == "failed" for row in outcomes.values()):
-        raise UserError(path, "failed cases only", "cases to score", "see the reasons there")
+    there = {row["status"] for row in outcomes.values()}
+    if there <= set(NOT_SCORED):
+        found = f"{' and '.join(sorted(there)) or 'no'} cases only"
+        raise UserError(path, found, "cases to score", "see the reasons there")
     return outcomes
 
 

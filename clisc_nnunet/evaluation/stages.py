@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from clisc_nnunet.errors import UserError
 from clisc_nnunet.evaluation.scores import dice, precision, sensitivity
 from clisc_nnunet.scanwork import unpack_stack
 from clisc_nnunet.slice_labels import TUMOUR, UNSURE
@@ -155,6 +156,14 @@ def region_on_scan(arrays: dict[str, np.ndarray], stack: SliceStack, scan: Geome
 
 
 def load_kept(path: Path) -> dict[str, np.ndarray]:
-    """Arrays of a finished run, whatever its signature."""
+    """Arrays of a finished run, whatever its signature.
+
+    Raises
+    ------
+    UserError
+        If they are not there.
+    """
+    if not path.is_file():
+        raise UserError(path, "no such file", "what the conversion has kept", "convert again")
     with np.load(path, allow_pickle=False) as file:
         return {key: file[key] for key in file.files}
