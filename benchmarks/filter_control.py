@@ -199,10 +199,11 @@ def _spoilt_labels(
     for case, kind in kinds.items():
         files[case] = folder / f"{case}.nii.gz"
         other = truths[train[(train.index(case) + 1) % len(train)]]
+        scan = read_volume(scans[case])
+        label = read_mask(truths[case], scan.geometry)
+        # Drawn each time: the draws of the labels that are still to come hang on it.
+        wrong = spoil(label, scan.array != 0, read_volume(other).array > 0, kind, rng)
         if not files[case].exists():
-            scan = read_volume(scans[case])
-            label = read_mask(truths[case], scan.geometry)
-            wrong = spoil(label, scan.array != 0, read_volume(other).array > 0, kind, rng)
             write_volume(files[case], wrong.astype(np.uint8), scan.geometry)
     write_text(folder / "kinds.json", json.dumps(kinds))
     return files, kinds

@@ -66,5 +66,5 @@ def storage_error(error: OSError, path: Path | str | None = None) -> StorageErro
         path or error.filename or "a file",
         f"{error.strerror} (errno {error.errno})",
         "a file that can be written",
-        "make room or mend the permissions, then repeat the command, with --continue where it has that",
+        "make room or mend the permissions, then repeat the command, or go on with --continue",
     )

@@ -103,7 +103,8 @@ def place_image(source: Path, target: Path, *, copy: bool = False, replace: bool
     Returns
     -------
     str
-        `link`, `hard link` or `copy`; `kept` if the target is this scan already.
+        `link`, `hard link` or `copy`; `kept` if the target is this scan already, and no link where
+        a copy is asked for or to where the scan was before.
 
     Raises
     ------
@@ -113,9 +114,10 @@ def place_image(source: Path, target: Path, *, copy: bool = False, replace: bool
     if not source.name.lower().endswith(FILE_ENDING):
         raise ValueError(f"{source} does not end in {FILE_ENDING}")
     if os.path.lexists(target):
-        if target.exists() and filecmp.cmp(source, target):
+        same = target.exists() and filecmp.cmp(source, target)
+        if same and not _stale_link(target, source, copy=copy):
             return "kept"
-        if not replace:
+        if not same and not replace:
             raise UserError(
                 target,
                 "a file that is there already",
@@ -124,6 +126,11 @@ def place_image(source: Path, target: Path, *, copy: bool = False, replace: bool
             )
     with whole_file(target, _workshop(target)) as temporary:
         return _copy(source, temporary) if copy else _link(source, temporary)
+
+
+def _stale_link(target: Path, source: Path, *, copy: bool) -> bool:
+    """Whether a file is a symbolic link where a copy is asked for, or one to another place."""
+    return target.is_symlink() and (copy or os.readlink(target) != str(source.absolute()))
 
 
 def place_case(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -111,6 +112,18 @@ def test_image_is_linked_or_copied(tmp_path, scan):
     assert place_image(scan, images / "a_0000.nii.gz") == "kept"
     assert place_image(scan, images / "b_0000.nii.gz", copy=True) == "kept"
     assert not list(tmp_path.glob("**/.*"))
+
+
+def test_a_link_becomes_a_copy_and_follows_a_folder_that_has_moved(tmp_path, scan):
+    target = dataset_folder(501, "CLISC", tmp_path) / "imagesTr" / "a_0000.nii.gz"
+    place_image(scan, target)
+    moved = tmp_path / "moved" / scan.name
+    moved.parent.mkdir()
+    shutil.copy(scan, moved)
+    assert place_image(moved, target) == "link"
+    assert os.readlink(target) == str(moved)
+    assert place_image(moved, target, copy=True) == "copy"
+    assert not target.is_symlink() and target.read_bytes() == scan.read_bytes()
 
 
 def test_relative_source_is_linked_by_its_absolute_path(tmp_path, scan, monkeypatch):
