@@ -121,13 +121,19 @@ def automatic(seen: Seen) -> np.ndarray:
     return large_components(seen.label(stack_masks(masks, planes, stack.pixels.shape, least)), 1.0)
 
 
+def unet(seen: Seen) -> np.ndarray:
+    """What the network that learnt from phantoms alone draws."""
+    return seen.label(unet_logits(seen.tools.unet, seen.stack.pixels))
+
+
 BASELINES: dict[str, Callable[[Seen], np.ndarray]] = {
     "otsu": lambda seen: brightest_class(seen.scan.array, seen.brain),
     "sam-brain-box": brain_box,
     "sam-automatic": automatic,
     "cam-without-amda": lambda seen: seen.region("raw"),
     "cam-only": lambda seen: seen.region("enhanced"),
-    "phantom-unet": lambda seen: seen.label(unet_logits(seen.tools.unet, seen.stack.pixels)),
+    "phantom-unet": unet,
+    "phantom-unet-largest": lambda seen: large_components(unet(seen), 1.0),
 }
 """From what is seen of a scan to a mask, bool (plane, row, column), on the scan's grid."""
 

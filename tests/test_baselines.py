@@ -6,6 +6,7 @@ from finished import SCAN, SHAPE, FinishedCase, block, on_scan, write_finished
 from benchmarks import baselines
 from benchmarks.baselines import main
 from benchmarks.phantom_unet import CHECKPOINT, build
+from clisc_nnunet.components import large_components
 from clisc_nnunet.volume import read_mask, read_volume, recording, write_volume
 
 RAW = block(slice(2, 5), slice(10, 14), slice(8, 16))
@@ -62,10 +63,12 @@ def test_the_networks_logits_become_a_mask(scans, tmp_path, monkeypatch):
         baselines, "unet_logits", lambda net, pixels: np.where(pixels > 200, 4, -4).astype("f4")
     )
     out = tmp_path / "out"
-    call = ["-i", str(scans), "-o", str(out), "--only", "phantom-unet", "--unet", str(tmp_path)]
+    both = ["phantom-unet", "phantom-unet-largest"]
+    call = ["-i", str(scans), "-o", str(out), "--only", *both, "--unet", str(tmp_path)]
     assert main(call) == 0
     found = prediction(out, "phantom-unet")
     assert 2 * (found & on_scan(ENHANCED)).sum() / (found.sum() + ENHANCED.sum()) > 0.8
+    assert np.array_equal(prediction(out, "phantom-unet-largest"), large_components(found, 1.0))
 
 
 def test_options_that_are_missing_are_told(scans, tmp_path, capsys):
