@@ -140,7 +140,7 @@ class Casework:
                 given = self.given_labels.get(case) if self.given_labels is not None else None
                 slices = self.ledger.signatures[case, "slices"]
                 recipe = (
-                    Recipe(slices, [settings, prompts], clip.sha256)
+                    Recipe(slices, [settings, prompts], clip.identity)
                     if given is None
                     else Recipe([slices, sign(sorted(given.items()))], "given labels")
                 )
@@ -216,7 +216,7 @@ class Casework:
                 slices = self.ledger.signatures[case, "slices"]
                 regions = self.ledger.signatures[case, f"{name}_regions"]
                 asked = [settings.prompts, settings.sam, settings.pseudo_label.min_case_iou]
-                recipe = Recipe(regions, asked, self.models.sam.sha256)
+                recipe = Recipe(regions, asked, self.models.sam.identity)
                 jobs[case] = (
                     recipe,
                     partial(
@@ -357,7 +357,7 @@ class Casework:
                 recipe = Recipe(
                     [trained, slices, planes.tolist()],
                     [layers, thresholds, s.roi, s.prompts, s.sam.axial_alone()],
-                    self.models.sam.sha256,
+                    self.models.sam.identity,
                 )
                 jobs[case] = recipe, partial(
                     try_case,

@@ -47,7 +47,7 @@ class EmbeddingShelf:
 
     def name(self, model: SamModel, settings: SamSettings, pixels: np.ndarray) -> str:
         """Name of the embedding of a slice, uint8 (side, side)."""
-        made_from = [VERSION, model.sha256, settings.equalise, settings.precision, pixels.shape]
+        made_from = [VERSION, model.identity, settings.equalise, settings.precision, pixels.shape]
         device = model.sam.device.type
         start = json.dumps([*made_from, device]).encode()
         return sha256(start + pixels.tobytes()).hexdigest()

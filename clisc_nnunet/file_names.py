@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
+from pathlib import Path, PurePath
 
 from clisc_nnunet.errors import ScanError, one_line
 
@@ -14,6 +15,14 @@ def is_text(path: Path) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def without_folder(name: str) -> str:
+    """A name as it may travel: of an absolute path, also in `LIKE=PATH`, the last part alone."""
+    if os.path.isabs(name):
+        return PurePath(name).name
+    like, equals, path = name.partition("=")
+    return f"{like}={PurePath(path).name}" if equals and os.path.isabs(path) else name
 
 
 def itk_name(path: Path) -> str:

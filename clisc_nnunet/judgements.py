@@ -137,7 +137,7 @@ class Judgements:
             "jitter": self.jitter,
         }
         inputs = [scan, scan_digest(prediction), kept]
-        return Recipe(inputs, settings, [self.draughtsman.model.sha256, brain])
+        return Recipe(inputs, settings, [self.draughtsman.model.identity, brain])
 
     def _brain_file(self, case: str) -> Path | None:
         return self.brain_masks and self.brain_masks / f"{case}.nii.gz"

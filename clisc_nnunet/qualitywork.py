@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -25,6 +26,7 @@ from clisc_nnunet.trainers.judge import load_judge
 DEFAULT_OUT = "quality"
 # Folder in the output that keeps what SAM said of each case.
 JUDGED = "judged"
+NNUNET_RAW = "nnUNet_raw"
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,15 @@ def estimate_quality(request: Request) -> Estimate:
     _make_folder(out, resume=request.resume)
     described = dataset_json(request.predictions)
     device = chosen_device(request.device)
-    judge = load_judge(described, request.sam, request.looks, device, _clisc_folder(request))
+    judge = load_judge(
+        described,
+        request.sam,
+        request.looks,
+        device,
+        _clisc_folder(request),
+        records=_records(request),
+        option="--sam ",
+    )
 
     cases = [
         CaseQuality(case, "failed", f"no scan of this name in {request.images}")
@@ -181,6 +191,19 @@ def _clisc_folder(request: Request) -> Path | None:
     if images.name != "imagesTr" or request.brain_masks is not None:
         return None
     return images.parent / "clisc"
+
+
+def _records(request: Request) -> list[Path]:
+    """Where the converter may have left `run.json`: scans or labels of a dataset, or nnUNet_raw."""
+    datasets = [folder.absolute().parent for folder in (request.images, request.predictions)]
+    raw = os.environ.get(NNUNET_RAW)
+    try:
+        plans = json.loads((request.predictions / "plans.json").read_text(encoding="utf-8"))
+        if raw:
+            datasets.append(Path(raw) / str(plans["dataset_name"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # these predictions are not nnU-Net's
+    return [dataset / "clisc" for dataset in datasets]
 
 
 def _make_folder(out: Path, *, resume: bool) -> None:

@@ -40,7 +40,7 @@ class Recipe:
     settings
         Dataclasses or plain values.
     weights
-        Hashes of models.
+        Identities of models.
     """
 
     inputs: Any = None

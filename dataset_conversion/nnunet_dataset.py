@@ -15,7 +15,7 @@ import numpy as np
 from clisc_nnunet.atomic import whole_file
 from clisc_nnunet.dataset_conversion.json_file import write_json
 from clisc_nnunet.errors import UserError
-from clisc_nnunet.file_names import is_text
+from clisc_nnunet.file_names import is_text, without_folder
 from clisc_nnunet.slices import background_value
 from clisc_nnunet.volume import Source, Volume, check_grid, read_volume, write_volume
 
@@ -313,11 +313,11 @@ def _copy(source: Path, target: Path) -> str:
 
 
 def _without_folders(value: Any) -> Any:
-    """The same value, with absolute paths in it shortened to their last part."""
+    """The same value, with absolute paths in it shortened: see `without_folder`."""
     if isinstance(value, dict):
         return {key: _without_folders(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_without_folders(item) for item in value]
-    if isinstance(value, PurePath) or (isinstance(value, str) and os.path.isabs(value)):
-        return PurePath(value).name
-    return value
+    if isinstance(value, PurePath):
+        return value.name
+    return without_folder(value) if isinstance(value, str) else value

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from clisc_nnunet.models import recognise, sam_models
+from clisc_nnunet.models.registry import ENTRIES
 from clisc_nnunet.models.sam_models import TinySamConfig, build_tiny_sam
 from clisc_nnunet.volume import Geometry, Volume
 
@@ -18,6 +20,24 @@ def random_sam():
     """Tiny SAM with random weights."""
     torch.manual_seed(0)
     return build_tiny_sam(TinySamConfig()).eval().requires_grad_(False)
+
+
+@pytest.fixture
+def sam_file(random_sam, tmp_path, monkeypatch):
+    """A user's own SAM on disk, which is taken for a ViT-B: small, but normalised as one."""
+
+    def vit_b():
+        sam, entry = build_tiny_sam(TinySamConfig()), ENTRIES["sam_vit_b"]
+        sam.pixel_mean = torch.Tensor(entry.mean).view(-1, 1, 1)
+        sam.pixel_std = torch.Tensor(entry.std).view(-1, 1, 1)
+        return sam
+
+    monkeypatch.setitem(recognise._SAM, TinySamConfig().width, "vit_b")
+    monkeypatch.setitem(sam_models.sam_model_registry, "vit_b", vit_b)
+    path = tmp_path / "weights" / "mine.pth"
+    path.parent.mkdir()
+    torch.save(random_sam.state_dict(), path)
+    return path
 
 
 @pytest.fixture

@@ -12,6 +12,8 @@ import pytest
 import SimpleITK as sitk
 from quick import convert, labels, start
 
+from clisc_nnunet.models.clip_models import ClipModel
+from clisc_nnunet.models.sam_models import SamModel
 from clisc_nnunet.phantoms.command import main as make_phantoms
 
 MODULE = "clisc_nnunet.casework"
@@ -79,6 +81,19 @@ def test_what_does_not_match_is_told(scans, copy, capsys):
     assert "SAM: 3 of 3 kept" in out
     expected = "labels: 0 of 3 kept; 3 made again (settings fill_holes: false, before true)"
     assert expected in out
+
+
+def test_the_same_files_taken_for_other_models_make_all_again(scans, copy, monkeypatch, capsys):
+    monkeypatch.setattr(SamModel, "identity", "the same file, normalised otherwise")
+    assert convert(scans, copy, "--continue") == 0
+    out = capsys.readouterr().out
+    assert "slice labels: 3 of 3 kept" in out
+    for stage in ("raw choice", "enhanced choice", "SAM"):
+        assert f"{stage}: 0 of 3 kept; 3 made again (other weights)" in out
+    monkeypatch.setattr(ClipModel, "identity", "the same file with another GELU")
+    assert convert(scans, copy, "--continue") == 0
+    out = capsys.readouterr().out
+    assert "slice labels: 0 of 3 kept; 3 made again (other weights)" in out
 
 
 def test_later_looks_of_sam_leave_the_choice_of_the_cam(scans, copy, capsys):

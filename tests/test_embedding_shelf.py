@@ -37,12 +37,13 @@ def test_another_run_encodes_nothing_and_gets_the_same(random_sam, pixels, folde
 
 def test_another_model_setting_or_slice_is_encoded_anew(random_sam, pixels, folder):
     EmbeddingCache(SamModel(random_sam, "tiny", "one"), SamSettings()).get("a", PLANES, pixels)
-    for sha, settings, planes in (
-        ("other", SamSettings(), pixels),
-        ("one", replace(SamSettings(), equalise=True), pixels),
-        ("one", SamSettings(), pixels[:, ::-1]),
+    for sha, taken_as, settings, planes in (
+        ("other", "", SamSettings(), pixels),
+        ("one", "with another mean", SamSettings(), pixels),
+        ("one", "", replace(SamSettings(), equalise=True), pixels),
+        ("one", "", SamSettings(), pixels[:, ::-1]),
     ):
-        cache = EmbeddingCache(SamModel(random_sam, "tiny", sha), settings)
+        cache = EmbeddingCache(SamModel(random_sam, "tiny", sha, taken_as), settings)
         cache.get("a", PLANES, np.ascontiguousarray(planes))
         assert cache.encoded == 3
 

@@ -9,8 +9,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from clisc_nnunet.estimate_quality import main
+from clisc_nnunet.models.sam_models import SamModel, load_sam
 from clisc_nnunet.qualitywork import dataset_json, find_predictions
 from clisc_nnunet.scanwork import cut_scan
 from clisc_nnunet.settings import Settings
@@ -84,6 +86,33 @@ def test_an_earlier_estimate_is_brought_up_to_date_only_when_asked(folders, head
     pages = [(f / "quality.html").read_text(encoding="utf-8") for f in (out, folders / "anew")]
     articles = [page[page.index("<article>") : page.rindex("</article>")] for page in pages]
     assert articles[0] == articles[1] and articles[0].count("<image") >= 3
+
+
+def test_the_same_file_taken_for_another_sam_judges_anew(folders, monkeypatch, capsys):
+    assert call(folders) == 0
+    monkeypatch.setattr(SamModel, "identity", "the same file, normalised otherwise")
+    assert call(folders, "--continue") == 0
+    assert "quality: 0 of 3 kept; 3 made again (other weights)" in capsys.readouterr().out
+
+
+def test_the_sam_of_the_labels_is_found_by_the_datasets_record(
+    folders, sam_file, monkeypatch, capsys
+):
+    drew = load_sam(str(sam_file), torch.device("cpu"))
+    made = {"sam": {"name": "mine.pth", "sha256": drew.sha256}}
+    made["settings"] = {"slices": {"plane_mm": 8.0}}
+    (folders / "predictions" / "dataset.json").write_text(json.dumps({"clisc": made}))
+    assert call(folders) == 2
+    assert "mine.pth: found no such file" in (error := capsys.readouterr().err)
+    assert error.endswith("say where it lies: --sam FILE\n") and error.count("\n") == 1
+    # As nnU-Net leaves it beside predictions.
+    (folders / "predictions" / "plans.json").write_text('{"dataset_name": "Dataset501_CLISC"}')
+    record = folders / "raw" / "Dataset501_CLISC" / "clisc" / "run.json"
+    record.parent.mkdir(parents=True)
+    record.write_text(json.dumps({"models": {"sam": {"name": str(sam_file)}}}))
+    monkeypatch.setenv("nnUNet_raw", str(folders / "raw"))
+    assert call(folders) == 0
+    assert result(folders / "predictions" / "quality")["sam"]["name"] == str(sam_file)
 
 
 def test_killed_at_any_moment_it_goes_on(folders):

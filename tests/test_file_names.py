@@ -5,7 +5,7 @@ import pytest
 
 from clisc_nnunet.dicom import find_series
 from clisc_nnunet.errors import ScanError
-from clisc_nnunet.file_names import is_text, itk_name
+from clisc_nnunet.file_names import is_text, itk_name, without_folder
 from clisc_nnunet.volume import Geometry, read_geometry, read_volume, write_volume
 
 GRID = Geometry((4, 4, 3), (1.0, 1.0, 2.0), (0.0, 0.0, 0.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
@@ -14,6 +14,22 @@ GRID = Geometry((4, 4, 3), (1.0, 1.0, 2.0), (0.0, 0.0, 0.0), (1, 0, 0, 0, 1, 0, 
 def test_text_goes_as_it_is():
     for name in ("a b.nii", "脑/ä.mha", "a\nb"):
         assert is_text(Path(name)) and itk_name(Path(name)) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "short"),
+    [
+        ("/data/mine.pth", "mine.pth"),
+        ("medsam=/home/alice/w/mine.pth", "medsam=mine.pth"),
+        ("ViT-B-32/openai=/data/clip.pt", "ViT-B-32/openai=clip.pt"),
+        ("/data/a=b.pth", "a=b.pth"),
+        ("medsam=w/mine.pth", "medsam=w/mine.pth"),
+        ("sam_vit_b", "sam_vit_b"),
+        ("", ""),
+    ],
+)
+def test_what_may_travel_has_no_folders_of_this_machine(name, short):
+    assert without_folder(name) == short
 
 
 @pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".mha"])

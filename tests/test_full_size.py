@@ -73,6 +73,7 @@ def test_a_file_of_ones_own_brings_the_normalisation_of_what_it_is_like(sam_file
     assert like.sam.pixel_mean.flatten().tolist() == [0, 0, 0]
     assert like.sam.pixel_std.flatten().tolist() == [255, 255, 255]
     assert like.name == f"medsam={sam_file}"
+    assert plain.identity == plain.sha256 == like.sha256 != like.identity
 
 
 def test_another_architecture_than_named_is_one_line(sam_file, tmp_path):
@@ -111,11 +112,22 @@ def test_clip_loads_in_both_formats_of_open_clip(tmp_path, architecture, ending)
         save_file({k: v.contiguous() for k, v in state.items()}, str(path))
     clip = load_clip(str(path), CPU)
     assert clip.image_size == 224
+    assert clip.identity == clip.sha256
     probability = tumour_probability(clip, class_embeddings(clip, PAPER_PROMPTS), SLICES)
     assert probability.shape == (2,) and ((probability > 0) & (probability < 1)).all()
     wrong = {"ViT-B-32": "ViT-B-16"}.get(architecture, "ViT-B-32")
     with pytest.raises(WeightsError, match=f"looks like CLIP {architecture[:5]}/.*{wrong}"):
         load_clip(f"{wrong}={path}", CPU)
+
+
+def test_a_clip_is_known_by_its_file_and_by_what_it_is_taken_for(tmp_path):
+    path = tmp_path / "clip.safetensors"
+    module = open_clip.create_model("ViT-B-32", pretrained=None)
+    save_file({k: v.contiguous() for k, v in module.state_dict().items()}, str(path))
+    likes = ("", "ViT-B-32=", "ViT-B-32/laion2b_s34b_b79k=")
+    plain, openai, laion = (load_clip(f"{like}{path}", CPU) for like in likes)
+    assert plain.identity == openai.identity == plain.sha256 == laion.sha256
+    assert laion.identity != plain.identity
 
 
 def test_an_archive_of_openai_opens_once_its_hash_is_a_published_one(tmp_path, monkeypatch):
@@ -217,10 +229,17 @@ def test_a_folder_of_open_clip_brings_its_own_constants(tmp_path):
         load_clip(str(tmp_path), CPU)
     file = tmp_path / "open_clip_model.safetensors"
     save_file({k: v.contiguous() for k, v in module.state_dict().items()}, str(file))
+    identities = set()
     for name in (tmp_path, file):
         clip = load_clip(str(name), CPU)
+        identities.add(clip.identity)
         assert (clip.mean, clip.std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
         assert clip.embed_texts(["a brain"]).shape == (1, 512)
+    assert len(identities) == 1
+    (tmp_path / published_clip.CONFIG).write_text(
+        json.dumps({"model_cfg": config | {"quick_gelu": True}, "preprocess_cfg": preprocessing})
+    )
+    assert load_clip(str(file), CPU).identity not in identities
 
 
 def test_a_text_tower_of_transformers_is_not_looked_for_on_the_network(tmp_path):

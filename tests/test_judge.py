@@ -1,9 +1,11 @@
+import json
 from dataclasses import replace
 
 import pytest
 import torch
 
 from clisc_nnunet.errors import UserError
+from clisc_nnunet.models.sam_models import load_sam
 from clisc_nnunet.settings import PRESETS, Settings
 from clisc_nnunet.trainers.judge import (
     drew_the_labels,
@@ -76,9 +78,37 @@ def test_the_sam_that_drew_the_labels_is_known_by_its_hash():
     assert not drew_the_labels(judge.sam, {})
 
 
+def test_the_same_file_taken_for_another_sam_did_not_draw_them(sam_file):
+    plain, medsam = (load_sam(f"{like}{sam_file}", CPU) for like in ("", "medsam="))
+    noted = {"name": "mine.pth", "sha256": plain.sha256, "identity": plain.identity}
+    assert drew_the_labels(plain, {"clisc": {"sam": noted}})
+    assert not drew_the_labels(medsam, {"clisc": {"sam": noted}})
+    # Datasets of earlier versions tell the hash alone.
+    del noted["identity"]
+    assert drew_the_labels(medsam, {"clisc": {"sam": noted}})
+
+
 def test_an_unknown_sam_is_told():
-    with pytest.raises(UserError, match="neither a known sam nor a file"):
+    with pytest.raises(UserError, match=r"nothing\.pth: found no such file.* CLISC_SAM=FILE"):
         load_judge({"clisc": {"sam": {"name": "nothing.pth"}}}, "", "all", CPU)
+
+
+def test_a_file_of_another_sam_judges_only_if_it_is_named(sam_file, tmp_path, monkeypatch):
+    content = {"clisc": {"sam": {"name": "mine.pth", "sha256": "f00d"}}}
+    monkeypatch.chdir(sam_file.parent)
+    with pytest.raises(UserError, match="another file under this name"):
+        load_judge(content, "", "all", CPU)
+    assert not drew_the_labels(load_judge(content, "mine.pth", "all", CPU).sam, content)
+
+
+def test_the_sam_of_the_labels_is_loaded_from_where_the_converter_had_it(sam_file, tmp_path):
+    drew = load_sam(f"medsam={sam_file}", CPU)
+    noted = {"name": "medsam=mine.pth", "sha256": drew.sha256, "identity": drew.identity}
+    (tmp_path / "run.json").write_text(json.dumps({"models": {"sam": {"name": drew.name}}}))
+    content = {"clisc": {"sam": noted}}
+    for where in ({"clisc": tmp_path}, {"records": [tmp_path / "none", tmp_path]}):
+        judge = load_judge(content, "", "all", CPU, **where)
+        assert judge.sam.name == drew.name and drew_the_labels(judge.sam, content)
 
 
 @pytest.mark.parametrize("content", [{"settings": []}, {"settings": None}, [1], None, {"sam": "x"}])

@@ -30,7 +30,7 @@ class Sam:
     prompts, settings = PromptSettings(), SamSettings()
 
     class model:
-        sha256 = "of SAM"
+        identity = "of SAM"
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def test_other_settings_are_judged_anew(tmp_path, files, asked, change):
     [
         ("settings", SamSettings(views=("axial",), close_up=0.0)),
         ("prompts", PromptSettings(margin=9)),
-        ("model", type("model", (), {"sha256": "of another"})),
+        ("model", type("model", (), {"identity": "of another"})),
     ],
 )
 def test_another_sam_or_other_looks_are_asked_anew(

@@ -41,6 +41,18 @@ def test_sam_predictor_works_on_the_bundled_sam():
     assert 0.3 < iou[0] <= 1.1
 
 
+def test_a_sam_is_known_by_its_file_and_by_what_it_is_taken_for(sam_file):
+    plain, like, medsam = (
+        load_sam(f"{like}{sam_file}", CPU) for like in ("", "sam_vit_b=", "medsam=")
+    )
+    assert plain.sha256 == like.sha256 == medsam.sha256
+    # Where nothing differs from the default, what was made with the hash alone stays.
+    assert plain.identity == like.identity == plain.sha256
+    assert medsam.identity != plain.identity
+    for model in (load_sam("bundled", CPU), load_clip("bundled", CPU)):
+        assert model.identity == model.sha256
+
+
 @pytest.mark.parametrize("load", [load_clip, load_sam])
 def test_weights_of_another_model_are_told(tmp_path, load):
     path = tmp_path / "other.safetensors"

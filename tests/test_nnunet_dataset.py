@@ -176,7 +176,11 @@ def test_brain_of_zero_is_not_taken_for_background(tmp_path):
 
 
 def test_dataset_json(tmp_path):
-    clisc = {"sam": {"name": "bundled", "file": "/home/me/sam.pt"}, "files": [Path("/data/x.json")]}
+    clisc = {
+        "sam": {"name": "bundled", "file": "/home/me/sam.pt"},
+        "like": "medsam=/home/me/m.pth",
+        "files": [Path("/data/x.json")],
+    }
     write_dataset_json(tmp_path, n_cases=3, clisc=clisc)
     assert json.loads((tmp_path / "dataset.json").read_text()) == {
         "channel_names": {"0": "FLAIR"},
@@ -184,7 +188,11 @@ def test_dataset_json(tmp_path):
         "numTraining": 3,
         "file_ending": ".nii.gz",
         "overwrite_image_reader_writer": "SimpleITKIO",
-        "clisc": {"sam": {"name": "bundled", "file": "sam.pt"}, "files": ["x.json"]},
+        "clisc": {
+            "sam": {"name": "bundled", "file": "sam.pt"},
+            "like": "medsam=m.pth",
+            "files": ["x.json"],
+        },
     }
     with pytest.raises(UserError, match="a file with other content"):
         write_dataset_json(tmp_path, n_cases=4, clisc=clisc)

@@ -15,6 +15,7 @@ import torch
 from nnunetv2.training.logging.nnunet_logger import MetaLogger
 from tiny_nnunet import CASES, CONFIGURATION, NAME, PLANS, make_dataset
 
+from clisc_nnunet.digest import file_sha256
 from clisc_nnunet.scanwork import cut_scan
 from clisc_nnunet.settings import SliceSettings
 from clisc_nnunet.store import Recipe, Store
@@ -411,6 +412,22 @@ def test_absent_weights_of_sam_end_it_before_the_first_epoch(root, capsys):
     assert ended.value.code == 2
     assert "the weights of sam_vit_b" in capsys.readouterr().out
     assert trainer.current_epoch == 0
+
+
+def test_the_file_of_sam_is_the_converters_or_asked_for(root, sam_file, capsys):
+    file = root / "nnUNet_preprocessed" / NAME / "dataset.json"
+    content = json.loads(file.read_text())
+    content["clisc"]["sam"] = {"name": "mine.pth", "sha256": file_sha256(sam_file)}
+    file.write_text(json.dumps(content))
+    with pytest.raises(SystemExit):
+        train(make_trainer(root))
+    assert "say where it lies: CLISC_SAM=FILE" in capsys.readouterr().out
+    record = root / "nnUNet_raw" / NAME / "clisc" / "run.json"
+    record.parent.mkdir(exist_ok=True)
+    record.write_text(json.dumps({"models": {"sam": {"name": str(sam_file)}}}))
+    trainer = make_trainer(root)
+    trainer._prepare()
+    assert f"CLISC: SAM {sam_file}" in log_of(trainer)
 
 
 def test_a_configuration_of_the_cascade_is_refused(root, capsys):

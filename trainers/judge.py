@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,10 @@ import torch
 from clisc_nnunet.drawing import Draughtsman
 from clisc_nnunet.errors import UserError
 from clisc_nnunet.kept_slices import KeptSlices
-from clisc_nnunet.models.registry import BUNDLED_NAME
 from clisc_nnunet.models.sam_models import SamModel, load_sam
 from clisc_nnunet.settings import Settings, SliceSettings, preset, updated
 from clisc_nnunet.similarity import Looks, make_draughtsman
+from clisc_nnunet.trainers.find_sam import find_sam
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,9 @@ def load_judge(
     looks: Looks,
     device: torch.device,
     clisc: Path | None = None,
+    *,
+    records: Sequence[Path] = (),
+    option: str = "CLISC_SAM=",
 ) -> Judge:
     """Load the judge of a dataset.
 
@@ -61,6 +64,10 @@ def load_judge(
     device : torch.device
     clisc : Path, optional
         The `clisc` folder of the raw dataset.
+    records : sequence of Path
+        More such folders, which may tell where the dataset's SAM lies.
+    option : str
+        See `find_sam`.
 
     Raises
     ------
@@ -68,7 +75,10 @@ def load_judge(
         If the weights are absent or corrupt, or the settings are none.
     """
     settings, channel = pipeline_settings(dataset_json), prompt_channel(dataset_json)
-    model = load_sam(name or _entry(dataset_json, "sam").get("name", BUNDLED_NAME), device)
+    if not name:
+        folders = [clisc, *records] if clisc is not None else records
+        name = find_sam(_entry(dataset_json, "sam"), folders, option)
+    model = load_sam(name, device)
     kept = None if clisc is None else KeptSlices(clisc, settings.slices)
     return Judge(model, make_draughtsman(model, settings, looks), settings.slices, channel, kept)
 
@@ -98,7 +108,11 @@ def prompt_channel(dataset_json: Mapping[str, Any]) -> int:
 
 def drew_the_labels(model: SamModel, dataset_json: Mapping[str, Any]) -> bool:
     """Whether this SAM is known to be the one that drew the dataset's labels."""
-    return _entry(dataset_json, "sam").get("sha256") == model.sha256
+    noted = _entry(dataset_json, "sam")
+    if "identity" in noted:
+        return noted["identity"] == model.identity
+    # Datasets of earlier versions tell the hash alone.
+    return noted.get("sha256") == model.sha256
 
 
 def _entry(dataset_json: Mapping[str, Any], name: str) -> dict[str, Any]:

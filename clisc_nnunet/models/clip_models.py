@@ -39,7 +39,10 @@ class TinyClipConfig:
 
 @dataclass(frozen=True)
 class ClipModel:
-    """A CLIP ready to use, with what its input must look like."""
+    """A CLIP ready to use, with what its input must look like.
+
+    `taken_as` tells how the weight file was read, if otherwise than a bare file of its shapes.
+    """
 
     module: Any  # open_clip.CLIP; the library is not typed
     tokenize: Callable[[Sequence[str]], torch.Tensor]
@@ -48,6 +51,12 @@ class ClipModel:
     std: tuple[float, float, float]
     name: str
     sha256: str
+    taken_as: str = ""
+
+    @property
+    def identity(self) -> str:
+        """Equal for models that answer alike: the hash, and how the file was read."""
+        return f"{self.sha256} {self.taken_as}".strip()
 
     @property
     def device(self) -> torch.device:
@@ -173,6 +182,7 @@ def load_clip(name: str, device: torch.device) -> ClipModel:
     ------
     WeightsError
     """
+    taken_as = ""
     if name == BUNDLED_NAME:
         state, card = bundled_state("clip")
         config = TinyClipConfig(**card["architecture"])
@@ -186,9 +196,9 @@ def load_clip(name: str, device: torch.device) -> ClipModel:
         clip = load_published(found)
         module, tokenize, mean, std = clip.module, clip.tokenize, clip.mean, clip.std
         size = _side(module.visual.image_size)
-        digest, name = file_sha256(clip.weights), found.name
+        digest, name, taken_as = file_sha256(clip.weights), found.name, clip.taken_as
     module = module.to(device).eval().requires_grad_(False)
-    return ClipModel(module, tokenize, size, mean, std, name, digest)
+    return ClipModel(module, tokenize, size, mean, std, name, digest, taken_as)
 
 
 def _side(size: int | tuple[int, int]) -> int:

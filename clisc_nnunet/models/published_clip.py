@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -32,13 +33,17 @@ _BERT_BASE = (
 
 @dataclass(frozen=True)
 class PublishedClip:
-    """A CLIP of open_clip with its weights, its tokenizer and its preprocessing."""
+    """A CLIP of open_clip with its weights, its tokenizer and its preprocessing.
+
+    `taken_as` tells how the weights were read, if otherwise than a bare file of their shapes.
+    """
 
     module: Any
     tokenize: Callable[[Sequence[str]], torch.Tensor]
     mean: Channels
     std: Channels
     weights: Path
+    taken_as: str = ""
 
 
 def load_published(found: Located) -> PublishedClip:
@@ -90,7 +95,12 @@ def load_published(found: Located) -> PublishedClip:
         )
     load_strictly(module, state, str(path))
     mean, std = (entry.mean, entry.std) if entry is not None else (OPENAI_MEAN, OPENAI_STD)
-    return PublishedClip(module, open_clip.get_tokenizer(architecture), mean, std, path)
+    taken_as = ""
+    if (architecture, quick_gelu, mean, std) != (recognised, True, OPENAI_MEAN, OPENAI_STD):
+        read = {"architecture": architecture, "quick_gelu": quick_gelu, "mean": mean, "std": std}
+        taken_as = json.dumps(read)
+    tokenize = open_clip.get_tokenizer(architecture)
+    return PublishedClip(module, tokenize, mean, std, path, taken_as)
 
 
 def _differ(entry: Any, recognised: str) -> bool:
@@ -140,7 +150,10 @@ def _from_folder(folder: Path, weights: Path) -> PublishedClip:
             )
     load_strictly(module, read_state(weights), str(weights))
     tokenize = open_clip.get_tokenizer(name)
-    return PublishedClip(module, tokenize, tuple(mean), tuple(std), weights)
+    # The same weights under another configuration are another model.
+    digest = sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+    taken_as = json.dumps({"configuration": digest})
+    return PublishedClip(module, tokenize, tuple(mean), tuple(std), weights, taken_as)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import partial
 
@@ -39,11 +40,28 @@ class TinySamConfig:
 
 @dataclass(frozen=True)
 class SamModel:
-    """A SAM ready to use, with what tells it apart."""
+    """A SAM ready to use, with what tells it apart.
+
+    Parameters
+    ----------
+    sam : Sam
+    name : str
+        What finds it again.
+    sha256 : str
+        Of the weight file.
+    taken_as : str
+        How the file was read, if otherwise than its architecture's default.
+    """
 
     sam: Sam
     name: str
     sha256: str
+    taken_as: str = ""
+
+    @property
+    def identity(self) -> str:
+        """Equal for models that answer alike: the hash, and how the file was read."""
+        return f"{self.sha256} {self.taken_as}".strip()
 
 
 def build_tiny_sam(config: TinySamConfig) -> Sam:
@@ -97,6 +115,7 @@ def load_sam(name: str, device: torch.device) -> SamModel:
     ------
     WeightsError
     """
+    taken_as = ""
     if name == BUNDLED_NAME:
         state, card = bundled_state("sam")
         sam = build_tiny_sam(TinySamConfig(**card["architecture"]))
@@ -104,14 +123,17 @@ def load_sam(name: str, device: torch.device) -> SamModel:
         digest = card["sha256"]
     else:
         found = locate(name, "sam")
-        sam = _published(found, read_state(found.path))
+        sam, taken_as = _published(found, read_state(found.path))
         digest, name = file_sha256(found.path), found.name
     fuse_attention(sam.image_encoder)
-    return SamModel(sam.to(device).eval().requires_grad_(False), name, digest)
+    return SamModel(sam.to(device).eval().requires_grad_(False), name, digest, taken_as)
 
 
-def _published(found: Located, state: dict[str, torch.Tensor]) -> Sam:
-    """SAM of a published architecture with its weights, and its entry's normalisation."""
+def _published(found: Located, state: dict[str, torch.Tensor]) -> tuple[Sam, str]:
+    """SAM of a published architecture with its weights and its entry's normalisation.
+
+    The text says so where that is another one than the architecture's own.
+    """
     entry, architecture = found.entry, sam_architecture(state)
     if architecture is None or (entry is not None and architecture != entry.architecture):
         asked = f"{entry.what} ({entry.name})" if entry is not None else "SAM ViT-B, ViT-L or ViT-H"
@@ -126,7 +148,11 @@ def _published(found: Located, state: dict[str, torch.Tensor]) -> Sam:
         sam = sam_model_registry[architecture]()
     state = {key: value.float() for key, value in state.items()}
     load_strictly(sam, state, str(found.path), assign=True)
-    if entry is not None:
-        sam.pixel_mean = torch.tensor(entry.mean).view(-1, 1, 1)
-        sam.pixel_std = torch.tensor(entry.std).view(-1, 1, 1)
-    return sam
+    if entry is None:
+        return sam, ""
+    own = sam.pixel_mean, sam.pixel_std
+    sam.pixel_mean = torch.tensor(entry.mean).view(-1, 1, 1)
+    sam.pixel_std = torch.tensor(entry.std).view(-1, 1, 1)
+    if torch.equal(own[0], sam.pixel_mean) and torch.equal(own[1], sam.pixel_std):
+        return sam, ""
+    return sam, json.dumps({"mean": entry.mean, "std": entry.std})
