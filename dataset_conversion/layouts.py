@@ -14,7 +14,13 @@ from pathlib import Path
 from clisc_nnunet.dataset_conversion.bids import find_bids, is_bids
 from clisc_nnunet.dataset_conversion.channels import FLAIR, Channel, split_ending
 from clisc_nnunet.dataset_conversion.dicom_folders import find_dicom
-from clisc_nnunet.dataset_conversion.grouping import Case, Found, group
+from clisc_nnunet.dataset_conversion.grouping import (
+    Case,
+    Found,
+    group,
+    take_for_prompt,
+    takes_unnamed,
+)
 from clisc_nnunet.dataset_conversion.scan_names import (
     SCAN_ENDINGS,
     Ignored,
@@ -92,6 +98,7 @@ def find_cases(
     if not entries:
         raise UserError(folder, "an empty folder", _LOOKED_FOR, "check the path")
     layout, scans, ignored, broken, asked = _look(folder, entries, channels)
+    scans = take_for_prompt(scans, asked, prompt)
     wanted = {channel.name for channel in asked}
     unnamed = () if layout == "DICOM" else ("",)
     others = [scan.source for scan in scans if scan.modality not in (*wanted, *unnamed)]
@@ -101,8 +108,11 @@ def find_cases(
     cases = [case for case in cases if case.name not in broken]
     if not cases:
         raise _nothing_found(folder, scans, ignored, faults, prompt)
-    lines = tuple(f"channel {n}: {c.name} ({_known_by(layout, c)})" for n, c in enumerate(asked))
-    return InputFolder(layout, tuple(cases), tuple(ignored), tuple(sorted(faults.items())), lines)
+    alone = takes_unnamed(asked)
+    lines = [f"channel {n}: {c.name} ({_known_by(layout, c, alone)})" for n, c in enumerate(asked)]
+    return InputFolder(
+        layout, tuple(cases), tuple(ignored), tuple(sorted(faults.items())), tuple(lines)
+    )
 
 
 _Look = tuple[str, list[Found], Ignored, dict[str, ScanError], Sequence[Channel]]
@@ -214,13 +224,14 @@ def _not_asked(channels: Sequence[Channel], layout: str) -> str:
     return f"not {' or '.join(channel.displayed for channel in channels)}, by its {told_by}"
 
 
-def _known_by(layout: str, channel: Channel) -> str:
+def _known_by(layout: str, channel: Channel, alone: bool) -> str:
     if layout == "nnU-Net":
         return f"_{channel.given}"
     if layout == "DICOM":
-        return f"series described as {channel.given or channel.name}"
-    alone = " or with no modality" if layout == "flat" and not channel.given else ""
-    return f"files named ..._{channel.given or channel.name}{alone}"
+        also = ", or of unknown kind and the only one" if alone else ""
+        return f"series described as {channel.given or channel.name}{also}"
+    also = " or with no modality" if layout == "flat" and alone else ""
+    return f"files named ..._{channel.given or channel.name}{also}"
 
 
 def _nothing_found(
