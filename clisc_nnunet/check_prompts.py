@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+from clisc_nnunet.dataset_conversion.channel_options import add_channel_options
 from clisc_nnunet.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_SOME_CASES_FAILED, UserError
 
 
@@ -31,6 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 preset=arguments.preset,
                 device=arguments.device,
                 brain_masks=arguments.brain_mask,
+                channels=tuple(arguments.channels),
+                prompt_channel=arguments.prompt_channel,
                 command=command,
             )
         )
@@ -61,6 +64,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "-o", type=Path, required=True, metavar="OUT", help="page (.html) or picture (.png)"
     )
+    add_channel_options(parser)
     parser.add_argument(
         "--prompts",
         action="append",

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+from clisc_nnunet.dataset_conversion.channel_options import add_channel_options
 from clisc_nnunet.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_SOME_CASES_FAILED, UserError
 
 EPILOG = """\
@@ -41,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 device=arguments.device,
                 processes=arguments.np,
                 brain_masks=arguments.brain_mask,
+                channels=tuple(arguments.channels),
+                prompt_channel=arguments.prompt_channel,
                 resume=arguments.resume,
                 command=command,
             )
@@ -75,7 +78,7 @@ def make_parser() -> argparse.ArgumentParser:
         required=True,
         metavar="PREDICTIONS",
         help="folder of masks, CASE.nii.gz; a dataset.json of this software in it, or beside it, "
-        "tells the SAM and the settings of the pseudo-labels",
+        "tells the SAM, the settings and the prompt channel of the pseudo-labels",
     )
     parser.add_argument("-o", type=Path, metavar="OUT", help="default: PREDICTIONS/quality")
     parser.add_argument(
@@ -85,6 +88,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="go on with an estimate that was stopped, or bring a finished one up to date; "
         "without it, an OUT that holds one is refused",
     )
+    add_channel_options(parser, default="", shown="that of dataset.json, or flair")
     parser.add_argument(
         "--sam", default="", metavar="NAME|FILE", help="default: that of dataset.json, or bundled"
     )

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from clisc_nnunet.dataset_conversion.channels import FLAIR, Channel
 from clisc_nnunet.dataset_conversion.conversion import chosen_device
-from clisc_nnunet.dataset_conversion.layouts import find_cases
+from clisc_nnunet.dataset_conversion.layouts import find_prompt_scans
 from clisc_nnunet.errors import ScanError, UserError
 from clisc_nnunet.models.clip_models import load_clip
 from clisc_nnunet.prompt_check import PromptCheck, ScoredSlices, check_prompts
@@ -37,6 +38,8 @@ class Request:
     device: str | None = None
     brain_masks: Path | None = None
     """Folder of `CASE.nii.gz`, in place of the extracted brains."""
+    channels: tuple[str, ...] = ()
+    prompt_channel: str = FLAIR
     command: str = ""
 
 
@@ -65,12 +68,11 @@ def check_folder(request: Request) -> Outcome:
     sets = {set_name(name): read_prompts(name) for name in request.prompts}
     if len(sets) < len(request.prompts):
         raise UserError("--prompts", "two sets of one name", "different names", "rename a file")
-    found = find_cases(request.scans)
+    scans = find_prompt_scans(request.scans, request.channels, request.prompt_channel)
     clip = load_clip(request.clip, chosen_device(request.device))
     # Words that the model never learnt come to light here, before any scan is read.
     classes = {name: class_embeddings(clip, prompts) for name, prompts in sets.items()}
 
-    scans = {case.name: case.image for case in found.cases}
     scored: dict[str, dict[str, ScoredSlices]] = {name: {} for name in sets}
     pixels: dict[str, np.ndarray] = {}
     failures: dict[str, str] = {}
@@ -92,7 +94,7 @@ def check_folder(request: Request) -> Outcome:
         raise UserError(
             request.scans,
             f"no usable scan among {len(failures)} ({next(iter(failures.values()))})",
-            "at least one FLAIR scan",
+            f"at least one {Channel(request.prompt_channel).displayed} scan",
             "mend or replace them",
         )
     checks = tuple(check_prompts(name, cases, settings.labels) for name, cases in scored.items())

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from clisc_nnunet import __version__
+from clisc_nnunet.dataset_conversion.channels import FLAIR, modality_named, nnunet_numbers
 from clisc_nnunet.dataset_conversion.conversion import chosen_device
-from clisc_nnunet.dataset_conversion.layouts import find_cases, scan_ending
+from clisc_nnunet.dataset_conversion.layouts import find_prompt_scans, scan_ending
 from clisc_nnunet.errors import UserError
 from clisc_nnunet.judgements import STAGE, Judgements
 from clisc_nnunet.quality import CaseQuality, rank_cases
@@ -21,7 +22,8 @@ from clisc_nnunet.similarity import Looks
 from clisc_nnunet.slices import check_brain_masks
 from clisc_nnunet.stability import JitterSettings
 from clisc_nnunet.store import Store, write_text
-from clisc_nnunet.trainers.judge import load_judge
+from clisc_nnunet.trainers.judge import load_judge, prompt_channel
+from clisc_nnunet.volume import Source
 
 DEFAULT_OUT = "quality"
 # Folder in the output that keeps what SAM said of each case.
@@ -42,6 +44,9 @@ class Request:
     device: str | None = None
     processes: int = 2
     brain_masks: Path | None = None
+    channels: tuple[str, ...] = ()
+    prompt_channel: str = ""
+    """Empty for the one that the dataset.json of the predictions tells."""
     resume: bool = False
     command: str = ""
 
@@ -78,8 +83,9 @@ def estimate_quality(request: Request) -> Estimate:
         expected = "2 or more, and a share between 0 and 1"
         raise UserError("--repeats and --jitter", found, expected, "give other numbers")
     check_brain_masks(request.brain_masks)
-    images = {case.name: case.image for case in find_cases(request.images).cases}
     predictions = find_predictions(request.predictions)
+    described = dataset_json(request.predictions)
+    images = _images(request, described)
     known = {case: path for case, path in predictions.items() if case in images}
     if not known:
         raise UserError(
@@ -90,7 +96,6 @@ def estimate_quality(request: Request) -> Estimate:
         )
     out = request.out or request.predictions / DEFAULT_OUT
     _make_folder(out, resume=request.resume)
-    described = dataset_json(request.predictions)
     device = chosen_device(request.device)
     judge = load_judge(
         described,
@@ -183,6 +188,15 @@ def dataset_json(predictions: Path) -> Mapping[str, Any]:
         if isinstance(content, dict) and content.get("clisc"):
             return content
     return {}
+
+
+def _images(request: Request, described: Mapping[str, Any]) -> dict[str, Source]:
+    """Scans by case: of the channel that was asked for, or else that the labels were drawn on."""
+    number, names = prompt_channel(described), described.get("channel_names", {})
+    # nnU-Net predicts from folders of these channels, so their numbers mean the same there.
+    drawn_on = modality_named(str(names.get(str(number), FLAIR)))
+    prompt = request.prompt_channel or drawn_on
+    return find_prompt_scans(request.images, request.channels, prompt, nnunet_numbers(names))
 
 
 def _clisc_folder(request: Request) -> Path | None:

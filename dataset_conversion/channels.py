@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from clisc_nnunet.errors import UserError
@@ -78,6 +78,25 @@ def parse_channels(words: Sequence[str]) -> tuple[Channel, ...]:
     return channels
 
 
+def chosen_channels(words: Sequence[str], prompt: str) -> tuple[Channel, ...]:
+    """Channels that are asked for; by default the one that pseudo-labels come from.
+
+    Raises
+    ------
+    UserError
+        If that one is not among them.
+    """
+    channels = parse_channels(words or (prompt,))
+    if prompt not in [channel.name for channel in channels]:
+        raise UserError(
+            "--prompt-channel",
+            f"{prompt}, which --channels has not",
+            f"one of {', '.join(channel.name for channel in channels)}",
+            f"add it: --channels {prompt} {' '.join(words)}",
+        )
+    return channels
+
+
 def split_ending(stem: str, channels: Sequence[Channel]) -> tuple[str, str]:
     """Case and modality in a file's name without its format.
 
@@ -110,6 +129,16 @@ def split_ending(stem: str, channels: Sequence[Channel]) -> tuple[str, str]:
         return stem, ""
     name = min(found_at, key=lambda key: found_at[key])
     return stem[: found_at[name]], name
+
+
+def modality_named(text: str) -> str:
+    """Name of the channel that is called so in a dataset.json, such as `t1ce` for `T1ce`."""
+    return split_ending(text, ())[1] or text.lower()
+
+
+def nnunet_numbers(channel_names: Mapping[str, str]) -> dict[str, str]:
+    """Number in the names of nnU-Net's files by channel, from a dataset.json's `channel_names`."""
+    return {modality_named(str(v)): f"{int(k):04d}" for k, v in channel_names.items()}
 
 
 def modality_of_series(description: str, channels: Sequence[Channel]) -> str:

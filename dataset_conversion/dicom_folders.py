@@ -13,6 +13,13 @@ from clisc_nnunet.dicom import Series, find_series
 from clisc_nnunet.errors import ScanError
 from clisc_nnunet.file_names import itk_name
 
+# Series that lie in many a study and show no contrast of the brain: never taken for a modality
+# only because nothing else is there.
+_NO_MODALITY = re.compile(
+    r"(?<![a-z])loc(?![a-z])|locali[sz]er|scout|survey|(?<![a-z])(tof|mra)(?![a-z])|angio|segment",
+    re.I,
+)
+
 
 def find_dicom(
     folder: Path, channels: Sequence[Channel]
@@ -59,7 +66,10 @@ def find_dicom(
 
 
 def _found(case: str, series: Series, channels: Sequence[Channel]) -> Found:
-    return Found(case, modality_of_series(series.description, channels), series)
+    modality = modality_of_series(series.description, channels)
+    if not modality and _NO_MODALITY.search(series.description):
+        modality = "other"
+    return Found(case, modality, series)
 
 
 def _study_names(name: str, series: Sequence[Series]) -> dict[str, str]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from clisc_nnunet.dataset_conversion.channels import Channel
+from clisc_nnunet.dicom import Series
 from clisc_nnunet.errors import ScanError
 from clisc_nnunet.volume import Source
 
@@ -56,6 +57,37 @@ class Case:
         return Case(self.name, self.image.absolute(), channels)
 
 
+def takes_unnamed(channels: Sequence[Channel]) -> bool:
+    """Whether a scan of no known modality may be what is asked for: one channel, by no ending."""
+    return len(channels) == 1 and not channels[0].given
+
+
+def take_for_prompt(
+    found: Iterable[Found], channels: Sequence[Channel], prompt: str
+) -> list[Found]:
+    """The same scans; those of no known modality as the prompt channel, where they may be it.
+
+    A file without a modality in its name always is. A study holds much that is described in a
+    hospital's own words, so a DICOM series is taken for it only where no other of its case is
+    known. If several are not, nobody can say which is meant, and `group` sets the case aside.
+
+    Parameters
+    ----------
+    found : iterable of Found
+    channels : sequence of Channel
+    prompt : str
+        Name of the channel from which pseudo-labels come.
+    """
+    scans = list(found)
+    if not takes_unnamed(channels):
+        return scans
+    told = {scan.case for scan in scans if scan.modality and isinstance(scan.source, Series)}
+    return [
+        scan if scan.modality or scan.case in told else replace(scan, modality=prompt)
+        for scan in scans
+    ]
+
+
 def group(
     found: Iterable[Found], channels: Sequence[Channel], prompt: str, folder: Path
 ) -> tuple[list[Case], dict[str, ScanError]]:
@@ -66,16 +98,13 @@ def group(
     found : iterable of Found
     channels : sequence of Channel
     prompt : str
-        Name of the channel from which pseudo-labels come. If it is the only one, a scan of no
-        known modality is taken for it.
+        Name of the channel from which pseudo-labels come.
     folder : Path
         That holds them all, for the messages.
     """
     by_case: dict[str, dict[str, list[Source]]] = {}
-    alone = len(channels) == 1 and not channels[0].given
     for scan in found:
-        name = prompt if alone and not scan.modality else scan.modality
-        by_case.setdefault(scan.case, {}).setdefault(name, []).append(scan.source)
+        by_case.setdefault(scan.case, {}).setdefault(scan.modality, []).append(scan.source)
     cases, faults = [], {}
     for name, scans in sorted(by_case.items()):
         fault = _bad_name(name, next(iter(scans.values()))[0])

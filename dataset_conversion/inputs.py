@@ -8,33 +8,14 @@ from itertools import groupby
 from pathlib import Path
 
 from clisc_nnunet.dataset_conversion.case_choice import choose_cases
-from clisc_nnunet.dataset_conversion.channels import FLAIR, Channel, parse_channels
+from clisc_nnunet.dataset_conversion.channels import FLAIR, Channel, chosen_channels
 from clisc_nnunet.dataset_conversion.layouts import InputFolder, find_cases
 from clisc_nnunet.dataset_conversion.request import Request
-from clisc_nnunet.errors import UserError, one_line
+from clisc_nnunet.errors import one_line
 from clisc_nnunet.slices import check_brain_masks
 
 # Files that are left out for one reason are listed up to this many.
 _LISTED = 3
-
-
-def chosen_channels(words: Sequence[str], prompt: str) -> tuple[Channel, ...]:
-    """Channels that are asked for; by default the one that pseudo-labels come from.
-
-    Raises
-    ------
-    UserError
-        If that one is not among them.
-    """
-    channels = parse_channels(words or (prompt,))
-    if prompt not in [channel.name for channel in channels]:
-        raise UserError(
-            "--prompt-channel",
-            f"{prompt}, which --channels has not",
-            f"one of {', '.join(channel.name for channel in channels)}",
-            f"add it: --channels {prompt} {' '.join(words)}",
-        )
-    return channels
 
 
 def read_input(request: Request) -> tuple[tuple[Channel, ...], InputFolder]:

@@ -7,14 +7,26 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from clisc_nnunet.dataset_conversion.bids import find_bids, is_bids
-from clisc_nnunet.dataset_conversion.channels import FLAIR, Channel, split_ending
+from clisc_nnunet.dataset_conversion.channels import (
+    FLAIR,
+    Channel,
+    chosen_channels,
+    nnunet_numbers,
+    split_ending,
+)
 from clisc_nnunet.dataset_conversion.dicom_folders import find_dicom
-from clisc_nnunet.dataset_conversion.grouping import Case, Found, group
+from clisc_nnunet.dataset_conversion.grouping import (
+    Case,
+    Found,
+    group,
+    take_for_prompt,
+    takes_unnamed,
+)
 from clisc_nnunet.dataset_conversion.scan_names import (
     SCAN_ENDINGS,
     Ignored,
@@ -26,7 +38,7 @@ from clisc_nnunet.dataset_conversion.scan_names import (
 from clisc_nnunet.errors import ScanError, UserError
 from clisc_nnunet.volume import Source
 
-__all__ = ["SCAN_ENDINGS", "Case", "InputFolder", "find_cases", "scan_ending"]
+__all__ = ["SCAN_ENDINGS", "Case", "InputFolder", "find_cases", "find_prompt_scans", "scan_ending"]
 
 _CHANNEL = re.compile(r"(?P<case>.+)_(?P<number>\d{4})$")
 _LOOKED_FOR = (
@@ -61,7 +73,10 @@ class InputFolder:
 
 
 def find_cases(
-    folder: Path, channels: Sequence[Channel] = (Channel(FLAIR),), prompt: str = FLAIR
+    folder: Path,
+    channels: Sequence[Channel] = (Channel(FLAIR),),
+    prompt: str = FLAIR,
+    numbers: Mapping[str, str] | None = None,
 ) -> InputFolder:
     """List the cases of a folder.
 
@@ -75,6 +90,9 @@ def find_cases(
         Modalities that become nnU-Net's channels, in this order.
     prompt : str
         Name of the one from which pseudo-labels come.
+    numbers : mapping of str to str, optional
+        What nnU-Net's numbers mean, if the folder has just these: all of them by modality, such as
+        `0003`. A dataset.json beside the folder goes above it.
 
     Returns
     -------
@@ -91,7 +109,8 @@ def find_cases(
     entries = visible(folder)
     if not entries:
         raise UserError(folder, "an empty folder", _LOOKED_FOR, "check the path")
-    layout, scans, ignored, broken, asked = _look(folder, entries, channels)
+    layout, scans, ignored, broken, asked = _look(folder, entries, channels, numbers or {})
+    scans = take_for_prompt(scans, asked, prompt)
     wanted = {channel.name for channel in asked}
     unnamed = () if layout == "DICOM" else ("",)
     others = [scan.source for scan in scans if scan.modality not in (*wanted, *unnamed)]
@@ -101,14 +120,40 @@ def find_cases(
     cases = [case for case in cases if case.name not in broken]
     if not cases:
         raise _nothing_found(folder, scans, ignored, faults, prompt)
-    lines = tuple(f"channel {n}: {c.name} ({_known_by(layout, c)})" for n, c in enumerate(asked))
-    return InputFolder(layout, tuple(cases), tuple(ignored), tuple(sorted(faults.items())), lines)
+    alone = takes_unnamed(asked)
+    lines = [f"channel {n}: {c.name} ({_known_by(layout, c, alone)})" for n, c in enumerate(asked)]
+    return InputFolder(
+        layout, tuple(cases), tuple(ignored), tuple(sorted(faults.items())), tuple(lines)
+    )
+
+
+def find_prompt_scans(
+    folder: Path, words: Sequence[str], prompt: str, numbers: Mapping[str, str] | None = None
+) -> dict[str, Source]:
+    """Scans of the prompt channel by case, for commands that look at no other.
+
+    Parameters
+    ----------
+    folder : Path
+    words : sequence of str
+        Channels as a user gives them; see `chosen_channels`.
+    prompt : str
+    numbers : mapping of str to str, optional
+        See `find_cases`, which tells what is raised, too.
+    """
+    found = find_cases(folder, chosen_channels(words, prompt), prompt, numbers)
+    return {case.name: case.image for case in found.cases}
 
 
 _Look = tuple[str, list[Found], Ignored, dict[str, ScanError], Sequence[Channel]]
 
 
-def _look(folder: Path, entries: Sequence[Path], channels: Sequence[Channel]) -> _Look:
+def _look(
+    folder: Path,
+    entries: Sequence[Path],
+    channels: Sequence[Channel],
+    known: Mapping[str, str],
+) -> _Look:
     if is_bids(folder):
         return "BIDS", *find_bids(folder, channels), {}, channels
     if (folder / "imagesTr").is_dir():
@@ -126,7 +171,7 @@ def _look(folder: Path, entries: Sequence[Path], channels: Sequence[Channel]) ->
     if nested:
         return "BraTS-like", nested, [*nested_ignored, *ignored], {}, channels
     if scans:
-        numbered = _numbered(folder, scans, channels)
+        numbered = _numbered(folder, scans, channels, known)
         if numbered is not None:
             return "nnU-Net", numbered[0], [*nested_ignored, *ignored], {}, numbered[1]
         flat = [Found(*split_ending(stem(path), channels), path) for path in scans]
@@ -155,12 +200,16 @@ def _nested(folders: Sequence[Path], channels: Sequence[Channel]) -> tuple[list[
 
 
 def _numbered(
-    folder: Path, scans: Sequence[Path], channels: Sequence[Channel]
+    folder: Path,
+    scans: Sequence[Path],
+    channels: Sequence[Channel],
+    known: Mapping[str, str],
 ) -> tuple[list[Found], Sequence[Channel]] | None:
     """Scans with nnU-Net's channel numbers, and what these stand for; None if they are names.
 
     `phantom_0000`, `phantom_0001` could be a series of cases or the channels of one. They are
-    channels where several cases have the same set of numbers, or several channels are asked for.
+    channels where several cases have the same set of numbers, where one case has just the known
+    ones, or several channels are asked for.
     """
     matches = [_CHANNEL.fullmatch(stem(path)) for path in scans]
     numbers: dict[str, set[str]] = {}
@@ -169,10 +218,12 @@ def _numbered(
             return None
         numbers.setdefault(match["case"], set()).add(match["number"])
     used = sorted(set().union(*numbers.values()))
-    alike = len(numbers) > 1 and all(their == set(used) for their in numbers.values())
+    told = set(used) == set(known.values())
+    several = len(numbers) > 1 or told
+    alike = several and all(their == set(used) for their in numbers.values())
     if used != ["0000"] and not alike and len(channels) == 1 and not channels[0].given:
         return None
-    asked = _meaning(folder, used, channels)
+    asked = _meaning(folder, used, channels, known if told else {})
     names = {channel.given: channel.name for channel in asked}
     found = [
         Found(match["case"], names.get(match["number"], "other"), path)
@@ -182,19 +233,21 @@ def _numbered(
     return found, asked
 
 
-def _meaning(folder: Path, used: list[str], channels: Sequence[Channel]) -> Sequence[Channel]:
-    """Each channel with its number: given, told by dataset.json, or in the order asked for."""
+def _meaning(
+    folder: Path, used: list[str], channels: Sequence[Channel], known: Mapping[str, str]
+) -> Sequence[Channel]:
+    """Each channel with its number: given, told by dataset.json, known, or as asked for."""
     if all(channel.given for channel in channels):
         return channels
-    told = _told_by_dataset_json(folder)
-    if all(channel.name in told for channel in channels):
-        return [replace(channel, given=told[channel.name]) for channel in channels]
+    told = {**known, **_told_by_dataset_json(folder)}
+    if all(channel.given or channel.name in told for channel in channels):
+        return [replace(c, given=c.given or told[c.name]) for c in channels]
     if len(used) != len(channels):
         raise UserError(
             folder,
             f"{len(used)} channels of each case ({', '.join(used)})",
             f"{len(channels)}, as asked for ({', '.join(c.name for c in channels)})",
-            "tell their numbers, such as --channels flair=0003, or name all in order",
+            f"tell their numbers, such as --channels {channels[0].name}=0003, or name all in order",
         )
     return [replace(c, given=c.given or n) for c, n in zip(channels, used, strict=True)]
 
@@ -203,8 +256,7 @@ def _told_by_dataset_json(folder: Path) -> dict[str, str]:
     """Numbers by modality from the dataset.json of an nnU-Net dataset, if there is one."""
     try:
         text = (folder.parent / "dataset.json").read_text(encoding="utf-8")
-        names = json.loads(text)["channel_names"]
-        return {split_ending(str(v), ())[1]: f"{int(k):04d}" for k, v in names.items()}
+        return nnunet_numbers(json.loads(text)["channel_names"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
 
@@ -214,13 +266,14 @@ def _not_asked(channels: Sequence[Channel], layout: str) -> str:
     return f"not {' or '.join(channel.displayed for channel in channels)}, by its {told_by}"
 
 
-def _known_by(layout: str, channel: Channel) -> str:
+def _known_by(layout: str, channel: Channel, alone: bool) -> str:
     if layout == "nnU-Net":
         return f"_{channel.given}"
     if layout == "DICOM":
-        return f"series described as {channel.given or channel.name}"
-    alone = " or with no modality" if layout == "flat" and not channel.given else ""
-    return f"files named ..._{channel.given or channel.name}{alone}"
+        also = ", or of unknown kind and the only one" if alone else ""
+        return f"series described as {channel.given or channel.name}{also}"
+    also = " or with no modality" if layout == "flat" and alone else ""
+    return f"files named ..._{channel.given or channel.name}{also}"
 
 
 def _nothing_found(

@@ -2,7 +2,10 @@ import pytest
 
 from clisc_nnunet.dataset_conversion.channels import (
     Channel,
+    chosen_channels,
+    modality_named,
     modality_of_series,
+    nnunet_numbers,
     parse_channels,
     split_ending,
 )
@@ -60,3 +63,15 @@ def test_wrong_channels_are_told(words, message):
 def test_names_for_nnunet():
     shown = [c.displayed for c in parse_channels(["FLAIR", "t1", "t1ce", "t2"])]
     assert shown == ["FLAIR", "T1", "T1ce", "T2"]
+
+
+def test_channels_of_a_dataset_json_are_known_again():
+    channels = parse_channels(["flair", "t1ce", "t2", "asl"])
+    assert [modality_named(c.displayed) for c in channels] == [c.name for c in channels]
+    assert nnunet_numbers({"0": "FLAIR", "1": "ASL"}) == {"flair": "0000", "asl": "0001"}
+
+
+def test_the_prompt_channel_alone_is_chosen_by_default():
+    assert chosen_channels((), "t2") == (Channel("t2"),)
+    with pytest.raises(UserError, match=r"t2, which --channels has not; .* add it"):
+        chosen_channels(("flair", "t1"), "t2")

@@ -65,6 +65,23 @@ def test_words_outside_of_the_vocabulary_are_told(scans, tmp_path, capsys):
     assert "words that the bundled CLIP never learnt" in capsys.readouterr().err
 
 
+def test_another_channel_is_looked_at(head, tmp_path, capsys):
+    folder = tmp_path / "scans"
+    write_volume(folder / "a_t2.nii.gz", head[0].array, head[0].geometry)
+    for name in "bc":
+        for number in range(2):
+            path = tmp_path / "numbered" / f"{name}_000{number}.nii.gz"
+            write_volume(path, head[0].array, head[0].geometry)
+    (tmp_path / "numbered" / "b_0000.nii.gz").write_bytes(b"cut")
+    rest = ["-o", str(tmp_path / "out.png"), "-device", "cpu"]
+    assert main(["-i", str(folder), *rest]) == 2
+    assert "no FLAIR among 1 scans" in capsys.readouterr().err
+    assert main(["-i", str(folder), *rest, "--prompt-channel", "T2"]) == 0
+    assert main(["-i", str(tmp_path / "numbered"), *rest]) == 2
+    assert "--channels flair=0003" in capsys.readouterr().err
+    assert main(["-i", str(tmp_path / "numbered"), *rest, "--channels", "flair=0001"]) == 0
+
+
 def test_without_one_usable_scan_there_is_nothing_to_show(tmp_path, capsys):
     (tmp_path / "scans").mkdir()
     (tmp_path / "scans" / "a.nii.gz").write_bytes(b"cut")

@@ -6,6 +6,7 @@ import pytest
 import SimpleITK as sitk
 from acquisitions import tilted
 
+from clisc_nnunet.dataset_conversion.channels import Channel
 from clisc_nnunet.dataset_conversion.layouts import find_cases
 from clisc_nnunet.dicom import find_series
 from clisc_nnunet.errors import ScanError
@@ -96,6 +97,48 @@ def test_series_of_one_folder_are_told_apart(tmp_path):
     assert "no FLAIR among 1 scans of case carla" in str(dict(found.faults)["carla"])
     left_out = [(s.description, why) for s, why in found.ignored]
     assert ("t1_mprage", "not FLAIR, by its description") in left_out
+
+
+def test_a_localiser_beside_flair_is_left_out(tmp_path):
+    for number, words in enumerate(("AX T2 FLAIR", "localizer", "T1 SE", "key images")):
+        write_series(tmp_path / "anna", f"1.2.{number}", words, planes=(0, 1))
+    found = find_cases(tmp_path)
+    assert [(c.name, c.image.description) for c in found.cases] == [("anna", "AX T2 FLAIR")]
+    assert found.faults == ()
+    left_out = {series.description for series, _ in found.ignored}
+    assert left_out == {"localizer", "T1 SE", "key images"}
+
+
+def test_a_lone_series_of_unknown_kind_is_taken_and_not_told_as_left_out(tmp_path):
+    write_series(tmp_path / "anna", "1.2.3", "SPACE dunkel", planes=(0, 1))
+    found = find_cases(tmp_path)
+    assert [case.name for case in found.cases] == ["anna"]
+    assert found.ignored == ()
+    assert found.channels == (
+        "channel 0: flair (series described as flair, or of unknown kind and the only one)",
+    )
+
+
+@pytest.mark.parametrize(
+    "description", ["localizer", "3-plane loc", "AAHead_Scout", "TOF 3D", "3D_TOF", "Segmentation"]
+)
+def test_a_lone_series_of_another_kind_is_not_taken_for_flair(tmp_path, description):
+    write_series(tmp_path / "anna", "1.2.3", planes=(0, 1))
+    write_series(tmp_path / "berta", "1.2.4", description, planes=(0, 1), study="1.8")
+    found = find_cases(tmp_path)
+    assert [case.name for case in found.cases] == ["anna"]
+    assert "no FLAIR among 1 scans of case berta (other)" in str(dict(found.faults)["berta"])
+    given = find_cases(tmp_path, (Channel("flair", description.lower()),))
+    assert [case.name for case in given.cases] == ["berta"]
+
+
+def test_two_series_of_unknown_kind_are_told(tmp_path):
+    write_series(tmp_path / "anna", "1.2.3", planes=(0, 1))
+    for number, words in enumerate(("first", "second")):
+        write_series(tmp_path / "berta", f"1.3.{number}", words, planes=(0, 1), study="1.8")
+    found = find_cases(tmp_path)
+    assert "2 files for case berta (first, second)" in str(dict(found.faults)["berta"])
+    assert found.ignored == ()
 
 
 def test_other_scans_beside_series_are_told(tmp_path):

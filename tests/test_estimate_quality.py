@@ -176,6 +176,46 @@ def test_training_images_are_shown_as_the_converter_saw_them(folders, head):
     assert result(predictions / "quality")["cases_on_the_slices_of_their_labels"] == 1
 
 
+def several_channels(folders, head, tell):
+    """Beside each scan one without a tumour, of number 0; the scan itself has number 1."""
+    images = folders / "images"
+    for scan in sorted(images.iterdir()):
+        scan.rename(images / scan.name.replace("_0000", "_0001"))
+        write_volume(scan, np.where(head[1], 100.0, head[0].array), head[0].geometry)
+    path = folders / "predictions" / "dataset.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, **tell}))
+
+
+@pytest.mark.parametrize(
+    ("names", "alone"), [(("T1", "FLAIR"), True), (("FLAIR", "T2"), False), (("T1", "ASL"), True)]
+)
+def test_the_channel_that_labels_were_drawn_on_is_judged(folders, head, names, alone):
+    several_channels(folders, head, {"channel_names": {str(n): v for n, v in enumerate(names)}})
+    path = folders / "predictions" / "dataset.json"
+    content = json.loads(path.read_text())
+    content["clisc"]["prompt_channel"] = 1
+    path.write_text(json.dumps(content))
+    if alone:  # one case, whose channels could be scans of their own by their names
+        for scan in [*folders.rglob("moved*.nii.gz"), *folders.rglob("none*.nii.gz")]:
+            scan.unlink()
+    assert call(folders) == 0
+    cases = result(folders / "predictions" / "quality")["cases"]
+    assert len(cases) == (1 if alone else 3)
+    assert cases[-1]["case"] == "good" and cases[-1]["similarity"] > 0.6
+
+
+def test_the_channel_may_be_given(folders, head, capsys):
+    several_channels(folders, head, {})
+    assert call(folders) == 2
+    assert "such as --channels flair=0003" in capsys.readouterr().err
+    assert call(folders, "--channels", "flair=0001") == 0
+    good = result(folders / "predictions" / "quality")["cases"][-1]
+    assert good["case"] == "good" and good["similarity"] > 0.6
+    assert call(folders, "--channels", "flair=0001", "--prompt-channel", "t2") == 2
+    assert "--prompt-channel: found t2, which --channels has not" in capsys.readouterr().err
+
+
 def test_given_brain_masks_take_the_place_of_extraction(folders, head, capsys):
     assert call(folders, "--brain-mask", str(folders / "nowhere")) == 2
     assert "nowhere: found no such folder; expected brain masks" in capsys.readouterr().err

@@ -156,6 +156,21 @@ def test_images_of_other_cases(folders, call, tmp_path, capsys):
     assert "none of them of a case that is scored" in capsys.readouterr().err
 
 
+def test_one_of_several_channels_is_shown(folders, tmp_path, capsys):
+    scan = np.indices(SHAPE).sum(axis=0).astype(np.float32)
+    for name in ("good", "half"):
+        for number, array in enumerate((scan[::-1], scan)):
+            write_volume(tmp_path / "i" / f"{name}_000{number}.nii.gz", array, SCAN)
+    call = ["-p", str(folders[0]), "-r", str(folders[1]), "-np", "1", "-i", str(tmp_path / "i")]
+    assert main(call) == 2
+    assert "--channels flair=0003" in capsys.readouterr().err
+    for number in "01":
+        out = tmp_path / number
+        assert main([*call, "-o", str(out), "--channels", f"flair=000{number}"]) == 0
+    pages = [(tmp_path / n / "evaluation.html").read_text(encoding="utf-8") for n in "01"]
+    assert pages[0] != pages[1]
+
+
 def test_stages_of_a_conversion(tmp_path, capsys):
     case = FinishedCase(HALF, TRUTH, TRUTH, np.full(8, 0.5), np.zeros(8, int))
     dataset = write_finished(tmp_path / "d", {"one": case}, failed="broken")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from clisc_nnunet.dataset_conversion.channels import parse_channels
-from clisc_nnunet.dataset_conversion.layouts import find_cases, scan_ending
+from clisc_nnunet.dataset_conversion.layouts import find_cases, find_prompt_scans, scan_ending
 from clisc_nnunet.errors import UserError
 
 
@@ -169,6 +169,43 @@ def test_the_dataset_tells_what_its_numbers_mean(make):
     root = make(*(f"imagesTr/{case}_000{n}.nii.gz" for case in "ab" for n in range(2)))
     (root / "dataset.json").write_text('{"channel_names": {"0": "T1", "1": "FLAIR"}}')
     assert files_of(root / "imagesTr", ("flair",))[0]["a"] == ["a_0001.nii.gz"]
+
+
+def test_a_given_number_goes_above_the_dataset(make):
+    root = make(*(f"imagesTr/{case}_000{n}.nii.gz" for case in "ab" for n in range(3)))
+    (root / "dataset.json").write_text('{"channel_names": {"0": "T1", "1": "FLAIR", "2": "T2"}}')
+    cases, _ = files_of(root / "imagesTr", ("flair=0002", "t1"))
+    assert cases["a"] == ["a_0002.nii.gz", "a_0000.nii.gz"]
+
+
+NUMBERS = {"t1": "0000", "flair": "0001"}
+
+
+@pytest.mark.parametrize("cases", ["ab", "a"])
+def test_numbers_may_be_known(make, cases):
+    folder = make(*(f"{case}_000{n}.nii.gz" for case in cases for n in range(2)))
+    found = find_prompt_scans(folder, (), "flair", NUMBERS)
+    assert {case: path.name for case, path in found.items()} == {
+        case: f"{case}_0001.nii.gz" for case in cases
+    }
+
+
+def test_numbers_that_the_folder_does_not_have_mean_nothing(make):
+    folder = make(*(f"{case}_000{n}.nii.gz" for case in "ab" for n in range(3)))
+    with pytest.raises(UserError, match=r"3 channels of each case.*--channels t2=0003"):
+        find_prompt_scans(folder, (), "t2", {**NUMBERS, "t2": "0007"})
+
+
+def test_known_numbers_do_not_matter_to_other_layouts(make):
+    folder = make("a/a_flair.nii.gz", "a/a_t1.nii.gz")
+    assert list(find_prompt_scans(folder, (), "flair", NUMBERS)) == ["a"]
+
+
+def test_prompt_scans_are_those_of_the_prompt_channel(make):
+    folder = make("a_flair.nii.gz", "a_t2.nii.gz")
+    assert find_prompt_scans(folder, (), "t2") == {"a": folder / "a_t2.nii.gz"}
+    assert find_prompt_scans(folder, ("flair", "t2"), "t2") == {"a": folder / "a_t2.nii.gz"}
+    assert find_prompt_scans(folder, ("flair=t2",), "flair") == {"a": folder / "a_t2.nii.gz"}
 
 
 def test_bids(make):

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from clisc_nnunet.dataset_conversion.channel_options import add_channel_options
 from clisc_nnunet.errors import EXIT_DONE, EXIT_INTERRUPTED, UserError
 
 EPILOG = """\
@@ -60,6 +61,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("-o", type=Path, metavar="OUT", help="folder for the files")
     parser.add_argument("-i", type=Path, metavar="IMAGES", help="scans, for the page's pictures")
+    add_channel_options(parser)
     parser.add_argument(
         "--label-of-interest",
         type=int,
@@ -96,6 +98,8 @@ def _of_predictions(arguments: argparse.Namespace) -> str:
             references=arguments.r,
             out=arguments.o,
             images=arguments.i,
+            channels=tuple(arguments.channels),
+            prompt_channel=arguments.prompt_channel,
             labels=tuple(arguments.label_of_interest),
             tolerance_mm=arguments.tolerance,
             missing=arguments.missing,

@@ -12,7 +12,8 @@ from typing import Any
 from tqdm import tqdm
 
 from clisc_nnunet import __version__
-from clisc_nnunet.dataset_conversion.layouts import find_cases
+from clisc_nnunet.dataset_conversion.channels import FLAIR
+from clisc_nnunet.dataset_conversion.layouts import find_prompt_scans
 from clisc_nnunet.errors import UserError, named
 from clisc_nnunet.evaluation.bootstrap import DRAWS, LEVEL
 from clisc_nnunet.evaluation.case_scores import CaseScores, read_prediction, score_pair
@@ -44,6 +45,8 @@ class Request:
     references: Path
     out: Path | None = None
     images: Path | None = None
+    channels: tuple[str, ...] = ()
+    prompt_channel: str = FLAIR
     labels: tuple[int, ...] = ()
     tolerance_mm: float = 1.0
     missing: Missing = "error"
@@ -202,7 +205,7 @@ def _images(request: Request, pairs: Sequence[Pair]) -> dict[str, Source]:
     """Scans by case, of those cases that have one; on the reference's grid."""
     if request.images is None:
         return {}
-    found = {case.name: case.image for case in find_cases(request.images).cases}
+    found = find_prompt_scans(request.images, request.channels, request.prompt_channel)
     images = {pair.case: found[pair.case] for pair in pairs if pair.case in found}
     if not images:
         raise UserError(

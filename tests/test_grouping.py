@@ -1,0 +1,47 @@
+from pathlib import Path
+
+import pytest
+
+from clisc_nnunet.dataset_conversion.channels import Channel
+from clisc_nnunet.dataset_conversion.grouping import Found, take_for_prompt
+from clisc_nnunet.dicom import Series
+
+FLAIR = (Channel("flair"),)
+
+
+def series(*modalities):
+    return [
+        Found("a", modality, Series(Path("a"), (), str(uid)))
+        for uid, modality in enumerate(modalities)
+    ]
+
+
+def files(*modalities):
+    return [Found("a", modality, Path(f"{n}.nii.gz")) for n, modality in enumerate(modalities)]
+
+
+@pytest.mark.parametrize(
+    ("scans", "expected"),
+    [
+        (series(""), ["flair"]),
+        (series("", ""), ["flair", "flair"]),
+        (series("flair", "", "t1"), ["flair", "", "t1"]),
+        (series("t1", ""), ["t1", ""]),
+        (files("", "t1"), ["flair", "t1"]),
+        (files("", "flair"), ["flair", "flair"]),
+    ],
+)
+def test_what_nothing_tells_is_taken_for_the_prompt(scans, expected):
+    assert [scan.modality for scan in take_for_prompt(scans, FLAIR, "flair")] == expected
+
+
+def test_other_cases_do_not_matter():
+    other = Found("b", "t1", Series(Path("b"), (), "9"))
+    taken = take_for_prompt([*series(""), other], FLAIR, "flair")
+    assert [scan.modality for scan in taken] == ["flair", "t1"]
+
+
+@pytest.mark.parametrize("channels", [(Channel("flair", "space"),), (*FLAIR, Channel("t1"))])
+def test_it_is_never_guessed_where_more_is_asked_for(channels):
+    scans = [*series(""), *files("")]
+    assert take_for_prompt(scans, channels, "flair") == scans
