@@ -12,9 +12,10 @@ from pathlib import Path
 
 from clisc_nnunet.casework import Casework
 from clisc_nnunet.dataset_conversion.grouping import Case
-from clisc_nnunet.dataset_conversion.nnunet_dataset import FILE_ENDING, place_case
+from clisc_nnunet.dataset_conversion.nnunet_dataset import CLISC_FOLDER, FILE_ENDING, place_case
 from clisc_nnunet.errors import ScanError
 from clisc_nnunet.labelwork import written_by_us
+from clisc_nnunet.name_lists import TRUSTED_FILE, read_names
 from clisc_nnunet.outcome import CaseOutcome
 from clisc_nnunet.store import Recipe, Store
 from clisc_nnunet.volume import scan_digest
@@ -93,7 +94,8 @@ def take_out_all_but(kept: Collection[str], channels: int, folder: Path, store: 
     channels : int
         Number of nnU-Net's channels; further ones are taken out of these cases, too.
     folder : Path
-        `Dataset501_CLISC`. What no run has put there stays, and so does a person's label.
+        `Dataset501_CLISC`. What no run has put there stays, and so does a label that a person
+        has corrected or checked.
     store : Store
         Knows the cases and the labels of all runs.
     """
@@ -104,7 +106,8 @@ def take_out_all_but(kept: Collection[str], channels: int, folder: Path, store: 
         if case in gone or (case in ours and number.isdecimal() and int(number) >= channels):
             path.unlink()
             print(f"taken out of imagesTr: {path.name}")
-    for case in gone:
+    # Labels that a person has checked and left as they were are no longer ours alone.
+    for case in gone - read_names(folder / CLISC_FOLDER / TRUSTED_FILE).keys():
         label = folder / "labelsTr" / f"{case}{FILE_ENDING}"
         if label.is_file() and written_by_us(store, case, label):
             label.unlink()

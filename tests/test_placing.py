@@ -128,9 +128,9 @@ def test_a_scan_that_was_replaced_with_its_label_takes_the_place_of_the_old_imag
 
 
 def test_what_is_no_part_of_the_dataset_any_more_is_taken_out(run, capsys):
-    """Of three cases of earlier runs, `a` stays; of what others have put there, everything."""
+    """Of the cases of earlier runs, `a` stays; of what people have put there or checked, all."""
     run.place()
-    labels = {name: run.folder / "labelsTr" / f"{name}.nii.gz" for name in "abcd"}
+    labels = {name: run.folder / "labelsTr" / f"{name}.nii.gz" for name in "abcde"}
     store = Store(run.folder / "clisc" / "stages")
     for number, (name, label) in enumerate(labels.items()):
         write(label, number)
@@ -138,7 +138,8 @@ def test_what_is_no_part_of_the_dataset_any_more_is_taken_out(run, capsys):
             drawn = "another" if name == "c" else file_sha256(label)
             store.write_record(name, RECORD, {"sha256": [drawn]})
     write(run.folder / "imagesTr" / "d_0001.nii.gz", 3)
+    (run.folder / "clisc" / "trusted.txt").write_text("e")
     take_out_all_but(["a"], 1, run.folder, store)
     assert run.placed() == ["a_0000.nii.gz", "d_0001.nii.gz"]
-    assert [name for name in labels if labels[name].exists()] == ["a", "c", "d"]
+    assert [name for name in labels if labels[name].exists()] == ["a", "c", "d", "e"]
     assert "taken out of imagesTr: b_0000.nii.gz" in capsys.readouterr().out
