@@ -2,11 +2,12 @@
 
     python -m benchmarks.filter_control -i PHANTOMS -o OUT [--seeds 0 1 2] [--arms ...]
 
-30 % of the training phantoms get a spoilt label. A network learns from these labels for a quarter
-of the schedule; from that one checkpoint on, each arm goes its own way to the end. `clean` learns
-from the true labels from the start. All are scored on phantoms that none of them has seen. Every
-finished part is kept: a run that was stopped, also by `--minutes`, goes on with the same command,
-and the table shows what is finished so far.
+30 % of the training phantoms get a spoilt label, or another share by `--spoilt`; with none, the
+table shows what a round costs where labels are good. A network learns from these labels for a
+quarter of the schedule; from that one checkpoint on, each arm goes its own way to the end. `clean`
+learns from the true labels from the start. All are scored on phantoms that none of them has seen.
+Every finished part is kept: a run that was stopped, also by `--minutes`, goes on with the same
+command, and the table shows what is finished so far.
 """
 
 from __future__ import annotations
@@ -44,7 +45,6 @@ from clisc_nnunet.selection import Judged, select_cases
 from clisc_nnunet.store import write_text
 from clisc_nnunet.volume import read_geometry, read_mask, read_volume, write_volume
 
-SPOILT_SHARE = 0.3
 # Coarse, so that two cores can train for long enough.
 SPACING = 4.0
 KEEP_RATIOS = (0.7, 0.8)
@@ -56,6 +56,7 @@ PAPERS_CHOICES: dict[str, Any] = {
     "measure": "sam",
     "looks": "axial",
     "relabel": "network",
+    "restart_from": 0.0,
 }
 ARMS: dict[str, dict[str, Any] | None] = {
     "clean": None,
@@ -67,13 +68,16 @@ ARMS: dict[str, dict[str, Any] | None] = {
     "votes as labels": {"relabel": "vote"},
     "predictions as labels": {"relabel": "network"},
     "no restart": {"restart": False},
+    "restart always": {"restart_from": 0.0},
+    "only those without support": {"keep_ratio": 1.0},
     "round halfway": {"rounds": (0.5,)},
     **{
         # The share alone decides; at 1.0 nobody is rejected, and the fresh start is all there is.
-        f"keep {ratio}": {"keep_ratio": ratio, "min_similarity": 0.0}
+        f"keep {ratio}": {"keep_ratio": ratio, "min_similarity": 0.0, "restart_from": 0.0}
         for ratio in (0.6, 0.7, 0.8, 0.9, 1.0)
     },
     "two rounds": {"rounds": (0.25, 0.5)},
+    "two rounds, restart always": {"rounds": (0.25, 0.5), "restart_from": 0.0},
     "two rounds, no way back": {"rounds": (0.25, 0.5), "readmit": False},
     "two rounds, no restart": {"rounds": (0.25, 0.5), "restart": False},
     "three rounds": {"rounds": (0.25, 0.5, 0.75)},
@@ -95,6 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         choices=list(ARMS),
     )
     parser.add_argument("--held-out", type=int, default=10, help="phantoms for scoring")
+    parser.add_argument("--spoilt", type=float, default=0.3, help="share of labels to spoil")
     parser.add_argument("--epochs", type=int, default=Budget.epochs)
     parser.add_argument("--iterations", type=int, default=Budget.iterations)
     parser.add_argument("--threads", type=int, default=1)
@@ -103,22 +108,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     out: Path = options.o.resolve()
     budget = Budget(options.epochs, options.iterations)
     try:
-        held_out, phantoms = options.held_out, str(options.i.resolve())
-        same_as_before(out / "call.json", phantoms=phantoms, held_out=held_out, **asdict(budget))
+        same_as_before(
+            out / "call.json",
+            phantoms=str(options.i.resolve()),
+            held_out=options.held_out,
+            spoilt=options.spoilt,
+            **asdict(budget),
+        )
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status
     use_folders(out)
     pieces = [(seed, arm) for seed in options.seeds for arm in options.arms]
     for seed, arm in in_time(pieces, options.minutes):
-        _run_arm(options.i, out, seed, arm, budget, held_out, options.threads)
+        _run_arm(
+            options.i, out, seed, arm, budget, options.held_out, options.spoilt, options.threads
+        )
     finished = read_finished(out, options.seeds, options.arms)
     print(table(finished) if finished else "no arm is finished yet: the same command goes on")
     return EXIT_DONE
 
 
 def _run_arm(
-    phantoms: Path, out: Path, seed: int, arm: str, budget: Budget, held_out: int, threads: int
+    phantoms: Path,
+    out: Path,
+    seed: int,
+    arm: str,
+    budget: Budget,
+    held_out: int,
+    spoilt: float,
+    threads: int,
 ) -> None:
     import torch
 
@@ -140,7 +159,7 @@ def _run_arm(
         seed_everything(seed)
         trainer = make_trainer(dataset, 0, folder, nnUNetTrainerCLISC, budget, NO_FILTER)
     else:
-        labels, _ = _spoilt_labels(out, scans, truths, train, seed)
+        labels, _ = _spoilt_labels(out, scans, truths, train, spoilt, seed)
         dataset = make_dataset(out, 601 + seed, scans, labels, split, {}, SPACING)
         warm = _warm_up(out, dataset, seed, budget)
         settings = replace(RoundSettings(), **(ARMS[arm] or {}))
@@ -189,11 +208,16 @@ def _warm_up(out: Path, dataset: str, seed: int, budget: Budget) -> Path:
 
 
 def _spoilt_labels(
-    out: Path, scans: dict[str, Path], truths: dict[str, Path], train: list[str], seed: int
+    out: Path,
+    scans: dict[str, Path],
+    truths: dict[str, Path],
+    train: list[str],
+    share: float,
+    seed: int,
 ) -> tuple[dict[str, Path], dict[str, str]]:
     """Label files of a seed, and which of them are spoilt and how."""
     rng = np.random.default_rng(seed)
-    kinds = spoilt_cases(train, SPOILT_SHARE, rng)
+    kinds = spoilt_cases(train, share, rng)
     folder, files = out / f"labels{seed}", dict(truths)
     folder.mkdir(exist_ok=True)
     for case, kind in kinds.items():

@@ -22,6 +22,7 @@ OTHER = {
     "min_similarity": ("0.2", 0.2),
     "readmit": ("0", False),
     "restart": ("0", False),
+    "restart_from": ("0.3", 0.3),
     "mirroring": ("1", True),
     "sam": ("sam_vit_b", "sam_vit_b"),
 }

@@ -46,6 +46,11 @@ class RoundSettings:
     restart: bool = True
     """After a round the network starts again from random weights (paper), with three quarters of
     the schedule before it: what it has learnt from spoilt labels is hard to unlearn."""
+    restart_from: Share = 0.1
+    """It does so where at least this share of the labels it has learnt from turns out to be without
+    support, below `min_similarity` or with an empty prediction. Where fewer are, there is little
+    to unlearn, and the part of the schedule that a fresh start costs is worth more. 0: always
+    (paper)."""
     mirroring: bool = False
     """Predict with mirroring, as nnU-Net does in the end: eight times slower."""
     sam: str = ""
@@ -53,7 +58,12 @@ class RoundSettings:
 
 
 PAPER = RoundSettings(
-    rounds=(0.5,), min_similarity=0.0, measure="sam", looks="axial", relabel="network"
+    rounds=(0.5,),
+    min_similarity=0.0,
+    measure="sam",
+    looks="axial",
+    relabel="network",
+    restart_from=0.0,
 )
 NO_FILTER = RoundSettings(rounds=())
 
