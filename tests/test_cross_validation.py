@@ -17,7 +17,7 @@ TRUTH = block(slice(2, 5), slice(2, 10), slice(3, 13))
 HALF = block(slice(2, 5), slice(2, 6), slice(3, 13))
 EMPTY = np.zeros(SHAPE, bool)
 CASES = [f"c{k}" for k in range(6)]
-MASKS = {"stock": HALF, "CLISC": TRUTH, "supervised": EMPTY}
+MASKS = {"stock": HALF, "CLISC": TRUTH, "CLISC-always": HALF, "supervised": EMPTY}
 
 
 @pytest.fixture
@@ -37,8 +37,8 @@ def trained(monkeypatch):
     """Arm and fold of each training; every network predicts its arm's mask."""
     done = []
 
-    def train(bench, arm, fold):
-        done.append((arm, fold))
+    def train(bench, arm, seed, fold):
+        done.append((arm, seed, fold))
         return arm
 
     def predict(arm, cases):
@@ -61,10 +61,14 @@ def line(text, *begins):
 
 
 def test_every_case_is_held_out_once():
-    folds = make_folds(CASES)
+    folds = make_folds(CASES, FOLDS)
     assert sorted(case for fold in folds for case in fold["val"]) == CASES
     assert all(sorted(fold["train"] + fold["val"]) == CASES for fold in folds)
-    assert make_folds(CASES[::-1]) == folds
+    assert make_folds(CASES[::-1], FOLDS) == folds
+
+
+def test_with_one_fold_all_are_learnt_from_and_scored():
+    assert make_folds(CASES[::-1], 1) == [{"train": CASES, "val": CASES}]
 
 
 def test_arms_are_told_apart_and_their_predictions_kept(folders, trained, capsys):
@@ -75,11 +79,11 @@ def test_arms_are_told_apart_and_their_predictions_kept(folders, trained, capsys
     assert "| 6 of 6 | 1.000 (1.000 to 1.000) | 0.00 (0.00 to 0.00) |" in line(text, "CLISC")
     empty = line(text, "stock nnU-Net on true labels")
     assert "| 0.000 (0.000 to 0.000) | – |" in empty
-    gain = line(text, "stock nnU-Net on pseudo-labels", "CLISC", "Dice", "6")
+    gain = line(text, "stock nnU-Net on pseudo-labels", "CLISC", "Dice", "1", "6")
     assert "| +0.333 | +0.333 to +0.333 |" in gain
     assert "| 0.667 | 0.667 | 1.000 | 0.000 |" in line(text, "c3")
 
-    kept = folders / "out" / "predictions" / "CLISC"
+    kept = folders / "out" / "predictions" / "CLISC_seed0"
     assert sorted(find_predictions(kept)) == CASES
     assert np.array_equal(read_mask(kept / "c3.nii.gz", SCAN), on_scan(TRUTH))
     assert dataset_json(kept)["clisc"]["sam"]["name"] == "bundled"
@@ -96,10 +100,10 @@ def test_no_time_no_training_and_what_is_there_is_shown(folders, trained, capsys
 def test_it_goes_on_and_compares_what_both_have(folders, trained, monkeypatch, capsys):
     work = CrossValidation.run
 
-    def stopped(bench, arm, fold):
+    def stopped(bench, arm, seed, fold):
         if (arm, fold) == ("supervised", 1):
             raise KeyboardInterrupt
-        work(bench, arm, fold)
+        work(bench, arm, seed, fold)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(CrossValidation, "run", stopped)
@@ -107,9 +111,9 @@ def test_it_goes_on_and_compares_what_both_have(folders, trained, monkeypatch, c
     capsys.readouterr()
     assert call(folders, "--minutes", "0") == 0
     text = capsys.readouterr().out
-    both, one = (sum(len(fold["val"]) for fold in make_folds(CASES)[:n]) for n in (2, 1))
+    both, one = (sum(len(fold["val"]) for fold in make_folds(CASES, FOLDS)[:n]) for n in (2, 1))
     assert f"| {both} of 6 |" in line(text, "CLISC")
-    assert line(text, "stock nnU-Net on true labels", "CLISC", "Dice", str(one))
+    assert line(text, "stock nnU-Net on true labels", "CLISC", "Dice", "1", str(one))
     before = len(trained)
     assert call(folders) == 0
     assert len(trained) == 3 * FOLDS and len(trained[before:]) == 3 * FOLDS - before
@@ -117,11 +121,11 @@ def test_it_goes_on_and_compares_what_both_have(folders, trained, monkeypatch, c
 
 def test_predictions_without_scores_are_scored_and_not_made_again(folders, trained):
     assert call(folders, "--arms", "CLISC") == 0
-    (folders / "out" / "results" / "CLISC_fold2.json").unlink()
+    (folders / "out" / "results" / "CLISC_seed0_fold2.json").unlink()
     before = list(trained)
     assert call(folders, "--arms", "CLISC") == 0
     assert trained == before
-    assert (folders / "out" / "results" / "CLISC_fold2.json").exists()
+    assert (folders / "out" / "results" / "CLISC_seed0_fold2.json").exists()
 
 
 def test_other_options_for_the_same_folder_are_refused(folders, trained, capsys):
@@ -143,21 +147,44 @@ def test_too_few_scans_are_told(folders, trained, capsys):
     assert "found 4 scans; expected 5 or more" in capsys.readouterr().err
 
 
+def test_seeds_are_averaged_case_by_case_and_compared_where_both_have_them(
+    folders, trained, monkeypatch, capsys
+):
+    masks = {("stock", 0): HALF, ("stock", 1): TRUTH, ("CLISC", 0): TRUTH}
+    monkeypatch.setattr(CrossValidation, "_trained", lambda bench, arm, seed, fold: (arm, seed))
+    monkeypatch.setattr(
+        cross_validation,
+        "predict_scans",
+        lambda who, cases: dict.fromkeys(cases, on_scan(masks[who])),
+    )
+    one_fold = ["--folds", "1"]
+    assert call(folders, *one_fold, "--seeds", "0", "1", "--arms", "stock") == 0
+    assert call(folders, *one_fold, "--arms", "CLISC") == 0
+    capsys.readouterr()
+    call(folders, *one_fold, "--seeds", "0", "1", "--minutes", "0")
+    text = capsys.readouterr().out
+    both = line(text, "stock nnU-Net on pseudo-labels", "6 of 6")
+    assert "| 0.833 (0.833 to 0.833) |" in both and both.endswith("| 0.667 (0) 1.000 (1) |")
+    # Of the seed that both have, not of the mean over two.
+    assert "| +0.333 |" in line(text, "stock nnU-Net on pseudo-labels", "CLISC", "Dice", "1", "6")
+
+
 def measures(**dice):
     return {"dice": dice, "hd95_mm": dict.fromkeys(dice, math.nan), "surface_dice": dice}
 
 
 def test_a_case_that_is_not_finished_has_an_empty_cell():
-    found = {DRAWN: measures(a=0.5, b=0.7), "CLISC": measures(a=0.75)}
+    found = {DRAWN: {0: measures(a=0.5, b=0.7)}, "CLISC": {0: measures(a=0.75)}}
     text = tables(found, ["a", "b"])
     assert line(text, "b", "0.700", "")
-    assert "| 1 | +0.250 |" in line(text, "pseudo-labels themselves", "CLISC", "Dice")
+    assert "| 1 | 1 | +0.250 |" in line(text, "pseudo-labels themselves", "CLISC", "Dice")
 
 
 def test_the_stock_arms_are_nnunets_own_trainer(folders, monkeypatch):
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
     from clisc_nnunet.trainers.nnUNetTrainerCLISC import nnUNetTrainerCLISC
+    from clisc_nnunet.trainers.round_settings import RoundSettings
 
     made = []
 
@@ -165,7 +192,7 @@ def test_the_stock_arms_are_nnunets_own_trainer(folders, monkeypatch):
         pass
 
     def trainer(dataset, fold, folder, base, budget, settings):
-        made.append((dataset, base, settings is not None))
+        made.append((dataset, base, settings and settings.restart_from))
         raise Stopped
 
     labels = {}
@@ -181,10 +208,11 @@ def test_the_stock_arms_are_nnunets_own_trainer(folders, monkeypatch):
     )
     for arm in MASKS:
         with pytest.raises(Stopped):
-            bench.run(arm, 0)
+            bench.run(arm, 0, 0)
     assert made == [
-        ("701", nnUNetTrainer, False),
-        ("701", nnUNetTrainerCLISC, True),
-        ("702", nnUNetTrainer, False),
+        ("701", nnUNetTrainer, None),
+        ("701", nnUNetTrainerCLISC, RoundSettings().restart_from),
+        ("701", nnUNetTrainerCLISC, 0.0),
+        ("702", nnUNetTrainer, None),
     ]
     assert labels == {701: "labelsTr", 702: "refs"}
