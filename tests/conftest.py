@@ -1,8 +1,11 @@
 """What tests of several modules share."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
+from tiny_nnunet import make_dataset
 
 from clisc_nnunet.models import recognise, sam_models
 from clisc_nnunet.models.registry import ENTRIES
@@ -38,6 +41,30 @@ def sam_file(random_sam, tmp_path, monkeypatch):
     path.parent.mkdir()
     torch.save(random_sam.state_dict(), path)
     return path
+
+
+@pytest.fixture(scope="session")
+def prepared_heads(tmp_path_factory):
+    """nnU-Net's folders with `tiny_nnunet`'s dataset; to be copied, not trained in."""
+    folder = tmp_path_factory.mktemp("nnunet")
+    make_dataset(folder)
+    return folder
+
+
+@pytest.fixture
+def nnunet_root(prepared_heads, tmp_path, monkeypatch):
+    """nnU-Net's folders, with nothing trained yet."""
+    from nnunetv2.training.logging.nnunet_logger import MetaLogger
+
+    for name in ("nnUNet_raw", "nnUNet_preprocessed"):
+        shutil.copytree(prepared_heads / name, tmp_path / name)
+    for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    monkeypatch.setenv("nnUNet_n_proc_DA", "0")
+    monkeypatch.setenv("nnUNet_def_n_proc", "1")
+    # A second for each epoch, which lasts a tenth of one here.
+    monkeypatch.setattr(MetaLogger, "plot_progress_png", lambda self, folder: None)
+    return tmp_path
 
 
 @pytest.fixture

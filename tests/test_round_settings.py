@@ -145,4 +145,6 @@ def test_the_log_shows_every_value():
 
 def test_what_travels_with_a_model_has_no_folder_of_its_maker():
     assert as_plain(RoundSettings(sam="/home/someone/sam.pth"))["sam"] == "sam.pth"
+    medsam = RoundSettings(sam="medsam=/home/someone/medsam_vit_b.pth")
+    assert as_plain(medsam)["sam"] == "medsam=medsam_vit_b.pth"
     assert as_plain(RoundSettings())["sam"] == ""

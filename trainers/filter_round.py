@@ -20,6 +20,7 @@ from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
 from tqdm import tqdm
 
 from clisc_nnunet.components import large_components
+from clisc_nnunet.file_names import without_folder
 from clisc_nnunet.memory import peak_memory_gb
 from clisc_nnunet.report.round_picture import Look, draw_round
 from clisc_nnunet.selection import UNSUPPORTED, Judged, Verdict, decision_line, select_cases
@@ -154,7 +155,7 @@ def hold_round(due: Round) -> dict[str, Any]:
         "epoch": due.epoch,
         "run": due.run,
         "settings": as_plain(due.settings),
-        "sam": {"name": judge.sam.name, "sha256": judge.sam.sha256},
+        "sam": {"name": without_folder(judge.sam.name), "sha256": judge.sam.sha256},
         "decision": decision_line(_judged(records), verdicts),
         "seconds": {
             "predicting": round(predicted - started, 1),

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 from typing import Any, Literal, get_origin, get_type_hints
 
 from clisc_nnunet.errors import UserError
+from clisc_nnunet.file_names import without_folder
 from clisc_nnunet.settings import Share, updated
 
 VARIABLE_PREFIX = "CLISC_"
@@ -99,8 +99,8 @@ def round_epochs(settings: RoundSettings, num_epochs: int) -> list[int]:
 
 
 def as_plain(settings: RoundSettings) -> dict[str, Any]:
-    """All values for files that travel with a model: of a path of SAM, only the name."""
-    return {**asdict(settings), "sam": Path(settings.sam).name}
+    """All values for files that travel with a model: of SAM's path, no folder."""
+    return {**asdict(settings), "sam": without_folder(settings.sam)}
 
 
 def describe(settings: RoundSettings) -> str:

