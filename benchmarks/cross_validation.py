@@ -7,7 +7,7 @@ folds, or as many as `--folds` says; every arm is scored on cases that it has no
 
 stock           stock nnU-Net on the pseudo-labels
 CLISC           nnUNetTrainerCLISC on the pseudo-labels, with the rounds of the default settings
-CLISC-always    the same, but every round starts the network again
+CLISC-restart   the same, but a round starts the network again, as in the paper
 supervised      stock nnU-Net on the references: the ceiling
 
 With `--folds 1` all cases are learnt from, and the same are scored, as in `nnUNetv2_train DATASET
@@ -60,16 +60,16 @@ DRAWN = "pseudo-labels"
 ARMS = {
     "stock": "stock nnU-Net on pseudo-labels",
     "CLISC": "CLISC",
-    "CLISC-always": "CLISC, always a fresh start",
+    "CLISC-restart": "CLISC, with a fresh start",
     "supervised": "stock nnU-Net on true labels",
 }
 # What differs from the default settings of a round; the other arms are stock nnU-Net.
-ROUNDS: dict[str, dict[str, Any]] = {"CLISC": {}, "CLISC-always": {"restart_from": 0.0}}
+ROUNDS: dict[str, dict[str, Any]] = {"CLISC": {}, "CLISC-restart": {"restart": True}}
 TITLES = {DRAWN: "pseudo-labels themselves", **ARMS}
 # What is compared with what, second minus first.
 COMPARISONS = (
     ("stock", "CLISC"),
-    ("stock", "CLISC-always"),
+    ("stock", "CLISC-restart"),
     (DRAWN, "CLISC"),
     ("supervised", "CLISC"),
     (DRAWN, "stock"),

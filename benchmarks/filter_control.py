@@ -56,7 +56,7 @@ PAPERS_CHOICES: dict[str, Any] = {
     "measure": "sam",
     "looks": "axial",
     "relabel": "network",
-    "restart_from": 0.0,
+    "restart": True,
 }
 ARMS: dict[str, dict[str, Any] | None] = {
     "clean": None,
@@ -67,19 +67,16 @@ ARMS: dict[str, dict[str, Any] | None] = {
     "one look": {"looks": "axial"},
     "votes as labels": {"relabel": "vote"},
     "predictions as labels": {"relabel": "network"},
-    "no restart": {"restart": False},
-    "restart always": {"restart_from": 0.0},
-    "only those without support": {"keep_ratio": 1.0},
+    "restart": {"restart": True},
     "round halfway": {"rounds": (0.5,)},
     **{
-        # The share alone decides; at 1.0 nobody is rejected, and the fresh start is all there is.
-        f"keep {ratio}": {"keep_ratio": ratio, "min_similarity": 0.0, "restart_from": 0.0}
-        for ratio in (0.6, 0.7, 0.8, 0.9, 1.0)
+        # The share alone decides.
+        f"keep {ratio}": {"keep_ratio": ratio, "min_similarity": 0.0}
+        for ratio in (0.6, 0.7, 0.8, 0.9)
     },
     "two rounds": {"rounds": (0.25, 0.5)},
-    "two rounds, restart always": {"rounds": (0.25, 0.5), "restart_from": 0.0},
     "two rounds, no way back": {"rounds": (0.25, 0.5), "readmit": False},
-    "two rounds, no restart": {"rounds": (0.25, 0.5), "restart": False},
+    "two rounds, restart": {"rounds": (0.25, 0.5), "restart": True},
     "three rounds": {"rounds": (0.25, 0.5, 0.75)},
 }
 # What the others are compared with.

@@ -16,9 +16,6 @@ Reason = Literal[
     "left out before",
 ]
 
-# Why a label is thrown out for what it is, and not for its place in the order.
-UNSUPPORTED: tuple[Reason, ...] = ("below the least similarity", "empty prediction")
-
 
 @dataclass(frozen=True)
 class Judged:

@@ -14,7 +14,7 @@ from clisc_nnunet.trainers.nnUNetTrainerCLISC import nnUNetTrainerCLISC
 from clisc_nnunet.trainers.round_settings import RoundSettings
 
 # These networks learn next to nothing in two epochs: nothing they agree to is called too little.
-DEFAULT = RoundSettings(rounds=(0.5,), min_similarity=0.0, restart=False)
+DEFAULT = RoundSettings(rounds=(0.5,), min_similarity=0.0)
 
 
 def make_trainer(

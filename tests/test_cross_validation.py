@@ -17,7 +17,7 @@ TRUTH = block(slice(2, 5), slice(2, 10), slice(3, 13))
 HALF = block(slice(2, 5), slice(2, 6), slice(3, 13))
 EMPTY = np.zeros(SHAPE, bool)
 CASES = [f"c{k}" for k in range(6)]
-MASKS = {"stock": HALF, "CLISC": TRUTH, "CLISC-always": HALF, "supervised": EMPTY}
+MASKS = {"stock": HALF, "CLISC": TRUTH, "CLISC-restart": HALF, "supervised": EMPTY}
 
 
 @pytest.fixture
@@ -184,7 +184,6 @@ def test_the_stock_arms_are_nnunets_own_trainer(folders, monkeypatch):
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
     from clisc_nnunet.trainers.nnUNetTrainerCLISC import nnUNetTrainerCLISC
-    from clisc_nnunet.trainers.round_settings import RoundSettings
 
     made = []
 
@@ -192,7 +191,7 @@ def test_the_stock_arms_are_nnunets_own_trainer(folders, monkeypatch):
         pass
 
     def trainer(dataset, fold, folder, base, budget, settings):
-        made.append((dataset, base, settings and settings.restart_from))
+        made.append((dataset, base, settings and settings.restart))
         raise Stopped
 
     labels = {}
@@ -211,8 +210,8 @@ def test_the_stock_arms_are_nnunets_own_trainer(folders, monkeypatch):
             bench.run(arm, 0, 0)
     assert made == [
         ("701", nnUNetTrainer, None),
-        ("701", nnUNetTrainerCLISC, RoundSettings().restart_from),
-        ("701", nnUNetTrainerCLISC, 0.0),
+        ("701", nnUNetTrainerCLISC, False),
+        ("701", nnUNetTrainerCLISC, True),
         ("702", nnUNetTrainer, None),
     ]
     assert labels == {701: "labelsTr", 702: "refs"}

@@ -21,8 +21,7 @@ OTHER = {
     "relabel": ("vote", "vote"),
     "min_similarity": ("0.2", 0.2),
     "readmit": ("0", False),
-    "restart": ("0", False),
-    "restart_from": ("0.3", 0.3),
+    "restart": ("1", True),
     "mirroring": ("1", True),
     "sam": ("sam_vit_b", "sam_vit_b"),
 }

@@ -74,67 +74,6 @@ def test_a_round_without_a_case_does_not_start_the_network_again(nnunet_root, mo
     assert started == []
 
 
-def restarts(nnunet_root, monkeypatch, **settings):
-    """Epochs at which the network started again, and the trainer."""
-    epochs = []
-    restart = nnUNetTrainerCLISC._restart
-
-    def noted(self):
-        epochs.append(self.current_epoch)
-        restart(self)
-
-    monkeypatch.setattr(nnUNetTrainerCLISC, "_restart", noted)
-    trainer = train(make_trainer(nnunet_root, replace(DEFAULT, restart=True, **settings)))
-    return epochs, trainer
-
-
-def similarities(monkeypatch, rounds):
-    """Let the n-th round judge so, case by case; every prediction and answer is something."""
-    judged = filter_round._judge_all
-
-    def judge_all(due, judge):
-        found = rounds[due.number - 1]
-        return {
-            case: replace(record, similarity=found[case], volume_predicted_ml=1.0)
-            for case, record in judged(due, judge).items()
-        }
-
-    monkeypatch.setattr(filter_round, "_judge_all", judge_all)
-
-
-def test_the_network_starts_again_where_many_labels_are_without_support(nnunet_root, monkeypatch):
-    share = 1 / len(CASES)
-    similarities(monkeypatch, [dict.fromkeys(CASES, 0.9) | {CASES[0]: 0.1}])
-    settings = {"min_similarity": 0.5, "keep_ratio": 1.0}
-    with monkeypatch.context() as patch:
-        found = restarts(nnunet_root, patch, **settings, restart_from=share)
-        assert found[0] == [2]
-    shutil.rmtree(nnunet_root / "nnUNet_results")
-    epochs, trainer = restarts(nnunet_root, monkeypatch, **settings, restart_from=share + 0.01)
-    assert epochs == []
-    assert f"no fresh start: {share:.0%} of the labels" in log_of(trainer)
-    # Which cases stay is another question.
-    assert sorted(trainer.get_tr_and_val_datasets()[0].identifiers) == sorted(CASES[1:])
-
-
-def test_labels_left_out_before_need_no_fresh_start(nnunet_root, monkeypatch):
-    once = dict.fromkeys(CASES, 0.9) | {CASES[0]: 0.1}
-    similarities(monkeypatch, [once, once])
-    epochs, _ = restarts(
-        nnunet_root,
-        monkeypatch,
-        rounds=(0.25, 0.5),
-        min_similarity=0.5,
-        keep_ratio=1.0,
-        restart_from=1 / len(CASES),
-    )
-    assert epochs == [1]
-
-
-def test_the_papers_trainer_always_starts_again():
-    assert PAPER.restart and PAPER.restart_from == 0
-
-
 def test_the_paper_s_preset_starts_again_from_random_weights(nnunet_root):
     trainer = train(make_trainer(nnunet_root, PAPER, base=nnUNetTrainerCLISC_paper))
     assert "starts again from random weights" in log_of(trainer)

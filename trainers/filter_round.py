@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from clisc_nnunet.components import large_components
 from clisc_nnunet.file_names import without_folder
 from clisc_nnunet.memory import peak_memory_gb
 from clisc_nnunet.report.round_picture import Look, draw_round
-from clisc_nnunet.selection import UNSUPPORTED, Judged, Verdict, decision_line, select_cases
+from clisc_nnunet.selection import Judged, Verdict, decision_line, select_cases
 from clisc_nnunet.similarity import answer, overlap, vote
 from clisc_nnunet.store import write_text
 from clisc_nnunet.trainers.case_lists import CaseLists
@@ -190,21 +190,6 @@ def relabelled(facts: dict[str, Any]) -> list[str]:
         return []
     cases = facts["cases"].items()
     return [case for case, known in cases if known["kept"] and known["reason"] != "trusted"]
-
-
-def unsupported_share(facts: dict[str, Any], learnt: Collection[str]) -> float:
-    """Share of the labels learnt from that neither network nor SAM bears out, 0 to 1.
-
-    Parameters
-    ----------
-    facts : dict
-        Content of `round_XX.json`.
-    learnt : collection of str
-        Cases that the network has learnt from before this round; labels that were left out need
-        no unlearning. Not empty.
-    """
-    reasons = [facts["cases"][case]["reason"] for case in learnt]
-    return sum(reason in UNSUPPORTED for reason in reasons) / len(reasons)
 
 
 def slices_line(facts: dict[str, Any]) -> str:

@@ -34,7 +34,6 @@ from clisc_nnunet.trainers.filter_round import (
     kept_cases,
     relabelled,
     slices_line,
-    unsupported_share,
 )
 from clisc_nnunet.trainers.judge import Judge, drew_the_labels, load_judge
 from clisc_nnunet.trainers.overlay_dataset import OVERLAID, TUMOUR, overlay_files
@@ -214,7 +213,6 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
         self.print_to_log_file(f"CLISC round {number}: {facts['decision']}; {facts['seconds']} s")
         if slices_line(facts):
             self.print_to_log_file(f"CLISC round {number}: {slices_line(facts)}")
-        learnt = [case for case in (last["kept"] if last else train) if case in facts["cases"]]
         past.append(
             {
                 "name": f"round_{number:02d}",
@@ -226,20 +224,11 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
         if not past[-1]["kept"]:
             self.print_to_log_file("CLISC: no case is left; training goes on with what it had")
         elif self.rounds.restart:
-            self._restart_if_needed(unsupported_share(facts, learnt))
+            self._restart()
         self._renew_loaders()
         # Scores against the old labels do not compare with those against the new ones.
         self._best_ema = None
         self._save_latest()
-
-    def _restart_if_needed(self, unsupported: float) -> None:
-        if unsupported >= self.rounds.restart_from:
-            self._restart()
-            return
-        self.print_to_log_file(
-            f"CLISC: no fresh start: {unsupported:.0%} of the labels learnt from are without "
-            f"support, less than {self.rounds.restart_from:.0%} (restart_from)"
-        )
 
     def _restart(self) -> None:
         """Start again from random weights (paper); the schedule runs from here to the end."""
