@@ -129,7 +129,7 @@ def convert(request: Request, told: list[CaseOutcome] | None = None) -> Conversi
             if told is not None:
                 told[:] = outcomes
             record = run_record(request, work, found, time.monotonic() - started)
-            _write_tables(work, outcomes, record, clisc)
+            _write_tables(work, outcomes, record, clisc, request.keep_empty)
 
         outcomes = work.outcomes
         # Before a run without any tumour ends: there it is needed most.
@@ -166,13 +166,17 @@ def convert(request: Request, told: list[CaseOutcome] | None = None) -> Conversi
 
 
 def _write_tables(
-    work: Casework, outcomes: Sequence[CaseOutcome], record: Mapping[str, Any], clisc: Path
+    work: Casework,
+    outcomes: Sequence[CaseOutcome],
+    record: Mapping[str, Any],
+    clisc: Path,
+    keep_empty: bool,
 ) -> None:
     """What people look at: tables, and pictures of every case."""
     write_text(clisc / "cases.csv", to_csv(outcomes))
     write_text(clisc / "slice_labels.csv", slice_label_table(work))
     overview(work, outcomes, clisc / "overview.png")
-    write_report(work, outcomes, record, clisc / "report.html")
+    write_report(work, outcomes, record, clisc / "report.html", keep_empty=keep_empty)
 
 
 def _kept(outcomes: Sequence[CaseOutcome], request: Request) -> list[str]:

@@ -3,6 +3,7 @@ import json
 import re
 import subprocess
 import sys
+from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from test_figures_of_evaluation import png_size
 
 from clisc_nnunet.evaluation.command import main
 from clisc_nnunet.evaluation.evaluate import Request, evaluate
+from clisc_nnunet.executors import InThisProcess
 from clisc_nnunet.volume import write_volume
 
 TRUTH = block(slice(2, 5), slice(2, 10), slice(3, 13))
@@ -112,6 +114,7 @@ def test_labels_of_interest(folders, call, capsys):
     "option, value, message",
     [
         ("-np", "0", "-np: found 0; expected 1 or more"),
+        ("--seed", "-1", "--seed: found -1; expected 0 or more"),
         ("--tolerance", "-1", "--tolerance: found -1.0; expected 0 mm or more"),
         ("--tolerance", "nan", "--tolerance: found nan; expected 0 mm or more"),
         ("--label-of-interest", "0", "expected labels above 0"),
@@ -154,6 +157,24 @@ def test_images_of_other_cases(folders, call, tmp_path, capsys):
     write_volume(tmp_path / "i" / "z.nii.gz", np.indices(SHAPE)[0].astype(np.float32), SCAN)
     assert main([*call, "-i", str(tmp_path / "i"), "-o", str(tmp_path / "out")]) == 2
     assert "none of them of a case that is scored" in capsys.readouterr().err
+
+
+def test_a_scan_that_is_of_no_use_costs_its_picture_alone(folders, call, tmp_path):
+    for name in CASES:
+        write_volume(tmp_path / "i" / f"{name}.nii.gz", np.ones(SHAPE, np.float32), SCAN)
+    assert main([*call, "-i", str(tmp_path / "i"), "-o", str(tmp_path / "out")]) == 0
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["evaluation.csv", "evaluation.html", "evaluation.json"]
+
+
+def test_a_process_that_dies_is_told(folders, monkeypatch, capsys):
+    class Dying(InThisProcess):
+        def map(self, *_):
+            raise BrokenProcessPool
+
+    monkeypatch.setattr("clisc_nnunet.evaluation.evaluate.make_executor", lambda n: Dying())
+    assert main(["-p", str(folders[0]), "-r", str(folders[1]), "-np", "2"]) == 2
+    assert "-np 2: found a process that died" in capsys.readouterr().err
 
 
 def test_one_of_several_channels_is_shown(folders, tmp_path, capsys):

@@ -8,9 +8,12 @@ import pytest
 from finished import SCAN, SHAPE, FinishedCase, block, on_scan, write_finished
 
 from benchmarks.evaluate_stages import main
+from clisc_nnunet.digest import file_sha256
 from clisc_nnunet.evaluation.stage_tables import case_rows, means
 from clisc_nnunet.evaluation.stages import score_case
+from clisc_nnunet.settings import MaskingSettings, Settings
 from clisc_nnunet.slice_labels import NORMAL, TUMOUR, UNSURE
+from clisc_nnunet.store import Store
 from clisc_nnunet.volume import write_volume
 
 EMPTY = np.zeros(SHAPE, bool)
@@ -114,6 +117,39 @@ def test_a_label_of_a_persons_hand_is_not_scored(dataset, references, tmp_path, 
     table.write_text(table.read_text().replace("good,labelled", "good,trusted"))
     assert main(["-d", str(dataset), "-r", str(references)]) == 0
     assert "Trusted, not scored: good." in capsys.readouterr().out
+
+
+def test_a_label_that_was_corrected_after_the_run_is_not_scored(
+    dataset, references, tmp_path, capsys
+):
+    store = Store(dataset / "clisc" / "stages")
+    for case in ("good", "poor"):
+        digest = file_sha256(dataset / "labelsTr" / f"{case}.nii.gz")
+        store.write_record(case, "label", {"sha256": [digest]})
+    write_volume(dataset / "labelsTr" / "poor.nii.gz", on_scan(TRUTH).astype(np.uint8), SCAN)
+    assert main(["-d", str(dataset), "-r", str(references)]) == 0
+    assert "Trusted, not scored: poor." in capsys.readouterr().out
+
+
+def test_what_an_earlier_run_with_masking_has_left_is_not_scored(dataset, references, capsys):
+    settings = Settings(masking=MaskingSettings(mode="off"))
+    (dataset / "clisc" / "settings.json").write_text(settings.to_json())
+    assert main(["-d", str(dataset), "-r", str(references)]) == 0
+    text = capsys.readouterr().out
+    assert "raw ROI" in text and "enhanced" not in text
+
+
+def test_a_table_of_something_else_is_told(dataset, capsys):
+    (dataset / "clisc" / "cases.csv").write_text("case,state\ngood,labelled\n")
+    assert main(["-d", str(dataset), "--no-tumour"]) == 2
+    assert "cases.csv: found no column status" in capsys.readouterr().err
+
+
+def test_a_damaged_result_is_told(dataset, references, capsys):
+    file = dataset / "clisc" / "stages" / "good" / "labels.npz"
+    file.write_bytes(file.read_bytes()[:50])
+    assert main(["-d", str(dataset), "-r", str(references)]) == 2
+    assert "labels.npz: found a damaged file" in capsys.readouterr().err
 
 
 def test_results_that_were_removed_are_told(dataset, references, capsys):

@@ -44,6 +44,17 @@ def test_the_picture_has_a_part_for_each_set(check, pixels, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one.png", "two.png"]
 
 
+def test_names_with_dollars_are_no_formulas(check, pixels, tmp_path):
+    odd = {name.replace("_", "$_$"): name for name in check.cases}
+    renamed = check_prompts(
+        "x$_$", {new: check.cases[old] for new, old in odd.items()}, LabelSettings()
+    )
+    shown = {new: pixels[old] for new, old in odd.items()}
+    write_picture([renamed], shown, tmp_path / "picture.png")
+    write_page([renamed], shown, tmp_path / "page.html")
+    assert (tmp_path / "picture.png").is_file() and (tmp_path / "page.html").is_file()
+
+
 def test_histogram_counts_all_slices_and_each_case_has_a_curve(check):
     figure = Figure()
     draw_probabilities(figure, check)

@@ -305,6 +305,18 @@ def test_verdicts_are_kept_and_make_lists(opened, page):
     assert opened.value("window.saved.text()") == "unsure\n"
 
 
+@in_browser
+@pytest.mark.parametrize("keep_empty", [False, True])
+def test_a_case_that_was_kept_as_background_can_be_left_out(chromium, tmp_path, keep_empty):
+    path = tmp_path / "report.html"
+    write_report(RUN, OUTCOMES, RECORD, path, keep_empty=keep_empty)
+    chromium.open(path)
+    chromium.press("j", "j", "x", "Enter")  # none
+    assert chromium.value(BADGES) == ({"none": "left out"} if keep_empty else {})
+    shown = chromium.value("document.getElementById('viewer-file').textContent")
+    assert shown == ("labelsTr/none.nii.gz" if keep_empty else "none")
+
+
 BADGES = """Object.fromEntries([...document.querySelectorAll('.case')]
   .filter(c => !c.querySelector('.badge').hidden)
   .map(c => [c.dataset.name, c.querySelector('.badge').textContent]))"""

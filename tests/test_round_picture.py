@@ -115,6 +115,10 @@ def test_cases_are_shown_row_by_row_with_what_was_decided(figure, look):
     assert places == [(1, 0), (1, 1), (1, 2), (1, 3), (2, 0), (2, 1)]
 
 
+def test_a_name_with_dollars_is_no_formula(figure, look):
+    assert figure({"a$b_$c": 0.5}, {"a$b_$c"}, {"a$b_$c": look}).axes[1].get_title()
+
+
 def test_each_outline_has_its_own_colour(figure, look):
     sizes = {"label": 3, "network": 5, "SAM": 7}
     masks = [np.zeros((32, 32), bool) for _ in sizes]

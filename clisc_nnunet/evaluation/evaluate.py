@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
+from concurrent.futures import BrokenExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
@@ -14,7 +16,7 @@ from tqdm import tqdm
 from clisc_nnunet import __version__
 from clisc_nnunet.dataset_conversion.channels import FLAIR
 from clisc_nnunet.dataset_conversion.layouts import find_prompt_scans
-from clisc_nnunet.errors import UserError, named
+from clisc_nnunet.errors import ScanError, UserError, named
 from clisc_nnunet.evaluation.bootstrap import DRAWS, LEVEL
 from clisc_nnunet.evaluation.case_scores import CaseScores, read_prediction, score_pair
 from clisc_nnunet.evaluation.figures import outlines
@@ -157,6 +159,7 @@ def _refuse_impossible(request: Request) -> None:
     """Mistakes in the call itself, before any file is read."""
     checks = (
         (request.processes >= 1, "-np", request.processes, "1 or more"),
+        (request.seed >= 0, "--seed", request.seed, "0 or more"),
         (request.tolerance_mm >= 0, "--tolerance", request.tolerance_mm, "0 mm or more"),
         (
             all(label > 0 for label in request.labels),
@@ -196,9 +199,13 @@ def _screen_rows(scores: Sequence[CaseScores]) -> list[dict[str, Any]]:
 def _score(request: Request, pairs: Sequence[Pair]) -> list[CaseScores]:
     score = partial(score_pair, labels=request.labels, tolerance_mm=request.tolerance_mm)
     with make_executor(request.processes) as executor:
-        # In this process one after the other, so that the bar shows how far they are.
-        results = executor.map(score, pairs) if request.processes > 1 else map(score, pairs)
-        return list(tqdm(results, "scoring", len(pairs), unit="case"))
+        try:
+            # In this process one after the other, so that the bar shows how far they are.
+            results = executor.map(score, pairs) if request.processes > 1 else map(score, pairs)
+            return list(tqdm(results, "scoring", len(pairs), unit="case"))
+        except BrokenExecutor:
+            found = "a process that died, perhaps for want of memory"
+            raise UserError(f"-np {request.processes}", found, "all done", "give -np 1") from None
 
 
 def _images(request: Request, pairs: Sequence[Pair]) -> dict[str, Source]:
@@ -258,9 +265,13 @@ def _write(
 
 def _picture(pair: Pair, scan: Source | None, labels: tuple[int, ...]) -> bytes:
     grid = read_geometry(pair.reference)
-    image = read_volume(scan) if scan is not None else None
+    # Where the scan is of no use, the outlines alone: a picture is not worth an error.
+    image = None
+    if scan is not None:
+        with contextlib.suppress(ScanError):
+            image = read_volume(scan)
     if image is not None and not same_grid(image.geometry, grid):
-        image = None  # the outlines alone: a picture is not worth an error
+        image = None
     x, y, z = grid.spacing
     return outlines(
         None if image is None else image.array,

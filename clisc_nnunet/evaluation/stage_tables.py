@@ -23,7 +23,9 @@ from clisc_nnunet.evaluation.stages import (
     tumour_shares,
 )
 from clisc_nnunet.evaluation.tables import markdown
+from clisc_nnunet.labelwork import RECORD, written_by_us
 from clisc_nnunet.slice_labels import TUMOUR, UNSURE
+from clisc_nnunet.store import Store
 
 Row = dict[str, Any]
 # Cases without a pseudo-label of ours: a label that a person has corrected is none.
@@ -115,15 +117,31 @@ def read_outcomes(dataset: Path) -> dict[str, dict[str, str]]:
     """
     path = dataset / "clisc" / "cases.csv"
     try:
-        with path.open(encoding="utf-8") as file:
-            outcomes = {row["case"]: row for row in csv.DictReader(file)}
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file)
+            lacking = {"case", "status"} - set(reader.fieldnames or ())
+            outcomes = {} if lacking else {row["case"]: row for row in reader}
     except OSError as error:
         raise UserError(path, str(error.strerror), "a finished conversion", "check -d") from None
+    if lacking:
+        found = f"no column {' and '.join(sorted(lacking))}"
+        raise UserError(path, found, "the table of a conversion", "go on with --continue")
+    _trust_corrected(outcomes, dataset)
     there = {row["status"] for row in outcomes.values()}
     if there <= set(NOT_SCORED):
         found = f"{' and '.join(sorted(there)) or 'no'} cases only"
         raise UserError(path, found, "cases to score", "see the reasons there")
     return outcomes
+
+
+def _trust_corrected(outcomes: Mapping[str, dict[str, str]], dataset: Path) -> None:
+    """Tell labels that were corrected since the table was written."""
+    store = Store(dataset / "clisc" / "stages")
+    for case, row in outcomes.items():
+        label = dataset / "labelsTr" / f"{case}.nii.gz"
+        known = label.is_file() and store.read_record(case, RECORD)
+        if known and not written_by_us(store, case, label):
+            row["status"] = "trusted"
 
 
 def case_rows(cases: Sequence[CaseStages]) -> list[Row]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
 from clisc_nnunet.errors import UserError
 from clisc_nnunet.evaluation.scores import dice, precision, sensitivity
 from clisc_nnunet.scanwork import unpack_stack
+from clisc_nnunet.settings import from_json
 from clisc_nnunet.slice_labels import TUMOUR, UNSURE
 from clisc_nnunet.slices import SliceStack, to_scan_grid
 from clisc_nnunet.volume import Geometry, read_geometry, read_mask, resample
@@ -98,7 +101,7 @@ def score_case(dataset: Path, case: str, reference: Path | None) -> CaseStages:
 
     regions = {
         name: load_kept(path)
-        for name in CLASSIFIERS
+        for name in classifiers(dataset)
         if (path := stages / f"{name}_regions.npz").exists()
     }
     scores = {
@@ -127,6 +130,21 @@ def score_case(dataset: Path, case: str, reference: Path | None) -> CaseStages:
         label_ml=float(drawn.sum()) * scan.voxel_ml,
         slices=calls,
     )
+
+
+def classifiers(dataset: Path) -> tuple[str, ...]:
+    """Classifiers of a conversion: without masking the raw one alone, whatever earlier runs left.
+
+    Raises
+    ------
+    UserError
+        If the settings that are kept beside it cannot be read.
+    """
+    path = dataset / "clisc" / "settings.json"
+    if not path.exists():
+        return CLASSIFIERS
+    masked = from_json(path.read_text(encoding="utf-8"), str(path)).masking.mode != "off"
+    return CLASSIFIERS if masked else CLASSIFIERS[:1]
 
 
 def tumour_shares(calls: SliceCalls) -> dict[str, float]:
@@ -161,9 +179,13 @@ def load_kept(path: Path) -> dict[str, np.ndarray]:
     Raises
     ------
     UserError
-        If they are not there.
+        If they are not there, or damaged.
     """
     if not path.is_file():
         raise UserError(path, "no such file", "what the conversion has kept", "convert again")
-    with np.load(path, allow_pickle=False) as file:
-        return {key: file[key] for key in file.files}
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {key: file[key] for key in file.files}
+    except (OSError, ValueError, EOFError, BadZipFile, zlib.error):
+        kept = "what the conversion has kept"
+        raise UserError(path, "a damaged file", kept, "go on with --continue") from None

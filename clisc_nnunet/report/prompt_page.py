@@ -56,7 +56,9 @@ def write_picture(checks: Sequence[PromptCheck], pixels: Pixels, path: Path) -> 
     figure = Figure(figsize=(11, ROW_INCHES * len(checks)), layout="constrained")
     parts = figure.subfigures(len(checks), 1, squeeze=False)[:, 0]
     for part, check in zip(parts, checks, strict=True):
-        part.suptitle(f"{check.name}: {advice(check)}", fontsize=9, wrap=True)
+        # A dollar in a name is a dollar; text that is wrapped knows no parse_math=False.
+        title = f"{check.name}: {advice(check)}".replace("$", r"\$")
+        part.suptitle(title, fontsize=9, wrap=True)
         above, below = part.subfigures(2, 1, height_ratios=[1.15, 1])
         draw_probabilities(above, check)
         grid = below.subplots(2, STRIP, squeeze=False)
@@ -89,7 +91,8 @@ def draw_probabilities(figure: Figure | SubFigure, check: PromptCheck) -> None:
     right.set_ylim(-0.02, 1.02)
     right.set_xlabel("height above the lowest slice, mm")
     right.set_title("probability of tumour by height, a curve per volume", fontsize=9)
-    right.legend(fontsize=7, frameon=False)
+    for name in right.legend(fontsize=7, frameon=False).get_texts():
+        name.set_parse_math(False)  # a dollar in a case's name is a dollar
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=8)
@@ -119,4 +122,4 @@ def _draw_strip(row: Sequence[Axes], check: PromptCheck, pixels: Pixels, *, most
     for axes, (case, index) in zip(row, extreme_slices(check, STRIP, most=most), strict=False):
         axes.imshow(pixels[case][index], cmap="gray", vmin=0, vmax=255)
         probability = check.cases[case].probability[index]
-        axes.set_title(f"{case[-18:]}\n{probability:.2f}", fontsize=6)
+        axes.set_title(f"{case[-18:]}\n{probability:.2f}", fontsize=6, parse_math=False)

@@ -48,7 +48,12 @@ class Card:
 
 
 def write_report(
-    work: Casework, outcomes: Sequence[CaseOutcome], record: Mapping[str, Any], path: Path
+    work: Casework,
+    outcomes: Sequence[CaseOutcome],
+    record: Mapping[str, Any],
+    path: Path,
+    *,
+    keep_empty: bool = False,
 ) -> None:
     """Write the page of a run.
 
@@ -63,6 +68,8 @@ def write_report(
     path : Path
         An HTML file in the `clisc` folder of a dataset, after which the page is named; written
         whole or not at all. It starts with what `trusted.txt` and `exclude.txt` there say.
+    keep_empty : bool
+        Cases without a tumour are in the dataset, as background.
 
     Raises
     ------
@@ -77,6 +84,7 @@ def write_report(
         record=record,
         settings=work.settings,
         pictured=pictured,
+        in_dataset=("labelled", "trusted", *(["empty"] if keep_empty else [])),
         lists=listed(path.parent, outcomes),
         written=datetime.now().astimezone().strftime("%d %B %Y, %H:%M %Z"),
     )
@@ -151,8 +159,8 @@ def render(
         One for each outcome.
     outcomes : sequence of CaseOutcome
     values
-        `title`, `record`, `settings`, `pictured`, `lists` and `written`, as `write_report` gives
-        them.
+        `title`, `record`, `settings`, `pictured`, `in_dataset`, `lists` and `written`, as
+        `write_report` gives them.
     """
     settings = values["settings"]
     drawn = [o for o in outcomes if o.status != "failed"]

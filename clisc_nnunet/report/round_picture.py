@@ -92,6 +92,7 @@ def draw_round(
             f"{case}\n{similarity[case]:.3f}, {state}",
             fontsize=8,
             color=KEPT if case in kept else REJECTED,
+            parse_math=False,  # a dollar in a case's name is a dollar
         )
         axes.set_axis_off()
     handles = [Line2D([], [], color=c, label=name) for name, c in OUTLINES.items()]

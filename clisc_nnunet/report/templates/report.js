@@ -74,7 +74,7 @@ function setVerdict(name, verdict) {
 }
 
 // Only cases of the dataset may be put into a list.
-const inDataset = (item) => ["labelled", "trusted"].includes(item.dataset.status);
+const inDataset = (item) => "inDataset" in item.dataset;
 
 function judge(item, verdict) {
   if (!inDataset(item)) return;
@@ -137,7 +137,7 @@ function enlarge(item) {
   viewer.classList.toggle("bare", !item.querySelector(".panels"));
   find("viewer-reason").textContent = item.querySelector(".reason").textContent;
   find("viewer-numbers").replaceChildren(...(copy(".numbers")?.childNodes ?? []));
-  find("viewer-file").textContent = ["labelled", "trusted"].includes(item.dataset.status) ? `labelsTr/${item.dataset.name}.nii.gz` : "none";
+  find("viewer-file").textContent = inDataset(item) ? `labelsTr/${item.dataset.name}.nii.gz` : "none";
   const strip = document.createElement("template");
   strip.innerHTML = item.querySelector("script")?.textContent ?? "";
   const planes = [...strip.content.children];
