@@ -51,7 +51,7 @@ def test_names_with_dollars_are_no_formulas(check, pixels, tmp_path):
     )
     shown = {new: pixels[old] for new, old in odd.items()}
     write_picture([renamed], shown, tmp_path / "picture.png")
-    write_page([renamed], shown, tmp_path / "page.html")
+    write_page([renamed], shown, tmp_path / "page.html", "command")
     assert (tmp_path / "picture.png").is_file() and (tmp_path / "page.html").is_file()
 
 
