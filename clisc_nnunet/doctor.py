@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -137,7 +136,7 @@ def bundled_weights() -> list[Finding]:
 
 def published_weights() -> list[Finding]:
     """Weights of published models, which nobody needs for the default."""
-    from clisc_nnunet.models.download import offline, weights_path
+    from clisc_nnunet.models.download import offline, present
     from clisc_nnunet.models.registry import ENTRIES, Package
 
     findings = []
@@ -145,15 +144,12 @@ def published_weights() -> list[Finding]:
         cure = "unset CLISC_OFFLINE HF_HUB_OFFLINE"
         findings.append(Finding("offline", "note", "nothing will be downloaded", cure))
     for entry in ENTRIES.values():
-        path = weights_path(entry)
-        if path.is_file():
+        path = present(entry)
+        if path is not None:
             findings.append(Finding(entry.name, "ok", str(path)))
         elif isinstance(entry.source, Package):
-            there = find_spec(entry.source.name.replace("-", "_")) is not None
-            state: State = "ok" if there else "note"
-            found = "its package is installed" if there else "its package is not there"
             findings.append(
-                Finding(entry.name, state, found, "" if there else entry.source.address)
+                Finding(entry.name, "note", "its package is not there", entry.source.address)
             )
         else:
             found = f"not there, {entry.megabytes} MB, downloaded on first use"
