@@ -13,11 +13,12 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from benchmarks.pieces import same_as_before
 from clisc_nnunet.dataset_conversion.layouts import find_cases, scan_ending
 from clisc_nnunet.dataset_conversion.nnunet_dataset import FILE_ENDING, place_image
 from clisc_nnunet.errors import UserError, named
@@ -62,8 +63,8 @@ def split() -> dict[Part, list[str]]:
     return {part: [f"BraTS20_Training_{n:03d}" for n in found] for part, found in numbers.items()}
 
 
-def place_scans(brats: Path, out: Path) -> None:
-    """Link the FLAIR scans of training and test into folders of their own, without any mask.
+def find_scans(brats: Path) -> dict[str, Path]:
+    """FLAIR scan of each case.
 
     Raises
     ------
@@ -71,8 +72,7 @@ def place_scans(brats: Path, out: Path) -> None:
         If one of the 369 is missing.
     """
     scans = {case.name: case.image for case in find_cases(brats).cases}
-    parts = split()
-    missing = [case for cases in parts.values() for case in cases if case not in scans]
+    missing = [case for cases in split().values() for case in cases if case not in scans]
     if missing:
         raise UserError(
             brats,
@@ -80,6 +80,12 @@ def place_scans(brats: Path, out: Path) -> None:
             f"all {CASES} cases of BraTS2020's training data",
             "check the path",
         )
+    return scans
+
+
+def place_scans(scans: Mapping[str, Path], out: Path) -> None:
+    """Link the FLAIR scans of training and test into folders of their own, without any mask."""
+    parts = split()
     for part in ("train", "test"):
         (out / part).mkdir(parents=True, exist_ok=True)
         for case in parts[part]:
@@ -139,7 +145,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(shlex.join(step.command))
         return 0
     try:
-        place_scans(arguments.i, out)
+        scans = find_scans(arguments.i)
+        data = str(arguments.i.resolve())
+        same_as_before(out / "call.json", variant=arguments.variant, data=data)
+        place_scans(scans, out)
         for step in steps(out, arguments.variant, arguments.device):
             done = out / "done" / f"{step.name}.txt"
             if done.exists():

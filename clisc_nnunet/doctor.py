@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +21,8 @@ State = Literal["ok", "note", "missing"]
 TRAINER = "nnUNetTrainerCLISC"
 NNUNET_FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
 PACKAGES = ("nnunetv2", "torch", "torchvision", "SimpleITK", "segment-anything", "open_clip_torch")
+# What an import of torch raises where it is absent, broken, or lacks a library of CUDA.
+NO_TORCH = (ImportError, RuntimeError, OSError)
 MARKS: dict[State, str] = {"ok": "ok", "note": "--", "missing": "!!"}
 
 
@@ -75,8 +76,8 @@ def torch_works() -> list[Finding]:
     try:
         import_module("torch")
         import_module("torchvision")
-    except (ImportError, RuntimeError) as error:
-        why = str(error).splitlines()[0]
+    except NO_TORCH as error:
+        why = _first_line(error)
         return [Finding("torch", "missing", why, "pip install --upgrade torch torchvision")]
     return []
 
@@ -91,7 +92,7 @@ def trainer_resolves() -> list[Finding]:
     except Exception as error:
         # Whatever keeps nnU-Net from finding it, the line to type is the same.
         here = Path(__file__).parent / "_ext"
-        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        why = _first_line(error)
         return [Finding(TRAINER, "missing", why, f"export nnUNet_extTrainer={here}")]
     way = "by clisc_nnunet.pth" if _autoload.registered() else "by nnUNet_extTrainer"
     return [Finding(TRAINER, "ok", f"found {way} in {module}")]
@@ -116,7 +117,11 @@ def nnunet_folders() -> list[Finding]:
 
 def bundled_weights() -> list[Finding]:
     """Whether the weights that came with the package are as they left us."""
-    from clisc_nnunet.models.weights import bundled_state
+    try:
+        from clisc_nnunet.models.weights import bundled_state
+    except NO_TORCH as error:
+        cure = "mend torch first"
+        return [Finding("bundled weights", "missing", f"not read: {_first_line(error)}", cure)]
 
     findings = []
     for role in ("clip", "sam", "classifier", "brain"):
@@ -131,7 +136,7 @@ def bundled_weights() -> list[Finding]:
 
 def published_weights() -> list[Finding]:
     """Weights of published models, which nobody needs for the default."""
-    from clisc_nnunet.models.download import offline, weights_path
+    from clisc_nnunet.models.download import offline, present
     from clisc_nnunet.models.registry import ENTRIES, Package
 
     findings = []
@@ -139,15 +144,12 @@ def published_weights() -> list[Finding]:
         cure = "unset CLISC_OFFLINE HF_HUB_OFFLINE"
         findings.append(Finding("offline", "note", "nothing will be downloaded", cure))
     for entry in ENTRIES.values():
-        path = weights_path(entry)
-        if path.is_file():
+        path = present(entry)
+        if path is not None:
             findings.append(Finding(entry.name, "ok", str(path)))
         elif isinstance(entry.source, Package):
-            there = find_spec(entry.source.name.replace("-", "_")) is not None
-            state: State = "ok" if there else "note"
-            found = "its package is installed" if there else "its package is not there"
             findings.append(
-                Finding(entry.name, state, found, "" if there else entry.source.address)
+                Finding(entry.name, "note", "its package is not there", entry.source.address)
             )
         else:
             found = f"not there, {entry.megabytes} MB, downloaded on first use"
@@ -160,7 +162,7 @@ def device() -> list[Finding]:
     """The device that will be used unless -device names another."""
     try:
         torch = import_module("torch")
-    except (ImportError, RuntimeError):
+    except NO_TORCH:
         return []
     if torch.cuda.is_available():
         properties = torch.cuda.get_device_properties(0)
@@ -170,6 +172,10 @@ def device() -> list[Finding]:
         return [Finding("device", "ok", "mps", "nnUNetv2_train ... -device mps")]
     cure = "nnUNetv2_train ... -device cpu, with the plans of clisc_add_small_plans"
     return [Finding("device", "note", f"cpu, {os.cpu_count()} cores, no GPU", cure)]
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def as_text(findings: Sequence[Finding]) -> str:

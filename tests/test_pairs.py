@@ -48,6 +48,17 @@ def test_brats_folders(tmp_path):
     }
 
 
+def test_hidden_files_are_passed_over(folders):
+    write_volume(folders[1] / "c" / "c_seg.nii.gz", MASK, SCAN)
+    for hidden in (folders[1] / "._a.nii.gz", folders[1] / "c" / "._c_seg.nii.gz"):
+        hidden.write_bytes(b"of macOS")
+    assert {case: path.name for case, path in find_masks(folders[1]).items()} == {
+        "a": "a.nii.gz",
+        "b": "b.nii.gz",
+        "c": "c_seg.nii.gz",
+    }
+
+
 def test_flat_names_with_an_ending_of_their_own(tmp_path):
     write_volume(tmp_path / "a_seg.nii.gz", MASK, SCAN)
     write_volume(tmp_path / "b-seg.mha", MASK, SCAN)

@@ -67,3 +67,50 @@ def test_kinds_are_told_apart(tmp_path, capsys):
     assert settings["scanner"]["thick_slices"] == 1.0
     assert main(["-o", str(folder), *CALL]) == 2
     assert "other settings" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [(["--anatomy", "TYPO"], "no label maps"), (["--seed", "-1"], "0 or more")],
+)
+def test_a_failed_call_does_not_spoil_the_folder(tmp_path, capsys, wrong, message):
+    folder = tmp_path / "phantoms"
+    assert main(["-o", str(folder), *CALL, *wrong]) == 2
+    assert message in capsys.readouterr().err
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("where", ["thesis.txt", "thesis.txt/phantoms"])
+def test_a_file_in_the_way_is_told(tmp_path, capsys, where):
+    (tmp_path / "thesis.txt").write_text("mine")
+    assert main(["-o", str(tmp_path / where), *CALL]) == 2
+    assert "found a file; expected a folder" in capsys.readouterr().err
+
+
+def test_a_failure_is_told_at_once(tmp_path, monkeypatch):
+    begun = []
+
+    def fail_second(folder, number, *_):
+        begun.append(number)
+        if number == 1:
+            raise ZeroDivisionError
+        return {"case": f"phantom_{number:04d}"}
+
+    monkeypatch.setattr("clisc_nnunet.phantoms.folder._make_case", fail_second)
+    with pytest.raises(ZeroDivisionError):
+        main(["-o", str(tmp_path), "-n", "4", *CALL[2:]])
+    assert begun == [0, 1]
+
+
+def test_processes_make_the_same(tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert main(["-o", str(one), *CALL]) == 0
+    assert main(["-o", str(two), *CALL, "-np", "2"]) == 0
+    assert _bytes(one) == _bytes(two)
+    assert (one / "phantoms.json").read_bytes() == (two / "phantoms.json").read_bytes()
+
+
+def test_help_says_how_far_apart_seeds_must_be(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "seeds at least N apart" in " ".join(capsys.readouterr().out.split())

@@ -232,3 +232,15 @@ def test_synthseg_lesions_are_white_matter(tmp_path):
     found = _millilitres(anatomy)
     assert found["white"] == pytest.approx(expected[1], rel=0.1)
     assert found["ventricle"] == pytest.approx(expected[0], rel=0.25)
+
+
+def test_synthseg_maps_need_their_index(tmp_path):
+    _balls([4, 25, 3, 245, 246], tmp_path / "synthseg_plain.nii.gz")
+    with pytest.raises(UserError, match=r"synthseg_label_index\.json.*beside the maps"):
+        load_anatomies(tmp_path)
+
+
+def test_a_map_without_grey_matter_is_told(tmp_path):
+    _balls([1, 3, 3, 7, 4], tmp_path / "brainweb_made_up.nii.gz")
+    with pytest.raises(UserError, match=r"brainweb_made_up.*found no grey matter"):
+        load_anatomies(tmp_path)

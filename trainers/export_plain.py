@@ -10,19 +10,23 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from clisc_nnunet.atomic import storage_error
 from clisc_nnunet.digest import file_sha256
-from clisc_nnunet.errors import EXIT_DONE, UserError
+from clisc_nnunet.errors import EXIT_DONE, StorageError, UserError
 
 STOCK = "nnUNetTrainer"
 OURS = "nnUNetTrainerCLISC"
 ENTRY = "clisc"
 RESULTS = "nnUNet_results"
+FINAL = "checkpoint_final.pth"
 FILES = ("plans.json", "dataset.json", "dataset_fingerprint.json")
 # nnUNetv2_export_model_to_zip wants these of every fold.
 FOLD_FILES = ("progress.png", "validation/summary.json")
@@ -31,7 +35,7 @@ FOLD_FILES = ("progress.png", "validation/summary.json")
 def export_plain_model(
     source: Path,
     target: Path,
-    checkpoints: Sequence[str] = ("checkpoint_final.pth",),
+    checkpoints: Sequence[str] = (FINAL,),
     *,
     overwrite: bool = False,
 ) -> Path:
@@ -56,8 +60,10 @@ def export_plain_model(
     Raises
     ------
     UserError
-        If there is no such model of ours, a fold lacks a checkpoint, or the target exists.
+        If there is no such model of ours, a fold lacks a checkpoint or has a broken one, the
+        target exists, or it cannot be written.
     """
+    source = Path(os.path.abspath(source))  # `.` has no name; links keep theirs
     trainer, plans, configuration = _parts(source)
     folds = sorted(path for path in source.glob("fold_*") if path.is_dir())
     if not folds:
@@ -70,27 +76,48 @@ def export_plain_model(
     final = target / f"{STOCK}__{plans}__{configuration}"
     if final.exists() and not overwrite:
         raise UserError(final, "a model", "nothing", "choose another -o, or add --overwrite")
-    unfinished = target / f".{final.name}.part"
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    for name in FILES:
-        if (source / name).is_file():
-            shutil.copyfile(source / name, unfinished / name)
-    provenance = {
-        "trainer": trainer,
-        "folds": {
-            fold.name: _copy_fold(fold, unfinished / fold.name, checkpoints) for fold in folds
-        },
-    }
-    (unfinished / ENTRY).mkdir()
-    text = json.dumps(provenance, indent=1) + "\n"
-    (unfinished / ENTRY / "provenance.json").write_text(text, encoding="utf-8")
-    for fold in folds:
-        for report in sorted((fold / ENTRY).glob("round_*.json")):
-            shutil.copyfile(report, unfinished / ENTRY / f"{fold.name}_{report.name}")
-    shutil.rmtree(final, ignore_errors=True)
-    os.replace(unfinished, final)
+    if target.exists() and not target.is_dir():
+        raise UserError(target, "a file", "a folder", "choose another -o")
+    with _new_folder(target / f".{final.name}.part") as unfinished:
+        for name in FILES:
+            if (source / name).is_file():
+                shutil.copyfile(source / name, unfinished / name)
+        provenance = {
+            "trainer": trainer,
+            "folds": {
+                fold.name: _copy_fold(fold, unfinished / fold.name, checkpoints) for fold in folds
+            },
+        }
+        (unfinished / ENTRY).mkdir()
+        text = json.dumps(provenance, indent=1) + "\n"
+        (unfinished / ENTRY / "provenance.json").write_text(text, encoding="utf-8")
+        for fold in folds:
+            for report in sorted((fold / ENTRY).glob("round_*.json")):
+                shutil.copyfile(report, unfinished / ENTRY / f"{fold.name}_{report.name}")
+        shutil.rmtree(final, ignore_errors=True)
+        os.replace(unfinished, final)
     return final
+
+
+@contextmanager
+def _new_folder(path: Path) -> Iterator[Path]:
+    """Make a folder that is to be renamed once it is whole; after an error no trace of it stays."""
+    made = [parent for parent in path.parents if not parent.exists()]
+    try:
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir(parents=True)
+        yield path
+    except BaseException as error:
+        shutil.rmtree(path, ignore_errors=True)
+        for parent in made:
+            with suppress(OSError):
+                parent.rmdir()
+        if isinstance(error, NotADirectoryError):
+            cure = "choose another -o"
+            raise UserError(path.parent, "a file on the way", "a folder", cure) from None
+        if isinstance(error, OSError) and (told := storage_error(error)):
+            raise told from None
+        raise
 
 
 def _copy_fold(fold: Path, target: Path, checkpoints: Sequence[str]) -> dict[str, Any]:
@@ -106,10 +133,21 @@ def _copy_fold(fold: Path, target: Path, checkpoints: Sequence[str]) -> dict[str
     for name in checkpoints:
         # The user's own checkpoint, with nnU-Net's content that weights_only refuses; nnU-Net
         # itself loads it so.
-        checkpoint = torch.load(fold / name, map_location="cpu", weights_only=False)
+        try:
+            checkpoint = torch.load(fold / name, map_location="cpu", weights_only=False)
+        except OSError:
+            raise
+        except Exception as error:  # a broken file raises a dozen kinds
+            found = f"a file that cannot be read ({type(error).__name__})"
+            cure = "copy it again, or name another with -chk"
+            raise UserError(fold / name, found, "a checkpoint", cure) from None
         said[name] = {"sha256": file_sha256(fold / name), **checkpoint.pop(ENTRY, {})}
         checkpoint["trainer_name"] = STOCK
-        torch.save(checkpoint, target / name)
+        try:
+            torch.save(checkpoint, target / name)
+        except RuntimeError as error:  # so torch tells of a full disk
+            found = str(error).splitlines()[0][:120]
+            raise StorageError(target / name, found, "room to write", "make room") from None
     return said
 
 
@@ -131,13 +169,15 @@ def model_folder(dataset: str, configuration: str, trainer: str, plans: str) -> 
     Raises
     ------
     UserError
-        If nnUNet_results is not set, or no dataset has this name or id.
+        If nnUNet_results is not set, no dataset has this name or id, or it is a path.
     """
     root = os.environ.get(RESULTS)
     if not root:
         cure = "export nnUNet_results=..., or name the model with -i"
         raise UserError(RESULTS, "nothing", "nnU-Net's results folder", cure)
-    pattern = f"Dataset{int(dataset):03d}_*" if dataset.isdigit() else dataset
+    if Path(dataset).name != dataset:
+        raise UserError("-d", dataset, "a dataset's id or name", "name the model itself with -i")
+    pattern = f"Dataset{int(dataset):03d}_*" if dataset.isdecimal() else dataset
     found = sorted(Path(root).glob(pattern))
     if len(found) != 1:
         count = "several datasets" if found else "no dataset"
@@ -157,8 +197,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status
-    print(f"{final}\npredict with it: nnUNetv2_predict_from_modelfolder -m {final} -i ... -o ...")
+    print(f"{final}\npredict with it: {_predict_command(final, options.chk)}")
     return EXIT_DONE
+
+
+def _predict_command(model: Path, checkpoints: Sequence[str]) -> str:
+    """What to type; nnU-Net looks for five folds and the last checkpoint unless told otherwise."""
+    folds = sorted(path.name.removeprefix("fold_") for path in model.glob("fold_*"))
+    words = ["nnUNetv2_predict_from_modelfolder", "-m", str(model), "-f", *folds]
+    words += [] if FINAL in checkpoints else ["-chk", checkpoints[0]]
+    return f"{shlex.join(words)} -i ... -o ..."
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -166,7 +214,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="clisc_export_plain_model",
         description="Copies a model trained by nnUNetTrainerCLISC under the stock trainer's name, "
         "so that nnU-Net predicts the same with it where this package is not installed.",
-        epilog="Exit status: 0 done; 2 bad input or call.",
+        epilog="Exit status: 0 done; 2 bad input or call; 5 cannot write.",
     )
     parser.add_argument("-d", metavar="DATASET", help="dataset id or name")
     parser.add_argument("-c", metavar="CONFIGURATION", help="such as 3d_fullres")
@@ -177,7 +225,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "-chk",
         nargs="+",
-        default=["checkpoint_final.pth"],
+        default=[FINAL],
         metavar="FILE",
         help="checkpoints to copy (default: %(default)s)",
     )

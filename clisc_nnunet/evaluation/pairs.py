@@ -45,12 +45,12 @@ def find_masks(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         found = "a file" if folder.exists() else "no such folder"
         raise UserError(folder, found, "a folder of masks", "check the path")
-    entries = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+    entries = _visible(folder)
     masks = [(_SEGMENTATION.sub("", _stem(p)), p) for p in entries if _is_scan(p)]
     for inner in (entry for entry in entries if entry.is_dir()):
         masks += [
             (inner.name, path)
-            for path in sorted(inner.iterdir())
+            for path in _visible(inner)
             if _is_scan(path) and _SEGMENTATION.search(_stem(path))
         ]
     if not masks:
@@ -135,6 +135,11 @@ def _refuse_other_grids(pairs: Iterable[Pair]) -> None:
             f"that of {pair.reference}: {grid.size} voxels of {grid.spacing} mm at {grid.origin}",
             "resample the prediction to its scan's grid",
         )
+
+
+def _visible(folder: Path) -> list[Path]:
+    """What lies in a folder; macOS puts a hidden `._NAME` beside every file of a foreign disk."""
+    return [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
 
 
 def _is_scan(path: Path) -> bool:

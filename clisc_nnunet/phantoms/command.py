@@ -49,8 +49,15 @@ def make_parser() -> argparse.ArgumentParser:
         "OUT/images/CASE/CASE_flair.nii.gz and OUT/labels/CASE.nii.gz.",
     )
     parser.add_argument("-o", type=Path, required=True, metavar="OUT", help="output folder")
-    parser.add_argument("-n", type=int, default=12, help="number of phantoms (default: 12)")
-    parser.add_argument("--seed", type=int, default=0, help="the same seed, the same phantoms")
+    parser.add_argument(
+        "-n", type=int, default=12, metavar="N", help="number of phantoms (default: 12)"
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        help="the same seed, the same phantoms; sets to be kept apart need seeds at least N apart",
+    )
     parser.add_argument(
         "--anatomy",
         type=Path,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +61,11 @@ def make_folder(
     Raises
     ------
     UserError
-        If the folder holds phantoms of other settings, or a value is out of range.
+        If the folder holds phantoms of other settings or cannot be one, a value is out of range,
+        or a label map cannot be used; nothing is written then.
     """
+    if seed < 0:
+        raise UserError("--seed", str(seed), "0 or more", "mend it")
     if not 0 <= tumour_free <= 1:
         raise UserError("--tumour-free", str(tumour_free), "a share from 0 to 1", "mend it")
     if not 0.5 <= spacing_mm <= 6:
@@ -74,26 +78,43 @@ def make_folder(
         "anatomies": "mni152" if anatomy_folder is None else anatomy_folder.name,
         "settings": asdict(settings),
     }
-    _check_recipe(folder, recipe)
+    _refuse_others(folder, recipe)
     anatomies = (
         [mni152_anatomy(spacing_mm)]
         if anatomy_folder is None
         else load_anatomies(anatomy_folder, spacing_mm)
     )
-    with make_executor(processes) as executor:
-        jobs = [
-            executor.submit(_make_case, folder, k, seed + k, anatomies, settings)
-            for k in range(count)
-        ]
-        for job in tqdm(as_completed(jobs), total=count, desc="phantoms", unit="case"):
-            job.result()
-    cases = [job.result() for job in jobs]
-    write_text(folder / "phantoms.json", json.dumps({**recipe, "cases": cases}, indent=1) + "\n")
+    record = folder / "phantoms.json"
+    if not record.exists():
+        write_text(record, json.dumps(recipe, indent=1) + "\n")
+    jobs = [partial(_make_case, folder, k, seed + k, anatomies, settings) for k in range(count)]
+    made = tqdm(_as_made(jobs, processes), total=count, desc="phantoms", unit="case")
+    cases = sorted(made, key=lambda facts: int(facts["case"].rpartition("_")[2]))
+    write_text(record, json.dumps({**recipe, "cases": cases}, indent=1) + "\n")
     return cases
 
 
-def _check_recipe(folder: Path, recipe: dict[str, Any]) -> None:
-    """Refuse to mix phantoms of two recipes; remember this one."""
+def _as_made(
+    jobs: Sequence[Callable[[], dict[str, Any]]], processes: int
+) -> Iterator[dict[str, Any]]:
+    """Results as they come; the first job that fails ends the others."""
+    if processes == 1:
+        for job in jobs:
+            yield job()
+        return
+    with make_executor(processes) as executor:
+        try:
+            for future in as_completed([executor.submit(job) for job in jobs]):
+                yield future.result()
+        except BaseException:
+            executor.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _refuse_others(folder: Path, recipe: dict[str, Any]) -> None:
+    """Refuse to mix phantoms with those of another recipe, or with other files."""
+    if any(place.is_file() for place in (folder, *folder.parents)):
+        raise UserError(folder, "a file", "a folder", "choose another -o")
     path = folder / "phantoms.json"
     wanted = json.loads(json.dumps(recipe))
     if path.exists():
@@ -107,8 +128,6 @@ def _check_recipe(folder: Path, recipe: dict[str, Any]) -> None:
             )
     elif folder.exists() and any(folder.iterdir()):
         raise UserError(folder, "other files", "an empty folder", "choose another folder")
-    else:
-        write_text(path, json.dumps(recipe, indent=1) + "\n")
 
 
 def _make_case(
