@@ -58,10 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     small = ["-c", "3d_fullres", "-plans_name", "nnUNetPlansSmall", "-np", 2]
     _run(["nnUNetv2_preprocess", "-d", DATASET, *small], out)
     job: list[object] = ["-p", "nnUNetPlansSmall", "-tr", TRAINER, "-device", "cpu"]
-    # Without worker processes: on two cores they would fight with the training. And without a
-    # fresh start after the round, for which two epochs are too few.
+    # Without worker processes: on two cores they would fight with the training.
     train = ["nnUNetv2_train", DATASET, "3d_fullres", "all", *job]
-    _run(train, out, nnUNet_n_proc_DA="0", CLISC_RESTART="0")
+    _run(train, out, nnUNet_n_proc_DA="0")
 
     scans = out / "unseen_scans"
     scans.mkdir(exist_ok=True)

@@ -156,7 +156,7 @@ def _run_arm(
         seed_everything(seed)
         trainer = make_trainer(dataset, 0, folder, nnUNetTrainerCLISC, budget, NO_FILTER)
     else:
-        labels, _ = _spoilt_labels(out, scans, truths, train, spoilt, seed)
+        labels = _spoilt_labels(out, scans, truths, train, spoilt, seed)
         dataset = make_dataset(out, 601 + seed, scans, labels, split, {}, SPACING)
         warm = _warm_up(out, dataset, seed, budget)
         settings = replace(RoundSettings(), **(ARMS[arm] or {}))
@@ -211,8 +211,8 @@ def _spoilt_labels(
     train: list[str],
     share: float,
     seed: int,
-) -> tuple[dict[str, Path], dict[str, str]]:
-    """Label files of a seed, and which of them are spoilt and how."""
+) -> dict[str, Path]:
+    """Label files of a seed; beside the spoilt ones, `kinds.json` says which they are and how."""
     rng = np.random.default_rng(seed)
     kinds = spoilt_cases(train, share, rng)
     folder, files = out / f"labels{seed}", dict(truths)
@@ -227,7 +227,7 @@ def _spoilt_labels(
         if not files[case].exists():
             write_volume(files[case], wrong.astype(np.uint8), scan.geometry)
     write_text(folder / "kinds.json", json.dumps(kinds))
-    return files, kinds
+    return files
 
 
 @dataclass(frozen=True)
