@@ -38,7 +38,7 @@ def add_mimics(
         image = image + rng.uniform(0.1, 0.75) * near * white * patchy
     if rng.random() < settings.white_matter_lesions:
         near = blur(ventricle, 5.0) > 0.02
-        spots = smooth_noise(shape, 24, rng) + 0.9 * near - 0.3
+        spots = smooth_noise(shape, int(rng.integers(14, 28)), rng) + 0.9 * near - 0.3
         image = image + rng.uniform(0.2, 0.8) * step(spots - rng.uniform(1.4, 2.4), 0.125) * white
     inside = blur(brain, 1.2)
     edge = np.clip(2 * (1 - inside), 0, 1) * brain

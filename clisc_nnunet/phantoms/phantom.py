@@ -17,6 +17,7 @@ from clisc_nnunet.phantoms.lesions import add_mimics
 from clisc_nnunet.phantoms.scanner import field_of_view, scan
 from clisc_nnunet.phantoms.settings import ContrastSettings, PhantomSettings
 from clisc_nnunet.phantoms.tumour import Seed, grow, plant, push
+from clisc_nnunet.phantoms.ventricles import caps, distance_to_lateral_ventricles, widen
 from clisc_nnunet.volume import Geometry
 
 # Level of the smoothed mask that is the label's outline: below a half, since experts draw round a
@@ -67,23 +68,30 @@ def make_phantom(seed: int, anatomies: Sequence[Anatomy], settings: PhantomSetti
         One of them is drawn.
     settings : PhantomSettings
     """
-    # A tumour that came out too small or too large is drawn again, from a stream of its own.
+    # A tumour that came out too small or too large is drawn again, from a stream of its own; that
+    # there is one stays as it is, or those without would come to be more than `free` says.
+    free = bool(np.random.default_rng(seed).random() < settings.tumour.free)
     low, high = settings.tumour.volume_ml
-    for attempt in range(20):
-        phantom = _attempt(np.random.default_rng([seed, attempt]), anatomies, settings, seed)
-        if phantom.facts["kind"] == "none" or low <= phantom.facts["tumour_ml"] <= high:
+    for attempt in range(40):
+        rng = np.random.default_rng([seed, attempt])
+        phantom = _attempt(rng, anatomies, settings, seed, free)
+        if free or low <= phantom.facts["tumour_ml"] <= high:
             return phantom
-    raise RuntimeError(f"no tumour of {low:g} to {high:g} ml in 20 attempts, seed {seed}")
+    raise RuntimeError(f"no tumour of {low:g} to {high:g} ml in 40 attempts, seed {seed}")
 
 
 def _attempt(
-    rng: np.random.Generator, anatomies: Sequence[Anatomy], settings: PhantomSettings, seed: int
+    rng: np.random.Generator,
+    anatomies: Sequence[Anatomy],
+    settings: PhantomSettings,
+    seed: int,
+    free: bool,
 ) -> Phantom:
     anatomy = anatomies[int(rng.integers(len(anatomies)))]
     grid = make_grid(anatomy)
     positions = warped_positions(grid, settings.head, rng)
     seeds: list[Seed] = []
-    if rng.random() >= settings.tumour.free:
+    if not free:
         white = sample_tissues(anatomy, positions)[3]
         seeds.append(plant(grid, white, settings.tumour, rng))
         if rng.random() < settings.tumour.satellites:
@@ -91,9 +99,13 @@ def _attempt(
             seeds.append(plant(grid, white, settings.tumour, rng, smaller))
         positions = push(positions, grid, seeds[0], settings.tumour, rng)
     tissues = sample_tissues(anatomy, positions)
+    distance = distance_to_lateral_ventricles(tissues, grid.spacing_mm)
+    tissues, distance = widen(tissues, distance, settings.head, rng)
     brain = tissues[:BRAIN_TISSUES].sum(axis=0) > 0.5
 
     image, brightest = _healthy(tissues, brain, settings.contrast, rng)
+    if rng.random() < settings.contrast.caps:
+        image = image + caps(grid, tissues, distance, settings.contrast, rng)
     tumour = np.zeros(grid.shape, bool)
     kinds = []
     for place in seeds:

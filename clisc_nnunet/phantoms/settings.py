@@ -15,6 +15,9 @@ class HeadSettings:
     scale: Range = (0.92, 1.06)
     axis_scale: Range = (0.95, 1.05)
     warp_mm: Range = (1.5, 4.5)
+    wide_ventricles: float = 0.5
+    widen_mm: Range = (0.5, 5.0)
+    """Share of heads whose ventricles are wider than the anatomy's, as age makes them; how much."""
     scalp: float = 0.05
     """Share of phantoms that keep skull and scalp, where the anatomy has them."""
 
@@ -28,6 +31,11 @@ class ContrastSettings:
     sulci_above_ventricle: Range = (0.05, 0.35)
     periventricular_rim: float = 0.8
     """Share of phantoms with a bright rim round the ventricles."""
+    caps: float = 0.4
+    caps_mm: Range = (4.0, 16.0)
+    caps_brightness: Range = (0.25, 1.1)
+    """Share with bright caps round the ventricles' horns, how far these reach, and how much
+    brighter than white matter they are: up to as bright as oedema."""
     white_matter_lesions: float = 0.5
     """Share with lesions of small vessels, from a few spots to confluent ones."""
     bright_edge: float = 0.7

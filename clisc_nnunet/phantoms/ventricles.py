@@ -1,0 +1,110 @@
+"""Lateral ventricles: as wide as age makes them, and bright caps round their horns."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.ndimage import distance_transform_edt, find_objects
+
+from clisc_nnunet.phantoms.anatomy import BRAIN_TISSUES
+from clisc_nnunet.phantoms.fields import blur, smooth_noise, step
+from clisc_nnunet.phantoms.head import Grid
+from clisc_nnunet.phantoms.settings import ContrastSettings, HeadSettings
+
+# Distances are measured up to here; nothing reaches farther.
+FAR_MM = 30.0
+# Within so much, white matter prevails round a lateral ventricle, and cortex round other fluid.
+_NEIGHBOURHOOD_MM = 4.5
+
+
+def distance_to_lateral_ventricles(tissues: np.ndarray, spacing_mm: float) -> np.ndarray:
+    """Millimetres to the lateral ventricles, at most `FAR_MM`.
+
+    Parameters
+    ----------
+    tissues : float32 ndarray of shape (tissue, plane, row, column)
+    spacing_mm : float
+
+    Returns
+    -------
+    float32 ndarray of shape (plane, row, column)
+        0 inside of them.
+    """
+    sigma = _NEIGHBOURHOOD_MM / spacing_mm
+    lateral = (tissues[0] >= 0.5) & (blur(tissues[3], sigma) > blur(tissues[2], sigma))
+    distance = np.full(lateral.shape, FAR_MM, np.float32)
+    if lateral.any():
+        margin = int(np.ceil(FAR_MM / spacing_mm))
+        box = tuple(
+            slice(max(s.start - margin, 0), s.stop + margin)
+            for s in find_objects(lateral.astype(np.uint8))[0]
+        )
+        near = distance_transform_edt(~lateral[box], sampling=spacing_mm)
+        distance[box] = np.minimum(near, FAR_MM)
+    return distance
+
+
+def widen(
+    tissues: np.ndarray, distance: np.ndarray, settings: HeadSettings, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """At times, make fluid of the brain next to the lateral ventricles.
+
+    Parameters
+    ----------
+    tissues : float32 ndarray of shape (tissue, plane, row, column)
+    distance : float32 ndarray of shape (plane, row, column)
+        From `distance_to_lateral_ventricles`.
+    settings : HeadSettings
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    tissues, distance
+        Of the same shapes; the distance is that to the wider ventricles.
+    """
+    if rng.random() >= settings.wide_ventricles:
+        return tissues, distance
+    reach = rng.uniform(*settings.widen_mm) * np.exp(0.3 * smooth_noise(distance.shape, 5, rng))
+    fluid = step(reach - distance, 0.5)
+    widened = tissues.copy()
+    widened[0] += fluid * tissues[1:BRAIN_TISSUES].sum(axis=0)
+    widened[1:BRAIN_TISSUES] *= 1 - fluid
+    return widened, np.maximum(distance - reach, 0)
+
+
+def caps(
+    grid: Grid,
+    tissues: np.ndarray,
+    distance: np.ndarray,
+    settings: ContrastSettings,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """What caps add to the intensity of white matter.
+
+    Bands along the ventricles, thin along their bodies and widest at the horns, in front or behind.
+
+    Parameters
+    ----------
+    grid : Grid
+    tissues : float32 ndarray of shape (tissue, plane, row, column)
+    distance : float32 ndarray of shape (plane, row, column)
+        To the lateral ventricles.
+    settings : ContrastSettings
+    rng : numpy.random.Generator
+
+    Returns
+    -------
+    float32 ndarray of shape (plane, row, column)
+    """
+    rows = np.flatnonzero((distance == 0).any(axis=(0, 2)))
+    if not len(rows):
+        return np.zeros(grid.shape, np.float32)
+    # -1 at the foremost row of the ventricles, 1 at the hindmost.
+    along = np.interp(np.arange(grid.shape[1]), [rows[0], rows[-1]], [-1.0, 1.0])
+    front, back = rng.uniform(0.2, 1.0, 2)
+    horns = np.clip((np.abs(along) - 0.4) / 0.4, 0, 1) * np.where(along < 0, front, back)
+    reach = rng.uniform(0, 2.5) + rng.uniform(*settings.caps_mm) * horns[None, :, None]
+    reach = reach * np.exp(0.3 * smooth_noise(grid.shape, 7, rng))
+    band = step(reach - distance, rng.uniform(0.4, 2.0))
+    band = band * np.clip(tissues[3] + 0.2 * tissues[2], 0, 1)
+    texture = 1 + rng.uniform(0, 0.15) * smooth_noise(grid.shape, 16, rng)
+    return (rng.uniform(*settings.caps_brightness) * band * texture).astype(np.float32)
