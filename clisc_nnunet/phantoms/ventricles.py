@@ -34,10 +34,8 @@ def distance_to_lateral_ventricles(tissues: np.ndarray, spacing_mm: float) -> np
     distance = np.full(lateral.shape, FAR_MM, np.float32)
     if lateral.any():
         margin = int(np.ceil(FAR_MM / spacing_mm))
-        box = tuple(
-            slice(max(s.start - margin, 0), s.stop + margin)
-            for s in find_objects(lateral.astype(np.uint8))[0]
-        )
+        (found,) = find_objects(lateral.astype(np.uint8))
+        box = tuple(slice(max(s.start - margin, 0), s.stop + margin) for s in found)
         near = distance_transform_edt(~lateral[box], sampling=spacing_mm)
         distance[box] = np.minimum(near, FAR_MM)
     return distance
