@@ -255,3 +255,9 @@ def test_a_map_without_grey_matter_is_told(tmp_path):
     _balls([1, 3, 3, 7, 4], tmp_path / "brainweb_made_up.nii.gz")
     with pytest.raises(UserError, match=r"brainweb_made_up.*found no grey matter"):
         load_anatomies(tmp_path)
+
+
+def test_a_file_that_is_no_image_is_told(tmp_path):
+    (tmp_path / "brainweb_made_up.nii.gz").write_text("no image")
+    with pytest.raises(UserError, match=r"brainweb_made_up.*SimpleITK cannot read"):
+        load_anatomies(tmp_path)

@@ -114,7 +114,10 @@ def label_maps(folder: Path) -> list[Path]:
 
 
 def _read_label_map(path: Path, spacing_mm: float) -> Anatomy:
-    image = sitk.DICOMOrient(sitk.ReadImage(str(path)), "LPS")
+    try:
+        image = sitk.DICOMOrient(sitk.ReadImage(str(path)), "LPS")
+    except RuntimeError:
+        raise _no_head(path, "what SimpleITK cannot read") from None
     labels = sitk.GetArrayFromImage(image)
     table: Mapping[int, str] = _BRAINWEB
     if path.name.startswith("synthseg"):
