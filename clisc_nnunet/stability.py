@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -55,7 +55,7 @@ def jittered(prompts: Prompts, amount: float, side: int, rng: np.random.Generato
         there = centre + shift + (points - centre) * scale
         return np.clip(there, 0, side - 1).astype(np.float32)
 
-    return Prompts(moved(corners).reshape(n, 4), moved(prompts.points), prompts.labels)
+    return replace(prompts, boxes=moved(corners).reshape(n, 4), points=moved(prompts.points))
 
 
 def stability(

@@ -18,7 +18,7 @@ from clisc_nnunet.atomic import whole_file
 
 # The version of the code that makes results: raised whenever a stage's result changes for the
 # same input and settings.
-FORMAT = 2
+FORMAT = 3
 # Temporary files of processes that were killed; no file takes an hour to write.
 LEFTOVER_SECONDS = 3600
 

@@ -50,6 +50,12 @@ def test_boxes_move_by_no_more_than_their_share():
     assert 36 <= min(widths) < 38 and 42 < max(widths) <= 44
 
 
+@pytest.mark.parametrize("use_boxes", [False, True])
+def test_what_sam_sees_stays_as_it_is_set(use_boxes):
+    prompts = replace(prompts_of(WIDE), use_boxes=use_boxes)
+    assert jittered(prompts, 0.1, SIDE, np.random.default_rng(0)).use_boxes == use_boxes
+
+
 def test_points_move_with_their_box():
     prompts = prompts_of(WIDE)
     moved = jittered(prompts, 0.1, SIDE, np.random.default_rng(0))

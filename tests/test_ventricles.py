@@ -97,6 +97,16 @@ def test_caps_are_bright_white_matter_at_the_horns(mni, tissues, distance):
     assert tips > 1.5 * body
 
 
+def test_caps_end_before_distances_do(mni, tissues, distance):
+    """Beyond the last distance everything seems equally near: a cap there would be everywhere."""
+    settings = ContrastSettings(caps_mm=(40.0, 40.0), caps_brightness=(1.0, 1.0))
+    wide = HeadSettings(wide_ventricles=1.0, widen_mm=(8.0, 8.0))
+    tissues, distance = widen(tissues, distance, wide, rng())
+    added = caps(make_grid(mni), tissues, distance, settings, rng())
+    assert added.max() > 0.5
+    assert added[distance == FAR_MM].max() < 0.02
+
+
 def test_caps_are_never_labelled(mni):
     settings = replace(
         PhantomSettings(),

@@ -10,7 +10,7 @@ from clisc_nnunet.phantoms.fields import blur, smooth_noise, step
 from clisc_nnunet.phantoms.head import Grid
 from clisc_nnunet.phantoms.settings import ContrastSettings, HeadSettings
 
-# Distances are measured up to here; nothing reaches farther.
+# Distances are measured up to here, and caps end before.
 FAR_MM = 30.0
 # Within so much, white matter prevails round a lateral ventricle, and cortex round other fluid.
 _NEIGHBOURHOOD_MM = 4.5
@@ -66,7 +66,8 @@ def widen(
     widened = tissues.copy()
     widened[0] += fluid * tissues[1:BRAIN_TISSUES].sum(axis=0)
     widened[1:BRAIN_TISSUES] *= 1 - fluid
-    return widened, np.maximum(distance - reach, 0)
+    # What was too far to be measured stays so.
+    return widened, np.where(distance < FAR_MM, np.maximum(distance - reach, 0), FAR_MM)
 
 
 def caps(
@@ -101,7 +102,7 @@ def caps(
     front, back = rng.uniform(0.2, 1.0, 2)
     horns = np.clip((np.abs(along) - 0.4) / 0.4, 0, 1) * np.where(along < 0, front, back)
     reach = rng.uniform(0, 2.5) + rng.uniform(*settings.caps_mm) * horns[None, :, None]
-    reach = reach * np.exp(0.3 * smooth_noise(grid.shape, 7, rng))
+    reach = np.minimum(reach * np.exp(0.3 * smooth_noise(grid.shape, 7, rng)), 0.7 * FAR_MM)
     band = step(reach - distance, rng.uniform(0.4, 2.0))
     band = band * np.clip(tissues[3] + 0.2 * tissues[2], 0, 1)
     texture = 1 + rng.uniform(0, 0.15) * smooth_noise(grid.shape, 16, rng)
