@@ -109,6 +109,7 @@ def test_commands_exist(wheel: ZipFile) -> None:
         "clisc_export_plain_model",
         "clisc_make_phantoms",
         "clisc_make_pseudo_dataset",
+        "clisc_prepare_scans",
     ]
     for target in commands.values():
         module, function = target.split(":")

@@ -1,0 +1,146 @@
+"""The command `clisc_prepare_scans`: any folder of scans, as `nnUNetv2_predict -i` wants it.
+
+A network has learnt from the scans that `clisc_make_pseudo_dataset` placed. Those it is to segment
+have to be placed alike: named by case and channel, NIfTI, on one grid, with a background of 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clisc_nnunet.errors import (
+    EXIT_BAD_INPUT,
+    EXIT_DONE,
+    EXIT_INTERRUPTED,
+    EXIT_SOME_CASES_FAILED,
+    ScanError,
+    UserError,
+)
+
+if TYPE_CHECKING:
+    from clisc_nnunet.dataset_conversion.grouping import Case
+
+# Files lie here until they are whole: beside the others, nnU-Net would take them for cases.
+UNFINISHED = ".unfinished"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    arguments = make_parser().parse_args(argv)
+    from clisc_nnunet.dataset_conversion.channels import chosen_channels
+    from clisc_nnunet.dataset_conversion.inputs import chosen_input, describe
+
+    try:
+        prompt = arguments.prompt_channel.lower()
+        channels = chosen_channels(tuple(arguments.channels), prompt)
+        found = chosen_input(arguments.i, channels, prompt, arguments.cases, arguments.leave_out)
+        print(describe(found), flush=True)
+        check_output(arguments.o, arguments.i, resume=arguments.resume)
+        failed = prepare(found.cases, arguments.o, copy=arguments.copy)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print("interrupted; the same command with --continue goes on", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    done = len(found.cases) - len(failed)
+    print(f"{done} cases in {arguments.o}, for nnUNetv2_predict -i")
+    if done == 0:
+        return EXIT_BAD_INPUT
+    return EXIT_SOME_CASES_FAILED if failed or found.faults else EXIT_DONE
+
+
+def check_output(folder: Path, scans: Path, *, resume: bool) -> None:
+    """Refuse a folder that is not ours to fill.
+
+    Raises
+    ------
+    UserError
+        If it is that of the scans, a file, or not empty although nothing is to be gone on with.
+    """
+    expected = "a new or empty folder"
+    if folder.resolve() == scans.resolve():
+        raise UserError(folder, "the folder of the scans", expected, "choose another with -o")
+    if folder.exists() and not folder.is_dir():
+        raise UserError(folder, "a file", expected, "choose another with -o")
+    if not resume and folder.is_dir() and any(folder.iterdir()):
+        raise UserError(folder, "files", expected, "go on with --continue, or choose another")
+
+
+def prepare(cases: Sequence[Case], folder: Path, *, copy: bool = False) -> list[str]:
+    """Place the scans of cases side by side, whole cases alone.
+
+    Parameters
+    ----------
+    cases : sequence of Case
+    folder : Path
+        Receives `CASE_0000.nii.gz` and so on. Cases that are there already stay as they are.
+    copy : bool
+        Copy files that nnU-Net takes as they are; by default they are linked. Others are written
+        anew: see `nnunet_dataset.place_case`.
+
+    Returns
+    -------
+    list of str
+        Cases whose scans cannot be used; a line on the screen says why.
+    """
+    from tqdm import tqdm
+
+    from clisc_nnunet.dataset_conversion.nnunet_dataset import FILE_ENDING, place_case
+
+    failed = []
+    unfinished = folder.absolute() / UNFINISHED
+    try:
+        for case in tqdm([case.absolute() for case in cases], desc="scans", unit="case"):
+            names = [f"{case.name}_{n:04d}{FILE_ENDING}" for n in range(len(case.channels))]
+            if all((folder / name).exists() for name in names):
+                continue
+            try:
+                place_case(case.channels, case.image, case.name, unfinished, copy=copy)
+            except ScanError as error:
+                print(f"set aside: {error}", file=sys.stderr, flush=True)
+                failed.append(case.name)
+                continue
+            for name in names:
+                os.replace(unfinished / "imagesTr" / name, folder / name)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return failed
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Parser of the command."""
+    parser = argparse.ArgumentParser(
+        prog="clisc_prepare_scans",
+        description="Place new scans of any layout and format as the scans of the dataset were "
+        "placed that a network has learnt from: CASE_0000.nii.gz, for nnUNetv2_predict -i.",
+    )
+    parser.add_argument("-i", type=Path, required=True, metavar="SCANS", help="folder of scans")
+    parser.add_argument("-o", type=Path, required=True, metavar="OUT", help="a new folder")
+    parser.add_argument(
+        "--channels",
+        nargs="+",
+        default=(),
+        metavar="NAME[=ENDING]",
+        help="as in clisc_make_pseudo_dataset, when the dataset was made",
+    )
+    parser.add_argument("--prompt-channel", default="flair", metavar="NAME", help="likewise")
+    parser.add_argument("--cases", nargs="+", default=(), metavar="NAME|FILE", help="these alone")
+    parser.add_argument(
+        "--leave-out", nargs="+", default=(), metavar="NAME|FILE", help="all but these"
+    )
+    parser.add_argument("--copy", action="store_true", help="copy the scans; default: link them")
+    parser.add_argument(
+        "--continue", dest="resume", action="store_true", help="go on; cases that are there stay"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
