@@ -11,6 +11,7 @@ from clisc_nnunet.trainers.round_settings import (
     describe,
     resolve,
     round_epochs,
+    started_with,
 )
 
 OTHER = {
@@ -140,6 +141,40 @@ def test_rounds_fall_on_epochs_with_one_before_and_one_after(rounds, epochs, exp
 def test_the_log_shows_every_value():
     line = describe(RoundSettings())
     assert all(f'"{name}"' in line for name in OTHER)
+
+
+def test_a_continued_training_goes_on_with_what_it_was_started_with():
+    old, now = RoundSettings(rounds=(0.4, 0.7), keep_ratio=0.9), RoundSettings(keep_ratio=0.6)
+    settings, differences = started_with(as_plain(old), now, {})
+    assert settings == old
+    assert differences == (
+        "rounds [0.4, 0.7] (now asked for: [0.25]), keep_ratio 0.9 (now asked for: 0.6)"
+    )
+    assert started_with(as_plain(old), old, {}) == (old, "")
+    # A checkpoint of a version that knew fewer settings, or noted none.
+    assert started_with({"keep_ratio": 0.6}, now, {}) == started_with({}, now, {}) == (now, "")
+    with pytest.raises(UserError, match="checkpoint: clisc: settings: found unknown key 'soft'"):
+        started_with({"soft": 1}, now, {})
+
+
+@pytest.mark.parametrize(
+    ("old", "asked", "variable", "sam", "differences"),
+    [
+        ("/old/mine.pth", "/new/mine.pth", True, "/new/mine.pth", ""),
+        ("/old/mine.pth", "/new/mine.pth", False, "/new/mine.pth", ""),
+        ("medsam=/old/m.pth", "medsam=/new/m.pth", True, "medsam=/new/m.pth", ""),
+        ("sam_vit_b", "", False, "sam_vit_b", 'sam "sam_vit_b" (now asked for: "")'),
+        ("sam_vit_b", "x", False, "sam_vit_b", 'sam "sam_vit_b" (now asked for: "x")'),
+        # Where the one that drew the labels lies by now, which only the variable can tell.
+        ("", "/new/mine.pth", True, "/new/mine.pth", 'but sam "/new/mine.pth" (before: "")'),
+    ],
+)
+def test_sam_is_the_one_of_the_start_unless_a_variable_names_it(
+    old, asked, variable, sam, differences
+):
+    stored, environment = as_plain(RoundSettings(sam=old)), {"CLISC_SAM": asked if variable else ""}
+    found = started_with(stored, RoundSettings(sam=asked), environment)
+    assert found == (RoundSettings(sam=sam), differences)
 
 
 def test_what_travels_with_a_model_has_no_folder_of_its_maker():
