@@ -60,6 +60,11 @@ def test_nothing_said_leaves_the_classs_own_settings_as_they_are():
     assert PAPER.restart and PAPER.rounds == (0.5,)
 
 
+@pytest.mark.parametrize("content", [{"clisc": None}, {"clisc": {"trainer": None}}])
+def test_null_in_dataset_json_says_nothing(content):
+    assert resolve(PAPER, content, {}) == PAPER
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [("1", True), ("true", True), ("True", True), ("0", False), ("false", False), ("FALSE", False)],
@@ -102,8 +107,8 @@ def test_variables_of_other_parts_are_left_alone():
         ({}, {"CLISC_KEEP_RATIO": "nan"}, "environment.*keep_ratio = nan.*0 to 1"),
         ({}, {"CLISC_KEEP_RATIO": "-0.1"}, "environment.*keep_ratio = -0.1.*0 to 1"),
         ({"clisc": {"trainer": [0.7]}}, {}, r"dataset.json: clisc: trainer: found \[0.7\]"),
-        ({"clisc": {"trainer": None}}, {}, "dataset.json.*found None; expected an object"),
-        ({"clisc": None}, {}, "dataset.json.*found None; expected an object"),
+        ({"clisc": {"trainer": False}}, {}, "dataset.json.*found False; expected an object"),
+        ({"clisc": []}, {}, r"dataset.json.*found \[\]; expected an object"),
         ({"clisc": {"trainer": {"restart": 1}}}, {}, "restart = 1.*type bool"),
         ({"clisc": {"trainer": {"keep_ratio": True}}}, {}, "keep_ratio = True.*a number"),
         ({"clisc": {"trainer": {"rounds": 0.5}}}, {}, "rounds = 0.5.*a list"),

@@ -175,7 +175,7 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
         if self._rounds_to_come:
             judge = self._load_judge(torch.device("cpu"))
             log(f"CLISC: SAM {judge.sam.name}, sha256 {judge.sam.sha256[:12]}")
-            if ENTRY in self.dataset_json and not drew_the_labels(judge.sam, self.dataset_json):
+            if self.dataset_json.get(ENTRY) and not drew_the_labels(judge.sam, self.dataset_json):
                 log("CLISC: this is not the SAM that drew the labels")
 
     def _load_judge(self, device: torch.device) -> Judge:

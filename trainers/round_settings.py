@@ -74,8 +74,9 @@ def resolve(
     UserError
         If a key or a value cannot be used.
     """
-    made = dataset_json.get("clisc", {})
-    chosen = made.get("trainer", {}) if isinstance(made, dict) else made
+    made = dataset_json.get("clisc")
+    chosen = made.get("trainer") if isinstance(made, dict) else made
+    chosen = {} if chosen is None else chosen
     if not isinstance(chosen, dict):
         raise UserError("dataset.json: clisc: trainer", repr(chosen), "an object", "mend the value")
     settings = updated(base, chosen, "dataset.json: clisc: trainer")
