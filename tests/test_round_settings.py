@@ -11,6 +11,7 @@ from clisc_nnunet.trainers.round_settings import (
     describe,
     resolve,
     round_epochs,
+    started_with,
 )
 
 OTHER = {
@@ -59,6 +60,11 @@ def test_nothing_said_leaves_the_classs_own_settings_as_they_are():
     assert PAPER.restart and PAPER.rounds == (0.5,)
 
 
+@pytest.mark.parametrize("content", [{"clisc": None}, {"clisc": {"trainer": None}}])
+def test_null_in_dataset_json_says_nothing(content):
+    assert resolve(PAPER, content, {}) == PAPER
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [("1", True), ("true", True), ("True", True), ("0", False), ("false", False), ("FALSE", False)],
@@ -101,8 +107,8 @@ def test_variables_of_other_parts_are_left_alone():
         ({}, {"CLISC_KEEP_RATIO": "nan"}, "environment.*keep_ratio = nan.*0 to 1"),
         ({}, {"CLISC_KEEP_RATIO": "-0.1"}, "environment.*keep_ratio = -0.1.*0 to 1"),
         ({"clisc": {"trainer": [0.7]}}, {}, r"dataset.json: clisc: trainer: found \[0.7\]"),
-        ({"clisc": {"trainer": None}}, {}, "dataset.json.*found None; expected an object"),
-        ({"clisc": None}, {}, "dataset.json.*found None; expected an object"),
+        ({"clisc": {"trainer": False}}, {}, "dataset.json.*found False; expected an object"),
+        ({"clisc": []}, {}, r"dataset.json.*found \[\]; expected an object"),
         ({"clisc": {"trainer": {"restart": 1}}}, {}, "restart = 1.*type bool"),
         ({"clisc": {"trainer": {"keep_ratio": True}}}, {}, "keep_ratio = True.*a number"),
         ({"clisc": {"trainer": {"rounds": 0.5}}}, {}, "rounds = 0.5.*a list"),
@@ -140,6 +146,40 @@ def test_rounds_fall_on_epochs_with_one_before_and_one_after(rounds, epochs, exp
 def test_the_log_shows_every_value():
     line = describe(RoundSettings())
     assert all(f'"{name}"' in line for name in OTHER)
+
+
+def test_a_continued_training_goes_on_with_what_it_was_started_with():
+    old, now = RoundSettings(rounds=(0.4, 0.7), keep_ratio=0.9), RoundSettings(keep_ratio=0.6)
+    settings, differences = started_with(as_plain(old), now, {})
+    assert settings == old
+    assert differences == (
+        "rounds [0.4, 0.7] (now asked for: [0.25]), keep_ratio 0.9 (now asked for: 0.6)"
+    )
+    assert started_with(as_plain(old), old, {}) == (old, "")
+    # A checkpoint of a version that knew fewer settings, or noted none.
+    assert started_with({"keep_ratio": 0.6}, now, {}) == started_with({}, now, {}) == (now, "")
+    with pytest.raises(UserError, match="checkpoint: clisc: settings: found unknown key 'soft'"):
+        started_with({"soft": 1}, now, {})
+
+
+@pytest.mark.parametrize(
+    ("old", "asked", "variable", "sam", "differences"),
+    [
+        ("/old/mine.pth", "/new/mine.pth", True, "/new/mine.pth", ""),
+        ("/old/mine.pth", "/new/mine.pth", False, "/new/mine.pth", ""),
+        ("medsam=/old/m.pth", "medsam=/new/m.pth", True, "medsam=/new/m.pth", ""),
+        ("sam_vit_b", "", False, "sam_vit_b", 'sam "sam_vit_b" (now asked for: "")'),
+        ("sam_vit_b", "x", False, "sam_vit_b", 'sam "sam_vit_b" (now asked for: "x")'),
+        # Where the one that drew the labels lies by now, which only the variable can tell.
+        ("", "/new/mine.pth", True, "/new/mine.pth", 'but sam "/new/mine.pth" (before: "")'),
+    ],
+)
+def test_sam_is_the_one_of_the_start_unless_a_variable_names_it(
+    old, asked, variable, sam, differences
+):
+    stored, environment = as_plain(RoundSettings(sam=old)), {"CLISC_SAM": asked if variable else ""}
+    found = started_with(stored, RoundSettings(sam=asked), environment)
+    assert found == (RoundSettings(sam=sam), differences)
 
 
 def test_what_travels_with_a_model_has_no_folder_of_its_maker():

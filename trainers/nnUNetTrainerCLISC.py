@@ -44,6 +44,7 @@ from clisc_nnunet.trainers.round_settings import (
     describe,
     resolve,
     round_epochs,
+    started_with,
 )
 from clisc_nnunet.trainers.team import Team
 
@@ -150,16 +151,18 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
 
     def on_epoch_start(self) -> None:
         """Hold the round that is due, if one is, then start the epoch."""
-        held = len(self.state["rounds"])
-        due = [e for e in self._round_epochs[held:] if e <= self.current_epoch]
-        if due:
+        if any(epoch <= self.current_epoch for epoch in self._rounds_to_come):
             with self._told_in_one_line():
-                self._hold(held + 1)
+                self._hold(len(self.state["rounds"]) + 1)
         super().on_epoch_start()
 
     @property
     def _round_epochs(self) -> list[int]:
         return round_epochs(self.rounds, self.num_epochs)
+
+    @property
+    def _rounds_to_come(self) -> list[int]:
+        return self._round_epochs[len(self.state["rounds"]) :]
 
     def _prepare(self) -> None:
         if not self.was_initialized:
@@ -169,10 +172,10 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
         log(f"CLISC: rounds after epochs {self._round_epochs or 'none'} of {self.num_epochs}")
         trusted, excluded = len(self.lists.trusted), len(self.lists.excluded)
         log(f"CLISC: {trusted} trusted and {excluded} excluded cases")
-        if self._round_epochs:
+        if self._rounds_to_come:
             judge = self._load_judge(torch.device("cpu"))
             log(f"CLISC: SAM {judge.sam.name}, sha256 {judge.sam.sha256[:12]}")
-            if ENTRY in self.dataset_json and not drew_the_labels(judge.sam, self.dataset_json):
+            if self.dataset_json.get(ENTRY) and not drew_the_labels(judge.sam, self.dataset_json):
                 log("CLISC: this is not the SAM that drew the labels")
 
     def _load_judge(self, device: torch.device) -> Judge:
@@ -282,13 +285,18 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
             super().save_checkpoint(filename)
 
     def load_checkpoint(self, filename_or_checkpoint: str) -> None:
-        """As nnU-Net's, and what the rounds have decided."""
+        """As nnU-Net's, what the rounds have decided, and the settings it was started with."""
         super().load_checkpoint(filename_or_checkpoint)
         entry = read_entry(filename_or_checkpoint, ENTRY)
         if entry is not None:
             self.state = {key: value for key, value in entry.items() if key != "settings"}
             if "restarted" in self.state:
                 self._use_restarted_schedule()
+            with self._told_in_one_line():
+                stored = entry.get("settings") or {}
+                self.rounds, differences = started_with(stored, self.rounds, os.environ)
+            if differences:
+                self.print_to_log_file(f"CLISC: goes on as it was started: {differences}")
 
     def print_to_log_file(self, *args: Any, **kwargs: Any) -> None:
         """As nnU-Net's; scores against pseudo-labels are called so."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_origin, get_type_hints
 
 from clisc_nnunet.errors import UserError
@@ -74,12 +74,53 @@ def resolve(
     UserError
         If a key or a value cannot be used.
     """
-    made = dataset_json.get("clisc", {})
-    chosen = made.get("trainer", {}) if isinstance(made, dict) else made
+    made = dataset_json.get("clisc")
+    chosen = made.get("trainer") if isinstance(made, dict) else made
+    chosen = {} if chosen is None else chosen
     if not isinstance(chosen, dict):
         raise UserError("dataset.json: clisc: trainer", repr(chosen), "an object", "mend the value")
     settings = updated(base, chosen, "dataset.json: clisc: trainer")
     return updated(settings, _from_environment(environment), "environment")
+
+
+def started_with(
+    stored: Mapping[str, Any], asked: RoundSettings, environment: Mapping[str, str]
+) -> tuple[RoundSettings, str]:
+    """Settings that a continued training goes on with: those of its checkpoint.
+
+    Parameters
+    ----------
+    stored : mapping
+        What `as_plain` gave for the checkpoint. What it does not name is as now asked for.
+    asked : RoundSettings
+        What `resolve` says now.
+    environment : mapping
+        Of SAM a checkpoint knows no folder, so that `CLISC_SAM`, where it is set, counts anew.
+
+    Returns
+    -------
+    settings : RoundSettings
+    differences : str
+        In what they differ from those asked for, or SAM from the checkpoint's; empty for nothing.
+
+    Raises
+    ------
+    UserError
+        If a key or a value of the checkpoint cannot be used.
+    """
+    old = updated(asked, dict(stored), "checkpoint: clisc: settings")
+    # The same file, and where it lies on this machine.
+    by_variable = bool(environment.get(f"{VARIABLE_PREFIX}SAM"))
+    same_sam = as_plain(asked)["sam"] == as_plain(old)["sam"]
+    settings = replace(old, sam=asked.sam) if by_variable or same_sam else old
+    differences = [
+        f"{name} {json.dumps(value)} (now asked for: {json.dumps(getattr(asked, name))})"
+        for name, value in asdict(settings).items()
+        if value != getattr(asked, name)
+    ]
+    if by_variable and not same_sam:
+        differences.append(f"but sam {json.dumps(asked.sam)} (before: {json.dumps(old.sam)})")
+    return settings, ", ".join(differences)
 
 
 def round_epochs(settings: RoundSettings, num_epochs: int) -> list[int]:
