@@ -6,6 +6,7 @@ Arrays are (plane, row, column), as SimpleITK gives them; `Geometry` keeps Simpl
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -38,6 +39,8 @@ Source = Path | Series
 SPACING_LIMITS = (0.01, 100.0)
 # Axes further from right angles are not straightened: too much of the shape would change.
 MAX_DEGREES_OFF_SQUARE = 30.0
+# Files without voxels: these lie in one or more others, which the header names in many ways.
+_BARE_HEADERS = (".mhd", ".nhdr")
 
 __all__ = [
     "Geometry",
@@ -248,11 +251,21 @@ def resample(
 
 
 def scan_digest(source: Source) -> str:
-    """Hash of a scan's file or files, the root of the signatures of what is made from it."""
+    """Hash of a scan's file or files, the root of the signatures of what is made from it.
+
+    Raises
+    ------
+    ScanError
+        If one cannot be read.
+    """
     try:
-        return source.digest if isinstance(source, Series) else file_sha256(source)
+        digest = source.digest if isinstance(source, Series) else file_sha256(source)
     except OSError as error:
         raise ScanError(source, str(error.strerror), "a readable scan", "check the path") from None
+    if isinstance(source, Series) or not source.name.lower().endswith(_BARE_HEADERS):
+        return digest
+    voxels = read_image(source)[0].tobytes()
+    return hashlib.sha256(digest.encode() + voxels).hexdigest()
 
 
 def _read(source: Source) -> Volume:

@@ -120,13 +120,14 @@ def group(
 
 def _bad_name(name: str, source: Source) -> ScanError | None:
     # nnU-Net keeps the label of case A in a file A_seg and skips cases that look like one; names
-    # that are no text (a file system may hold such) can neither be printed nor listed.
-    if name and name.isprintable() and not name.endswith("_seg"):
+    # that are no text (a file system may hold such) can neither be printed nor listed; in lists of
+    # names, such as trusted.txt, `#` begins a remark.
+    if name and name.isprintable() and "#" not in name and not name.endswith("_seg"):
         return None
     return ScanError(
         str(source).encode("utf-8", "backslashreplace").decode(),
         f"the case name {name!r}",
-        "a name that is not empty, is printable and does not end in _seg",
+        "a name that is not empty, is printable, has no # in it and does not end in _seg",
         "rename it",
     )
 

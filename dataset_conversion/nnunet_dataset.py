@@ -230,7 +230,7 @@ def write_dataset_json(
     Raises
     ------
     UserError
-        If there is another `dataset.json` and `overwrite` is not set, or one that is no JSON object.
+        If there is another `dataset.json` and `overwrite` is not set, or one that is no object.
     """
     if n_cases < 1:
         raise ValueError("a dataset needs at least one case")

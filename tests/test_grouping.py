@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from clisc_nnunet.dataset_conversion.channels import Channel
-from clisc_nnunet.dataset_conversion.grouping import Found, take_for_prompt
+from clisc_nnunet.dataset_conversion.grouping import Found, group, take_for_prompt
 from clisc_nnunet.dicom import Series
 
 FLAIR = (Channel("flair"),)
@@ -45,3 +45,14 @@ def test_other_cases_do_not_matter():
 def test_it_is_never_guessed_where_more_is_asked_for(channels):
     scans = [*series(""), *files("")]
     assert take_for_prompt(scans, channels, "flair") == scans
+
+
+@pytest.mark.parametrize("name", ["Patient #12", "a_seg", "", "a\nb"])
+def test_a_name_that_lists_or_nnunet_would_misread_sets_its_case_aside(name):
+    """In trusted.txt, `Patient #12` would be read as `Patient`, which may be another case."""
+    scans = [Found(case, "flair", Path(f"{case}/flair.nii.gz")) for case in (name, "Patient")]
+    cases, faults = group(scans, FLAIR, "flair", Path())
+    assert [case.name for case in cases] == ["Patient"]
+    assert list(faults) == [name]
+    assert f"the case name {name!r}" in faults[name].found
+    assert "no # in it" in faults[name].expected

@@ -1,4 +1,5 @@
 import gzip
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -145,6 +146,26 @@ def test_an_absent_file_is_told(tmp_path):
         read_volume(tmp_path / "nobody.nii.gz")
     with pytest.raises(ScanError, match="a readable scan"):
         scan_digest(tmp_path / "nobody.nii.gz")
+
+
+@pytest.mark.parametrize("ending", [".mhd", ".nhdr"])
+def test_voxels_beside_a_header_are_part_of_its_digest(tmp_path, ending):
+    digests = []
+    for number in (0, 1, 0):
+        scan = sitk.GetImageFromArray(np.arange(120, dtype=np.int16).reshape(4, 5, 6) + number)
+        sitk.WriteImage(scan, str(tmp_path / f"scan{ending}"))
+        digests.append(scan_digest(tmp_path / f"scan{ending}"))
+    assert digests[0] == digests[2] != digests[1]
+    (tmp_path / "scan.raw").unlink()
+    with pytest.raises(ScanError, match="cannot be read"):
+        scan_digest(tmp_path / f"scan{ending}")
+
+
+@pytest.mark.parametrize("name", ["scan.nii.gz", "scan.nii", "scan.mha", "scan.nrrd"])
+def test_the_digest_of_a_file_with_its_voxels_is_its_hash(tmp_path, name):
+    write_volume(tmp_path / name, np.arange(120.0).reshape(4, 5, 6), UNIT)
+    expected = hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()
+    assert scan_digest(tmp_path / name) == expected
 
 
 def test_text_in_gzip_is_no_volume(tmp_path):
