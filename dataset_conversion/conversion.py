@@ -16,6 +16,7 @@ from clisc_nnunet.dataset_conversion.nnunet_dataset import (
     CLISC_FOLDER,
     dataset_folder,
     describe_next_commands,
+    trainer_settings,
     write_dataset_json,
 )
 from clisc_nnunet.dataset_conversion.placing import place_cases, take_out_all_but
@@ -90,6 +91,7 @@ def convert(request: Request, told: list[CaseOutcome] | None = None) -> Conversi
     if request.retry_failed:
         scans = _of_earlier_run(scans, store)
     trusted = handed_back(folder, scans, store)
+    trainer_settings(folder)  # they are to stay: told now if they cannot be read
     scans = dict(sorted(scans.items())[request.part :: request.parts])
     trusted = {case: outcome for case, outcome in trusted.items() if case in scans}
     write_text(clisc / "settings.json", settings.to_json() + "\n")

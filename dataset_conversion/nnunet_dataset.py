@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import filecmp
+import json
 import os
 import re
 import shutil
@@ -22,6 +23,8 @@ from clisc_nnunet.volume import Source, Volume, check_grid, read_volume, write_v
 FILE_ENDING = ".nii.gz"
 # Results of the stages; the folder also tells our datasets from those of others.
 CLISC_FOLDER = "clisc"
+# Settings of the trainer, within the key `clisc` of dataset.json.
+_TRAINER = "trainer"
 _RAW = "nnUNet_raw"
 # nnU-Net refuses an id that has two names in these folders together.
 _NNUNET_FOLDERS = (_RAW, "nnUNet_preprocessed", "nnUNet_results")
@@ -215,7 +218,8 @@ def write_dataset_json(
         Number of training cases, at least 1.
     clisc : dict
         What the trainer needs: names and hashes of models, settings. nnU-Net copies it into
-        every checkpoint, so absolute paths are shortened to the file's name.
+        every checkpoint, so absolute paths are shortened to the file's name. The settings that
+        people have written beside it (`trainer_settings`) stay as they are.
     channel_names : sequence of str
         In order. They decide nnU-Net's normalisation: any name but CT means z-score.
     file_ending : str
@@ -226,19 +230,40 @@ def write_dataset_json(
     Raises
     ------
     UserError
-        If there is another `dataset.json` and `overwrite` is not set.
+        If there is another `dataset.json` and `overwrite` is not set, or one that is no JSON
+        object.
     """
     if n_cases < 1:
         raise ValueError("a dataset needs at least one case")
+    chosen = trainer_settings(folder)
     content = {
         "channel_names": {str(n): name for n, name in enumerate(channel_names)},
         "labels": {"background": 0, "tumour": 1},
         "numTraining": n_cases,
         "file_ending": file_ending,
         "overwrite_image_reader_writer": "SimpleITKIO",
-        "clisc": _without_folders(clisc),
+        "clisc": _without_folders(clisc) | ({} if chosen is None else {_TRAINER: chosen}),
     }
     write_json(folder / "dataset.json", content, overwrite=overwrite)
+
+
+def trainer_settings(folder: Path) -> Any:
+    """What people have set for the trainer in a dataset's `dataset.json`; None for nothing.
+
+    Raises
+    ------
+    UserError
+        If the file is there and is no JSON object: what it says would be lost.
+    """
+    path = folder / "dataset.json"
+    try:
+        made = json.loads(path.read_text(encoding="utf-8")).get("clisc")
+    except FileNotFoundError:
+        return None
+    except (ValueError, AttributeError):
+        cure = "mend it, or move it away"
+        raise UserError(path, "no JSON object", "one", cure) from None
+    return made.get(_TRAINER) if isinstance(made, dict) else None
 
 
 def describe_next_commands(dataset_id: int) -> str:

@@ -350,3 +350,17 @@ def test_a_scan_that_vanishes_at_the_end_sets_its_case_aside(
     shutil.copy(scans / lost / flair.name, flair)
     assert convert(folder, copy, "--retry-failed") == 0
     assert labels(copy) == labels(unbroken)
+
+
+def test_settings_for_the_trainer_stay_in_dataset_json(scans, copy, capsys):
+    path = copy / "Dataset501_CLISC" / "dataset.json"
+    content = json.loads(path.read_text())
+    content["clisc"]["trainer"] = {"rounds": [0.4, 0.7]}
+    path.write_text(json.dumps(content))
+    assert convert(scans, copy, "--continue") == 0
+    assert json.loads(path.read_text()) == content
+    path.write_text("{")
+    capsys.readouterr()
+    assert convert(scans, copy, "--continue") == 2
+    told = capsys.readouterr()
+    assert "no JSON object" in told.err and "slices" not in told.out

@@ -200,6 +200,33 @@ def test_dataset_json(tmp_path):
         write_dataset_json(tmp_path, n_cases=0, clisc={})
 
 
+def test_settings_for_the_trainer_stay_in_dataset_json(tmp_path):
+    path, chosen = tmp_path / "dataset.json", {"rounds": [0.4, 0.7], "sam": "/home/me/sam.pth"}
+    write_dataset_json(tmp_path, n_cases=3, clisc={"sam": "old"})
+    content = json.loads(path.read_text())
+    content["clisc"]["trainer"] = chosen
+    path.write_text(json.dumps(content))
+    write_dataset_json(tmp_path, n_cases=4, clisc={"sam": "new"}, overwrite=True)
+    content = json.loads(path.read_text())
+    assert content["numTraining"] == 4
+    assert content["clisc"] == {"sam": "new", "trainer": chosen}
+
+
+@pytest.mark.parametrize("content", [{}, {"clisc": None}, {"clisc": {"trainer": None}}])
+def test_where_nothing_is_set_for_the_trainer_nothing_is_added(tmp_path, content):
+    (tmp_path / "dataset.json").write_text(json.dumps(content))
+    write_dataset_json(tmp_path, n_cases=4, clisc={"sam": "new"}, overwrite=True)
+    assert json.loads((tmp_path / "dataset.json").read_text())["clisc"] == {"sam": "new"}
+
+
+@pytest.mark.parametrize("text", ['{"clisc": {"trainer": {},}}', "[]"])
+def test_a_dataset_json_that_cannot_be_read_is_not_replaced(tmp_path, text):
+    (tmp_path / "dataset.json").write_text(text)
+    with pytest.raises(UserError, match=r"dataset.json: found no JSON object.*; mend it"):
+        write_dataset_json(tmp_path, n_cases=4, clisc={}, overwrite=True)
+    assert (tmp_path / "dataset.json").read_text() == text
+
+
 def test_nnunet_accepts_the_dataset(tmp_path, scan, capfd):
     from nnunetv2.experiment_planning.verify_dataset_integrity import verify_dataset_integrity
 
