@@ -89,9 +89,9 @@ def convert(request: Request, told: list[CaseOutcome] | None = None) -> Conversi
     scans = {name: case.image for name, case in cases.items()}
     if request.retry_failed:
         scans = _of_earlier_run(scans, store)
-    trusted = handed_back(folder, scans, store)
     scans = dict(sorted(scans.items())[request.part :: request.parts])
-    trusted = {case: outcome for case, outcome in trusted.items() if case in scans}
+    trusted, exchanged = handed_back(folder, scans, store)
+    scans = {name: scan for name, scan in scans.items() if name not in exchanged}
     write_text(clisc / "settings.json", settings.to_json() + "\n")
     store.remove_leftovers()
 
@@ -112,7 +112,7 @@ def convert(request: Request, told: list[CaseOutcome] | None = None) -> Conversi
             other_channels={case: cases[case].others for case in scans},
             brain_masks=request.brain_masks and request.brain_masks.absolute(),
         )
-        for name, fault in found.faults:
+        for name, fault in (*found.faults, *exchanged.items()):
             work.ledger.refuse(name, str(fault))
         try:
             make_pseudo_labels(scans, labels.absolute(), work, trusted, request.last)

@@ -1,7 +1,8 @@
 """Labels that people hand back: corrected in labelsTr, or named in `clisc/trusted.txt`.
 
 The converter never overwrites them, and no pixel of them is read here: a label is known as a
-person's by its hash, and held against its scan by the header.
+person's by its hash, and held against its scan by the header. Such a label is not drawn anew with
+another scan, so one that took the place of the scan is told, or its case set aside.
 """
 
 from __future__ import annotations
@@ -11,15 +12,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from clisc_nnunet.dataset_conversion.nnunet_dataset import CLISC_FOLDER, FILE_ENDING
-from clisc_nnunet.errors import UserError
+from clisc_nnunet.errors import ScanError, UserError, one_line
 from clisc_nnunet.labelwork import corrected, recorded_outcome, written_by_us
 from clisc_nnunet.name_lists import EXCLUDE_FILE, TRUSTED_FILE, read_names
 from clisc_nnunet.outcome import CaseOutcome
 from clisc_nnunet.store import Store, write_text
-from clisc_nnunet.volume import Source, read_geometry, same_grid
+from clisc_nnunet.volume import Geometry, Source, read_geometry, same_grid, scan_digest
 
 
-def handed_back(folder: Path, scans: Mapping[str, Source], store: Store) -> dict[str, CaseOutcome]:
+def handed_back(
+    folder: Path, scans: Mapping[str, Source], store: Store
+) -> tuple[dict[str, CaseOutcome], dict[str, ScanError]]:
     """Cases whose label is a person's.
 
     Parameters
@@ -28,17 +31,20 @@ def handed_back(folder: Path, scans: Mapping[str, Source], store: Store) -> dict
         Of the dataset.
     scans : mapping of case to file
     store : Store
-        Knows the hash of every label that a run has drawn.
+        Knows the hash of every label that a run has drawn, and of the scan it was drawn on.
 
     Returns
     -------
-    dict
-        Outcome of each such case.
+    outcomes : dict
+        Of each such case that can go on.
+    faults : dict
+        What is wrong with the scans of the others: unreadable, or another one on another grid.
 
     Raises
     ------
     UserError
-        If a corrected label does not lie on the grid of its scan, or nobody's hand can be told.
+        If a corrected label cannot be read or does not lie on the grid of its scan, or nobody's
+        hand can be told.
     """
     clisc = folder / CLISC_FOLDER
     if (clisc / "run.json").is_file() and not store.cases_with("label.json"):
@@ -49,20 +55,40 @@ def handed_back(folder: Path, scans: Mapping[str, Source], store: Store) -> dict
             "start a new one with another id",
         )
     read_names(clisc / EXCLUDE_FILE)  # the report will want it: told now if it is no text
-    trusted, found = read_names(clisc / TRUSTED_FILE), {}
+    trusted = read_names(clisc / TRUSTED_FILE)
+    found: dict[str, CaseOutcome] = {}
+    faults: dict[str, ScanError] = {}
     for case in sorted(scans):
         label = folder / "labelsTr" / f"{case}{FILE_ENDING}"
         if not label.is_file():
             continue
-        if not written_by_us(store, case, label):
-            _check_grid(label, scans[case], folder / "imagesTr" / f"{case}_0000{FILE_ENDING}")
-            found[case] = corrected(case)
-        elif case in trusted:
-            reason = f"label checked by a person ({TRUSTED_FILE})"
-            found[case] = replace(recorded_outcome(store, case), status="trusted", reason=reason)
+        ours = written_by_us(store, case, label)
+        if ours and case not in trusted:
+            continue
+        geometry = read_geometry(label)
+        try:
+            exchanged = _is_another(case, scans[case], store)
+            placed = folder / "imagesTr" / f"{case}_0000{FILE_ENDING}"
+            # The header of a file is read sooner than a DICOM series.
+            image = placed if exchanged is False and placed.is_file() else scans[case]
+            wanted = read_geometry(image)
+            if not same_grid(geometry, wanted):
+                raise _off_grid(label, geometry, scans[case], wanted, ours or bool(exchanged))
+        except ScanError as error:
+            faults[case] = error
+            continue
+        if exchanged:
+            change = "another scan than in the run before; its label stays"
+            print(f"warning: {case}: {one_line(scans[case])} is {change}")
+        reason = f"label checked by a person ({TRUSTED_FILE})"
+        found[case] = (
+            replace(recorded_outcome(store, case), status="trusted", reason=reason)
+            if ours
+            else corrected(case)
+        )
     for case, outcome in found.items():
         print(f"{case}: {outcome.reason}; it is left as it is")
-    return found
+    return found, faults
 
 
 def add_to_trusted(clisc: Path, cases: Sequence[str]) -> None:
@@ -76,14 +102,36 @@ def add_to_trusted(clisc: Path, cases: Sequence[str]) -> None:
         write_text(path, before + "".join(lines))
 
 
-def _check_grid(label: Path, scan: Source, placed: Path) -> None:
-    """Hold the headers of a corrected label and its image against each other."""
-    image = placed if placed.is_file() else scan
-    ours, wanted = read_geometry(label), read_geometry(image)
-    if not same_grid(ours, wanted):
-        raise UserError(
-            label,
-            f"a corrected label of {ours.size} voxels of {ours.spacing} mm at {ours.origin}",
-            f"the grid of its scan: {wanted.size} voxels of {wanted.spacing} mm at {wanted.origin}",
-            "save it again on the scan's grid, or remove it to have it drawn anew",
+def _is_another(case: str, scan: Source, store: Store) -> bool | None:
+    """Whether a scan is another than its slices were cut from; None if nothing tells.
+
+    Raises
+    ------
+    ScanError
+        If it cannot be read.
+    """
+    kept = store.as_kept(case, "slices")
+    return None if kept is None else scan_digest(scan) != kept[1].get("inputs")
+
+
+def _off_grid(
+    label: Path, ours: Geometry, scan: Source, wanted: Geometry, scan_is_wrong: bool
+) -> UserError:
+    """A person's label and its scan on different grids: the scan's fault, or the label's."""
+    if scan_is_wrong:
+        return ScanError(
+            scan,
+            f"{_told(wanted)}, another scan than the label of a person was made for",
+            f"the grid of {label}: {_told(ours)}",
+            "put the old scan back, or remove the label to have it drawn anew",
         )
+    return UserError(
+        label,
+        f"a corrected label of {_told(ours)}",
+        f"the grid of its scan: {_told(wanted)}",
+        "save it again on the scan's grid, or remove it to have it drawn anew",
+    )
+
+
+def _told(grid: Geometry) -> str:
+    return f"{grid.size} voxels of {grid.spacing} mm at {grid.origin}"

@@ -235,6 +235,20 @@ def test_a_corrected_label_on_another_grid_is_told(scans, copy, capsys):
     assert "the grid of its scan" in capsys.readouterr().err
 
 
+def test_a_checked_label_whose_scan_was_exchanged_is_set_aside(scans, copy, tmp_path, capsys):
+    shutil.copytree(scans, tmp_path / "scans")
+    path = next((tmp_path / "scans" / "phantom_0001").glob("*flair*"))
+    scan = sitk.ReadImage(str(path))
+    scan.SetOrigin((1.0, 2.0, 3.0))
+    sitk.WriteImage(scan, str(path))
+    (clisc(copy) / "trusted.txt").write_text("phantom_0001")
+    before = labels(copy)["phantom_0001.nii.gz"]
+    assert convert(tmp_path / "scans", copy, "--continue") == 3
+    assert "another scan than the label" in capsys.readouterr().err
+    assert labels(copy)["phantom_0001.nii.gz"] == before
+    assert not list(copy.glob("*/imagesTr/phantom_0001*"))
+
+
 def test_a_checked_label_is_never_drawn_again(scans, copy):
     (clisc(copy) / "trusted.txt").write_text("phantom_0001 # looks right\n")
     before = labels(copy)["phantom_0001.nii.gz"]
