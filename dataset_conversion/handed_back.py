@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from clisc_nnunet.dataset_conversion.nnunet_dataset import CLISC_FOLDER, FILE_ENDING
-from clisc_nnunet.errors import ScanError, UserError
+from clisc_nnunet.errors import ScanError, UserError, one_line
 from clisc_nnunet.labelwork import corrected, recorded_outcome, written_by_us
 from clisc_nnunet.name_lists import EXCLUDE_FILE, TRUSTED_FILE, read_names
 from clisc_nnunet.outcome import CaseOutcome
@@ -78,7 +78,8 @@ def handed_back(
             faults[case] = error
             continue
         if exchanged:
-            print(f"warning: {case}: {scans[case]} is another scan than before; its label stays")
+            change = "another scan than in the run before; its label stays"
+            print(f"warning: {case}: {one_line(scans[case])} is {change}")
         reason = f"label checked by a person ({TRUSTED_FILE})"
         found[case] = (
             replace(recorded_outcome(store, case), status="trusted", reason=reason)

@@ -137,5 +137,5 @@ def test_readme_names_files_and_commands_that_exist(metadata: Message) -> None:
     setup = ConfigParser()
     setup.read(ROOT / "setup.cfg")
     known = re.findall(r"^(\w+) =", setup["options.entry_points"]["console_scripts"], re.MULTILINE)
-    commands = r"\bclisc_(?:make|add|evaluate|export|doctor|download|check|estimate)\w*"
+    commands = r"\bclisc_(?:make|add|evaluate|export|doctor|download|check|estimate|prepare)\w*"
     assert set(re.findall(commands, readme)) == set(known)
