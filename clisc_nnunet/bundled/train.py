@@ -77,13 +77,16 @@ def _make_phantoms(arguments: argparse.Namespace) -> None:
         HELD_OUT_SEEDS,
         UNSEEN_SEEDS,
         make_phantom_set,
-        write_recipe,
+        make_recipe,
+        note_recipe,
     )
     from clisc_nnunet.models.brain_model import TinyBrainConfig
     from clisc_nnunet.phantoms.anatomy import load_anatomies, mni152_anatomy
     from clisc_nnunet.phantoms.settings import HEADS, UNSEEN_KINDS, PhantomSettings
 
     folder, processes = arguments.o, arguments.np
+    recipe = make_recipe(arguments.anatomy, [PhantomSettings(), UNSEEN_KINDS, HEADS])
+    note_recipe(folder, recipe, training=arguments.n > 0 or arguments.heads > 0)
 
     def split(spacing_mm: float) -> tuple[list[Anatomy], list[Anatomy]]:
         """Anatomies to train on, and to measure on: others where there are enough."""
@@ -104,7 +107,6 @@ def _make_phantoms(arguments: argparse.Namespace) -> None:
     make_phantom_set(folder, HELD_OUT_HEADS, kept, HEADS, processes, "head")
     seeds = range(arguments.seed, arguments.seed + arguments.heads)
     make_phantom_set(folder, seeds, seen, HEADS, processes, "head")
-    write_recipe(folder, arguments.anatomy, [PhantomSettings(), UNSEEN_KINDS, HEADS])
 
 
 def _train(arguments: argparse.Namespace) -> None:
