@@ -13,10 +13,11 @@ from clisc_nnunet.bundled.export import Provenance, export_model
 from clisc_nnunet.bundled.recipes import RECIPES
 from clisc_nnunet.bundled.slice_sampler import SliceSampler
 from clisc_nnunet.bundled.spoilt_prompts import spoilt_prompt
-from clisc_nnunet.bundled.train import start_from_shipped
+from clisc_nnunet.bundled.train import main, start_from_shipped
 from clisc_nnunet.bundled.train_brain import brain_figures
 from clisc_nnunet.bundled.training import LoopSettings, learning_rate, train
 from clisc_nnunet.digest import file_sha256
+from clisc_nnunet.errors import UserError
 from clisc_nnunet.models.weights import bundled_state, load_strictly, read_card, read_state
 
 
@@ -126,6 +127,83 @@ def test_a_training_that_was_stopped_goes_on_to_the_same_weights(tmp_path):
     again, curve_again = run(10, tmp_path / "stopped.pt")
     assert torch.equal(weights, again)
     assert [point["step"] for point in curve_again] == [point["step"] for point in curve]
+
+
+def _train_a_little(checkpoint, made_with):
+    """Lines of the log of a training of four steps."""
+    module, log = torch.nn.Linear(3, 1), []
+    loop = LoopSettings(4, 0.1, warm_up=1, log_every=4, save_every=2)
+    train(module, lambda _: (module.weight.sum(), {}), loop, checkpoint, log.append, made_with)
+    return log
+
+
+def test_a_checkpoint_of_another_training_is_refused(tmp_path):
+    checkpoint = tmp_path / "sam.checkpoint.pt"
+    _train_a_little(checkpoint, {"seed": 0, "zoom": (0.8, 1.3), "rate": 0.1})
+    with pytest.raises(UserError, match=r"a training with seed 0; expected seed 1; .*another -o"):
+        _train_a_little(checkpoint, {"seed": 1, "zoom": (0.8, 1.3), "rate": 0.1})
+    log = _train_a_little(checkpoint, {"seed": 0, "zoom": (0.8, 1.3), "rate": 0.1})
+    assert log == [f"finished already: step 4 of 4 in {checkpoint}"]
+
+
+def test_a_checkpoint_of_before_there_were_records_goes_on(tmp_path):
+    checkpoint = tmp_path / "sam.checkpoint.pt"
+    _train_a_little(checkpoint, None)
+    saved = torch.load(checkpoint, weights_only=True)
+    del saved["made_with"]
+    torch.save({**saved, "step": 2}, checkpoint)
+    log = _train_a_little(checkpoint, {"seed": 1})
+    assert log[0] == f"going on from step 2 of {checkpoint}"
+    # What its first steps were made with is as unknown as before.
+    assert torch.load(checkpoint, weights_only=True)["made_with"] is None
+
+
+@pytest.fixture
+def bundled_main(tmp_path, monkeypatch):
+    """Calls the command for the brain extractor: two steps, on made-up heads; tells the status."""
+    (tmp_path / "SET").mkdir()
+    (tmp_path / "SET" / "recipe.json").write_text('{"drawing": 1, "kept_aside": {"drawing": 1}}')
+    heads = [ball_head(0), ball_head(1)]
+    quick = replace(
+        RECIPES["brain"], load=lambda *_: heads, figures=lambda *_: {}, step=_quick_step
+    )
+    monkeypatch.setitem(RECIPES, "brain", quick)
+    whole = ["brain", "-i", str(tmp_path / "SET"), "-o", str(tmp_path / "WORK"), "--steps", "2"]
+    return lambda *options: main([*whole, *options])
+
+
+def _quick_step(module, *_):
+    return lambda _: (sum(p.sum() for p in module.parameters()), {})
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        (["--seed", "1"], "seed 0; expected seed 1"),
+        (["--rate", "0.5"], "learning_rate 0.003; expected learning_rate 0.5"),
+        (["--steps", "3"], "steps 2; expected steps 3"),
+        (["--go-on"], 'started from "nothing"; expected started from'),
+    ],
+)
+def test_the_command_takes_up_no_other_training(bundled_main, tmp_path, capsys, options, found):
+    assert bundled_main() == 0
+    card = (tmp_path / "WORK" / "brain.json").read_text()
+    assert bundled_main(*options) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert found in line
+    assert (tmp_path / "WORK" / "brain.json").read_text() == card
+    assert bundled_main() == 0
+    assert "finished already" in capsys.readouterr().out
+
+
+def test_the_command_takes_up_no_training_on_other_phantoms(bundled_main, tmp_path, capsys):
+    assert bundled_main() == 0
+    recipe = tmp_path / "SET" / "recipe.json"
+    recipe.write_text('{"drawing": 1, "kept_aside": {"drawing": 2}}')
+    assert bundled_main() == 0  # those kept aside decide nothing
+    recipe.write_text('{"drawing": 2, "kept_aside": {"drawing": 2}}')
+    assert bundled_main() == 2
+    assert "drawing 1; expected drawing 2" in capsys.readouterr().err
 
 
 def test_learning_rate_rises_and_falls():

@@ -6,6 +6,7 @@ import SimpleITK as sitk
 
 from clisc_nnunet.phantoms.anatomy import mni152_anatomy
 from clisc_nnunet.phantoms.command import main
+from clisc_nnunet.phantoms.phantom import DRAWING
 
 CALL = ["-n", "2", "--spacing", "5", "--seed", "3"]
 _made_once = functools.cache(mni152_anatomy)
@@ -47,6 +48,72 @@ def test_other_settings_are_refused(tmp_path, capsys):
     assert main(["-o", str(tmp_path), *CALL[:-1], "4"]) == 2
     assert "phantoms of another seed or other settings" in capsys.readouterr().err
     assert _bytes(tmp_path) == before
+
+
+def test_a_smaller_count_forgets_no_phantom(tmp_path, capsys):
+    assert main(["-o", str(tmp_path), *CALL]) == 0
+    before = (tmp_path / "phantoms.json").read_bytes()
+    assert main(["-o", str(tmp_path), "-n", "1", *CALL[2:]]) == 0
+    assert (tmp_path / "phantoms.json").read_bytes() == before
+    assert "2 phantoms in" in capsys.readouterr().out
+    # Nor does it if the larger call was stopped before it wrote its list.
+    recipe = {k: v for k, v in json.loads(before).items() if k != "cases"}
+    (tmp_path / "phantoms.json").write_text(json.dumps(recipe))
+    assert main(["-o", str(tmp_path), "-n", "1", *CALL[2:]]) == 0
+    assert (tmp_path / "phantoms.json").read_bytes() == before
+
+
+@pytest.fixture
+def empty_cases(monkeypatch):
+    """Phantoms that are facts alone."""
+
+    def make(folder, number, *_):
+        facts = {"case": f"phantom_{number:04d}", "kind": "none"}
+        (folder / "facts").mkdir(exist_ok=True)
+        (folder / "facts" / f"{facts['case']}.json").write_text(json.dumps(facts))
+        return facts
+
+    monkeypatch.setattr("clisc_nnunet.phantoms.folder._make_case", make)
+    monkeypatch.setattr("clisc_nnunet.phantoms.folder.load_anatomies", lambda *_: [])
+
+
+def test_another_drawing_is_refused(tmp_path, capsys, monkeypatch, empty_cases):
+    assert main(["-o", str(tmp_path), *CALL]) == 0
+    assert json.loads((tmp_path / "phantoms.json").read_text())["drawing"] == DRAWING
+    monkeypatch.setattr("clisc_nnunet.phantoms.folder.DRAWING", DRAWING + 1)
+    assert main(["-o", str(tmp_path), *CALL]) == 2
+    assert "or drawing; expected" in capsys.readouterr().err
+
+
+def test_label_maps_are_told_apart_by_what_they_hold(tmp_path, capsys, empty_cases):
+    for place in ("here", "there", "moved"):
+        (tmp_path / place / "MAPS").mkdir(parents=True)
+        content = b"other" if place == "there" else b"labels"
+        (tmp_path / place / "MAPS" / "brainweb_1.nii.gz").write_bytes(content)
+    call = ["-o", str(tmp_path / "PH"), *CALL, "--anatomy"]
+    assert main([*call, str(tmp_path / "here" / "MAPS")]) == 0
+    assert main([*call, str(tmp_path / "there" / "MAPS")]) == 2
+    assert "anatomies or drawing; expected" in capsys.readouterr().err
+    assert main([*call, str(tmp_path / "moved" / "MAPS")]) == 0
+
+
+def test_phantoms_of_before_there_was_a_drawing_are_not_added_to(tmp_path, capsys, empty_cases):
+    (tmp_path / "MAPS").mkdir()
+    (tmp_path / "MAPS" / "brainweb_1.nii.gz").write_bytes(b"labels")
+    folder, seed = tmp_path / "PH", CALL[2:]
+    of_maps = ["--anatomy", str(tmp_path / "MAPS")]
+    assert main(["-o", str(folder), "-n", "2", *seed, *of_maps]) == 0
+    record = json.loads((folder / "phantoms.json").read_text())
+    del record["drawing"]
+    record["anatomies"] = "MAPS"
+    (folder / "phantoms.json").write_text(json.dumps(record))
+    for count in ("1", "2"):
+        assert main(["-o", str(folder), "-n", count, *seed, *of_maps]) == 0
+        assert json.loads((folder / "phantoms.json").read_text()) == record
+    assert main(["-o", str(folder), "-n", "2", *seed]) == 2  # other anatomies
+    assert main(["-o", str(folder), "-n", "3", *seed, *of_maps]) == 2
+    assert "anatomies or drawing; expected" in capsys.readouterr().err
+    assert json.loads((folder / "phantoms.json").read_text()) == record
 
 
 def test_a_folder_of_other_things_is_refused(tmp_path, capsys):

@@ -16,16 +16,19 @@ from tqdm import tqdm
 
 from clisc_nnunet.atomic import whole_file
 from clisc_nnunet.brain_extraction import scale_head
-from clisc_nnunet.digest import file_sha256
+from clisc_nnunet.bundled.differences import differences
 from clisc_nnunet.errors import UserError
-from clisc_nnunet.phantoms.anatomy import Anatomy, label_maps
-from clisc_nnunet.phantoms.phantom import make_phantom
+from clisc_nnunet.phantoms.anatomy import Anatomy, anatomy_hashes
+from clisc_nnunet.phantoms.phantom import DRAWING, make_phantom
 from clisc_nnunet.phantoms.settings import PhantomSettings
 from clisc_nnunet.settings import SliceSettings
 from clisc_nnunet.slices import make_slices
+from clisc_nnunet.store import write_text
 from clisc_nnunet.volume import Volume, resample
 
 RECIPE_FILE = "recipe.json"
+# Key of the recipe of the phantoms that are not trained on.
+ASIDE = "kept_aside"
 Kind = Literal["phantom", "head"]
 
 # Seeds of the phantoms that models are chosen on; training uses those below. The first are drawn as
@@ -107,20 +110,70 @@ def make_phantom_set(
             job.result()
 
 
-def write_recipe(folder: Path, anatomy: Path | None, settings: Sequence[PhantomSettings]) -> None:
-    """Note beside the phantoms what they were made from: hashes of the label maps, the settings."""
-    maps = {path.name: file_sha256(path) for path in label_maps(anatomy)} if anatomy else {}
-    recipe = {
-        "anatomies": maps or "MNI152, as nilearn ships it",
+def make_recipe(anatomy: Path | None, settings: Sequence[PhantomSettings]) -> dict[str, Any]:
+    """What phantoms are made from: hashes of the label maps, the settings, the drawing code.
+
+    Raises
+    ------
+    UserError
+        If `anatomy` has no label maps.
+    """
+    return {
+        "anatomies": anatomy_hashes(anatomy) if anatomy else "MNI152, as nilearn ships it",
         "phantom_settings_sha256": sha256(
             json.dumps([asdict(s) for s in settings], sort_keys=True).encode()
         ).hexdigest(),
+        "drawing": DRAWING,
     }
-    (folder / RECIPE_FILE).write_text(json.dumps(recipe, indent=1) + "\n", encoding="utf-8")
+
+
+def note_recipe(folder: Path, recipe: dict[str, Any], *, training: bool) -> None:
+    """Note beside the phantoms what they are made from; to be called before they are made.
+
+    The phantoms kept aside may have a recipe of their own, which is noted under a key of its own
+    when the first of them are made.
+
+    Parameters
+    ----------
+    folder : Path
+    recipe : dict
+        From `make_recipe`.
+    training : bool
+        Whether phantoms to train on are to be made, too.
+
+    Raises
+    ------
+    UserError
+        If the folder's phantoms have another recipe; nothing is written then.
+    """
+    noted = read_recipe(folder)
+    aside = noted.pop(ASIDE, {})
+    if training:
+        # A recipe alone binds nothing: its call was stopped, or made none to train on.
+        if _to_train_on(folder, "phantom") or _to_train_on(folder, "head"):
+            _refuse_other(folder, "phantoms to train on", noted, recipe)
+        noted = recipe
+    kept = [
+        _path(folder, seed, "phantom").exists() for seed in (*HELD_OUT_SEEDS, *UNSEEN_SEEDS)
+    ] + [_path(folder, seed, "head").exists() for seed in HELD_OUT_HEADS]
+    if not all(kept):
+        if any(kept):
+            _refuse_other(folder, "phantoms kept aside", aside, recipe)
+        aside = recipe
+    noted = {**noted, ASIDE: aside} if aside else noted
+    write_text(folder / RECIPE_FILE, json.dumps(noted, indent=1) + "\n")
+
+
+def _refuse_other(folder: Path, what: str, noted: dict[str, Any], recipe: dict[str, Any]) -> None:
+    found, expected = differences(noted, recipe)
+    if found:
+        raise UserError(
+            folder, f"{what}: {found}", expected, "choose another -o, or give the same --anatomy"
+        )
 
 
 def read_recipe(folder: Path) -> dict[str, Any]:
-    """What `write_recipe` noted; empty if nothing is noted."""
+    """What `note_recipe` noted; empty if nothing is noted."""
     path = folder / RECIPE_FILE
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
@@ -139,8 +192,7 @@ def _read_all(
     folder: Path, seeds: Iterable[int] | None, kind: Kind
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     if seeds is None:
-        first_held_out = _path(folder, HELD_OUT_SEEDS.start, kind)
-        paths = [p for p in sorted(folder.glob(f"{kind}_*.npz")) if p < first_held_out]
+        paths = _to_train_on(folder, kind)
     else:
         paths = [_path(folder, seed, kind) for seed in seeds]
     absent = [path.name for path in paths if not path.exists()]
@@ -152,6 +204,11 @@ def _read_all(
             "make them with `python -m clisc_nnunet.bundled.train phantoms`",
         )
     return map(_read, paths)
+
+
+def _to_train_on(folder: Path, kind: Kind) -> list[Path]:
+    first_held_out = _path(folder, HELD_OUT_SEEDS.start, kind)
+    return [p for p in sorted(folder.glob(f"{kind}_*.npz")) if p < first_held_out]
 
 
 def _path(folder: Path, seed: int, kind: Kind) -> Path:

@@ -77,13 +77,16 @@ def _make_phantoms(arguments: argparse.Namespace) -> None:
         HELD_OUT_SEEDS,
         UNSEEN_SEEDS,
         make_phantom_set,
-        write_recipe,
+        make_recipe,
+        note_recipe,
     )
     from clisc_nnunet.models.brain_model import TinyBrainConfig
     from clisc_nnunet.phantoms.anatomy import load_anatomies, mni152_anatomy
     from clisc_nnunet.phantoms.settings import HEADS, UNSEEN_KINDS, PhantomSettings
 
     folder, processes = arguments.o, arguments.np
+    recipe = make_recipe(arguments.anatomy, [PhantomSettings(), UNSEEN_KINDS, HEADS])
+    note_recipe(folder, recipe, training=arguments.n > 0 or arguments.heads > 0)
 
     def split(spacing_mm: float) -> tuple[list[Anatomy], list[Anatomy]]:
         """Anatomies to train on, and to measure on: others where there are enough."""
@@ -104,7 +107,6 @@ def _make_phantoms(arguments: argparse.Namespace) -> None:
     make_phantom_set(folder, HELD_OUT_HEADS, kept, HEADS, processes, "head")
     seeds = range(arguments.seed, arguments.seed + arguments.heads)
     make_phantom_set(folder, seeds, seen, HEADS, processes, "head")
-    write_recipe(folder, arguments.anatomy, [PhantomSettings(), UNSEEN_KINDS, HEADS])
 
 
 def _train(arguments: argparse.Namespace) -> None:
@@ -112,7 +114,7 @@ def _train(arguments: argparse.Namespace) -> None:
 
     from clisc_nnunet.bundled.augment import AugmentSettings
     from clisc_nnunet.bundled.export import Provenance, export_model
-    from clisc_nnunet.bundled.phantom_set import read_recipe
+    from clisc_nnunet.bundled.phantom_set import ASIDE, read_recipe
     from clisc_nnunet.bundled.recipes import RECIPES
     from clisc_nnunet.bundled.training import train
     from clisc_nnunet.models.weights import BUNDLED
@@ -135,7 +137,17 @@ def _train(arguments: argparse.Namespace) -> None:
     )
     step = recipe.step(module, recipe.source(phantoms), arguments.seed, augment)
     checkpoint = arguments.o / f"{arguments.what}.checkpoint.pt"
-    curve = train(module, step, loop, checkpoint, _log_to(arguments.o / f"{arguments.what}.log"))
+    data = read_recipe(arguments.i)
+    made_with = {
+        "seed": arguments.seed,
+        **asdict(loop),
+        **asdict(augment),
+        "phantoms": len(phantoms),
+        **{key: value for key, value in data.items() if key != ASIDE},
+        "started from": history[-1]["sha256"] if history else "nothing",
+    }
+    log = _log_to(arguments.o / f"{arguments.what}.log")
+    curve = train(module, step, loop, checkpoint, log, made_with)
 
     figures = {name: recipe.figures(module, kept) for name, kept in held_out.items()}
     print(figures)
@@ -145,7 +157,7 @@ def _train(arguments: argparse.Namespace) -> None:
         f"--steps {loop.steps} --rate {loop.learning_rate:g} --seed {arguments.seed}"
         + (" --go-on" if arguments.go_on else ""),
         arguments.seed,
-        {"phantoms": len(phantoms), **sizes, **read_recipe(arguments.i)},
+        {"phantoms": len(phantoms), **sizes, **data},
         {"loop": asdict(loop), "augment": asdict(augment)},
         curve[:: max(1, len(curve) // 40)],
         history,

@@ -6,12 +6,15 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from clisc_nnunet.bundled.differences import differences
+from clisc_nnunet.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,7 @@ def train(
     settings: LoopSettings,
     checkpoint: Path,
     report: Callable[[str], None] = print,
+    made_with: Mapping[str, Any] | None = None,
 ) -> list[dict[str, float]]:
     """Train until `settings.steps`, going on from `checkpoint` if it is there.
 
@@ -55,22 +59,38 @@ def train(
         Written whole or not at all, every `save_every` steps.
     report : callable
         Takes a line of the log.
+    made_with : mapping, optional
+        Whatever decides the training, as JSON can hold it; kept in the checkpoint.
 
     Returns
     -------
     list of dict
         The curve: mean figures of every `log_every` steps.
+
+    Raises
+    ------
+    UserError
+        If the checkpoint is of a training that was made with something else.
     """
+    record = None if made_with is None else json.dumps(made_with)
     optimiser = torch.optim.AdamW(
         module.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
     )
     first, curve = 0, []
     if checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=True)
+        # A checkpoint of before there were records goes on, and stays without: nobody knows what
+        # its first steps were made with.
+        if made_with is not None and saved.get("made_with") is not None:
+            _refuse_other(checkpoint, json.loads(saved["made_with"]), made_with)
+        record = saved.get("made_with")
         module.load_state_dict(saved["module"])
         optimiser.load_state_dict(saved["optimiser"])
         first, curve = saved["step"], json.loads(saved["curve"])
-        report(f"going on from step {first} of {checkpoint}")
+        if first >= settings.steps:
+            report(f"finished already: step {first} of {settings.steps} in {checkpoint}")
+        else:
+            report(f"going on from step {first} of {checkpoint}")
     module.train()
     recent: list[dict[str, float]] = []
     started = time.monotonic()
@@ -91,13 +111,26 @@ def train(
             report(f"{json.dumps(curve[-1])}  {pace:.2f} s a step")
             recent = []
         if done % settings.save_every == 0 or done == settings.steps:
-            _save(checkpoint, module, optimiser, done, curve)
+            _save(checkpoint, module, optimiser, done, curve, record)
     module.eval()
     return curve
 
 
+def _refuse_other(checkpoint: Path, there: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    found, expected = differences(there, wanted)
+    if found:
+        raise UserError(
+            checkpoint, f"a training with {found}", expected, "choose another -o for this one"
+        )
+
+
 def _save(
-    path: Path, module: torch.nn.Module, optimiser: Any, step: int, curve: list[dict[str, float]]
+    path: Path,
+    module: torch.nn.Module,
+    optimiser: Any,
+    step: int,
+    curve: list[dict[str, float]],
+    record: str | None,
 ) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}")
@@ -107,6 +140,7 @@ def _save(
             "optimiser": optimiser.state_dict(),
             "step": step,
             "curve": json.dumps(curve),
+            "made_with": record,
         },
         temporary,
     )

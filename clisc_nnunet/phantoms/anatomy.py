@@ -11,6 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
+from clisc_nnunet.digest import file_sha256
 from clisc_nnunet.errors import UserError
 from clisc_nnunet.phantoms.fields import blur
 
@@ -97,7 +98,23 @@ def load_anatomies(folder: Path, spacing_mm: float = 1.5) -> list[Anatomy]:
     UserError
         If there is none, or one that cannot be used.
     """
-    paths = label_maps(folder)
+    return [_read_label_map(path, spacing_mm) for path in _label_maps(folder)]
+
+
+def anatomy_hashes(folder: Path) -> dict[str, str]:
+    """Sha256 of each label map that `load_anatomies` reads, by file name.
+
+    Raises
+    ------
+    UserError
+        If there is none.
+    """
+    return {path.name: file_sha256(path) for path in _label_maps(folder)}
+
+
+def _label_maps(folder: Path) -> list[Path]:
+    """BrainWeb's first."""
+    paths = [*sorted(folder.glob("brainweb_*.nii.gz")), *sorted(folder.glob("synthseg_*.nii.gz"))]
     if not paths:
         raise UserError(
             folder,
@@ -105,12 +122,7 @@ def load_anatomies(folder: Path, spacing_mm: float = 1.5) -> list[Anatomy]:
             "files brainweb_*.nii.gz or synthseg_*.nii.gz",
             "check the path, or leave --anatomy out for MNI152",
         )
-    return [_read_label_map(path, spacing_mm) for path in paths]
-
-
-def label_maps(folder: Path) -> list[Path]:
-    """Files of a folder that `load_anatomies` reads, BrainWeb's first."""
-    return [*sorted(folder.glob("brainweb_*.nii.gz")), *sorted(folder.glob("synthseg_*.nii.gz"))]
+    return paths
 
 
 def _read_label_map(path: Path, spacing_mm: float) -> Anatomy:

@@ -15,8 +15,8 @@ from tqdm import tqdm
 
 from clisc_nnunet.errors import UserError
 from clisc_nnunet.executors import make_executor
-from clisc_nnunet.phantoms.anatomy import Anatomy, load_anatomies, mni152_anatomy
-from clisc_nnunet.phantoms.phantom import make_phantom
+from clisc_nnunet.phantoms.anatomy import Anatomy, anatomy_hashes, load_anatomies, mni152_anatomy
+from clisc_nnunet.phantoms.phantom import DRAWING, make_phantom
 from clisc_nnunet.phantoms.settings import KINDS, PhantomSettings
 from clisc_nnunet.store import write_text
 from clisc_nnunet.volume import write_volume
@@ -40,7 +40,7 @@ def make_folder(
     Parameters
     ----------
     folder : Path
-        Phantoms of an earlier, stopped call with the same settings are kept.
+        Phantoms of an earlier call with the same settings are kept, be they more than `count`.
     count, seed : int
         Phantom k has seed `seed + k`.
     anatomy_folder : Path, optional
@@ -56,12 +56,12 @@ def make_folder(
     Returns
     -------
     list of dict
-        Facts of each phantom, as in `phantoms.json`.
+        Facts of each phantom of the folder, as in `phantoms.json`.
 
     Raises
     ------
     UserError
-        If the folder holds phantoms of other settings or cannot be one, a value is out of range,
+        If the folder holds phantoms of another recipe or cannot be one, a value is out of range,
         or a label map cannot be used; nothing is written then.
     """
     if seed < 0:
@@ -75,9 +75,15 @@ def make_folder(
     recipe = {
         "seed": seed,
         "spacing_mm": spacing_mm,
-        "anatomies": "mni152" if anatomy_folder is None else anatomy_folder.name,
+        "anatomies": "mni152" if anatomy_folder is None else anatomy_hashes(anatomy_folder),
         "settings": asdict(settings),
+        "drawing": DRAWING,
     }
+    # Recipes once had no drawing, and of the anatomies no more than their folder's name. With
+    # nothing to add to such phantoms, nothing is mixed, and they keep their recipe.
+    if _is_whole_without_drawing(folder, count):
+        recipe["anatomies"] = "mni152" if anatomy_folder is None else anatomy_folder.name
+        del recipe["drawing"]
     _refuse_others(folder, recipe)
     anatomies = (
         [mni152_anatomy(spacing_mm)]
@@ -88,8 +94,12 @@ def make_folder(
     if not record.exists():
         write_text(record, json.dumps(recipe, indent=1) + "\n")
     jobs = [partial(_make_case, folder, k, seed + k, anatomies, settings) for k in range(count)]
-    made = tqdm(_as_made(jobs, processes), total=count, desc="phantoms", unit="case")
-    cases = sorted(made, key=lambda facts: int(facts["case"].rpartition("_")[2]))
+    for _ in tqdm(_as_made(jobs, processes), total=count, desc="phantoms", unit="case"):
+        pass
+    # Scans of an earlier call with a larger count lie there, too.
+    files = _facts_file(folder, 0).parent.glob("phantom_*.json")
+    whole = [json.loads(path.read_text(encoding="utf-8")) for path in files]
+    cases = sorted(whole, key=lambda facts: int(facts["case"].rpartition("_")[2]))
     write_text(record, json.dumps({**recipe, "cases": cases}, indent=1) + "\n")
     return cases
 
@@ -111,6 +121,14 @@ def _as_made(
             raise
 
 
+def _is_whole_without_drawing(folder: Path, count: int) -> bool:
+    """Whether all phantoms that are asked for are there, with a recipe that has no drawing."""
+    record = folder / "phantoms.json"
+    if not record.is_file() or "drawing" in json.loads(record.read_text(encoding="utf-8")):
+        return False
+    return all(_facts_file(folder, number).exists() for number in range(count))
+
+
 def _refuse_others(folder: Path, recipe: dict[str, Any]) -> None:
     """Refuse to mix phantoms with those of another recipe, or with other files."""
     if any(place.is_file() for place in (folder, *folder.parents)):
@@ -122,7 +140,7 @@ def _refuse_others(folder: Path, recipe: dict[str, Any]) -> None:
         if {key: there.get(key) for key in wanted} != wanted:
             raise UserError(
                 folder,
-                "phantoms of another seed or other settings",
+                "phantoms of another seed or other settings, anatomies or drawing",
                 "an empty folder, or phantoms of this call",
                 "choose another folder",
             )
@@ -130,11 +148,15 @@ def _refuse_others(folder: Path, recipe: dict[str, Any]) -> None:
         raise UserError(folder, "other files", "an empty folder", "choose another folder")
 
 
+def _facts_file(folder: Path, number: int) -> Path:
+    return folder / "facts" / f"phantom_{number:04d}.json"
+
+
 def _make_case(
     folder: Path, number: int, seed: int, anatomies: Sequence[Anatomy], settings: PhantomSettings
 ) -> dict[str, Any]:
-    case = f"phantom_{number:04d}"
-    facts_file = folder / "facts" / f"{case}.json"
+    facts_file = _facts_file(folder, number)
+    case = facts_file.stem
     if facts_file.exists():
         return json.loads(facts_file.read_text(encoding="utf-8"))
     phantom = make_phantom(seed, anatomies, settings)

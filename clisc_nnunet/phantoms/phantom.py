@@ -20,6 +20,9 @@ from clisc_nnunet.phantoms.tumour import Seed, grow, plant, push
 from clisc_nnunet.phantoms.ventricles import caps, distance_to_lateral_ventricles, widen
 from clisc_nnunet.volume import Geometry
 
+# Raise it when the same seed draws another phantom: recipes hold it, so that those drawn before and
+# after are not mixed.
+DRAWING = 2
 # Level of the smoothed mask that is the label's outline: below a half, since experts draw round a
 # tumour rather than through its edge.
 OUTLINE = 0.3
