@@ -10,6 +10,7 @@ import argparse
 import os
 import shutil
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +34,8 @@ UNFINISHED = ".unfinished"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     arguments = make_parser().parse_args(argv)
+    # open_clip still uses a part of torch that warns at import; a user can do nothing about it.
+    warnings.filterwarnings("ignore", message=".*torch.jit.*", category=FutureWarning)
     from clisc_nnunet.dataset_conversion.channels import chosen_channels
     from clisc_nnunet.dataset_conversion.inputs import chosen_input, describe
 
