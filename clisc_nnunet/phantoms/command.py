@@ -70,10 +70,11 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--kinds",
-        choices=["usual", "heads", "unseen"],
+        choices=["usual", "heads", "unseen", "aged"],
         default="usual",
-        help="usual (default); heads that keep skull and scalp, if the label maps have them; or "
-        "kinds that the bundled models have never seen",
+        help="usual (default); heads that keep skull and scalp, if the label maps have them; "
+        "kinds that the bundled models have never seen; or aged ones, with wide ventricles and "
+        "bright caps round them",
     )
     parser.add_argument("-np", type=int, default=1, metavar="N", help="processes (default: 1)")
     return parser

@@ -15,7 +15,7 @@ class HeadSettings:
     scale: Range = (0.92, 1.06)
     axis_scale: Range = (0.95, 1.05)
     warp_mm: Range = (1.5, 4.5)
-    wide_ventricles: float = 0.5
+    wide_ventricles: float = 0.0
     widen_mm: Range = (0.5, 5.0)
     """Share of heads whose ventricles are wider than the anatomy's, as age makes them; how much."""
     scalp: float = 0.05
@@ -31,7 +31,7 @@ class ContrastSettings:
     sulci_above_ventricle: Range = (0.05, 0.35)
     periventricular_rim: float = 0.8
     """Share of phantoms with a bright rim round the ventricles."""
-    caps: float = 0.4
+    caps: float = 0.0
     caps_mm: Range = (4.0, 16.0)
     caps_brightness: Range = (0.25, 1.1)
     """Share with bright caps round the ventricles' horns, how far these reach, and how much
@@ -124,4 +124,7 @@ UNSEEN_KINDS = PhantomSettings(
 )
 """Kinds that no bundled model was trained on: what is chosen must hold for them, too."""
 
-KINDS = {"usual": PhantomSettings(), "heads": HEADS, "unseen": UNSEEN_KINDS}
+AGED = PhantomSettings(head=HeadSettings(wide_ventricles=0.5), contrast=ContrastSettings(caps=0.4))
+"""With what age brings, and what the bundled models have not learnt to tell from tumours."""
+
+KINDS = {"usual": PhantomSettings(), "heads": HEADS, "unseen": UNSEEN_KINDS, "aged": AGED}
