@@ -46,6 +46,7 @@ __all__ = [
     "Geometry",
     "Source",
     "Volume",
+    "grid_text",
     "read_geometry",
     "read_mask",
     "read_volume",
@@ -148,8 +149,8 @@ def check_grid(source: Source, found: Geometry, scan: Geometry) -> None:
     if not same_grid(found, scan):
         raise ScanError(
             source,
-            f"a grid of {_told(found)}",
-            f"the scan's: {_told(scan)}",
+            f"a grid of {grid_text(found)}",
+            f"the scan's: {grid_text(scan)}",
             "resample it to its scan",
         )
 
@@ -326,7 +327,7 @@ def _mended(source: Source, geometry: Geometry) -> tuple[Geometry, tuple[str, ..
     )
 
 
-def _told(geometry: Geometry) -> str:
+def grid_text(geometry: Geometry) -> str:
     """Geometry for people."""
     size, spacing, origin = (
         " x ".join(f"{value:.6g}" for value in values)

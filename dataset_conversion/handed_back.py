@@ -17,7 +17,14 @@ from clisc_nnunet.labelwork import corrected, recorded_outcome, written_by_us
 from clisc_nnunet.name_lists import EXCLUDE_FILE, TRUSTED_FILE, read_names
 from clisc_nnunet.outcome import CaseOutcome
 from clisc_nnunet.store import Store, write_text
-from clisc_nnunet.volume import Geometry, Source, read_geometry, same_grid, scan_digest
+from clisc_nnunet.volume import (
+    Geometry,
+    Source,
+    grid_text,
+    read_geometry,
+    same_grid,
+    scan_digest,
+)
 
 
 def handed_back(
@@ -121,17 +128,13 @@ def _off_grid(
     if scan_is_wrong:
         return ScanError(
             scan,
-            f"{_told(wanted)}, another scan than the label of a person was made for",
-            f"the grid of {label}: {_told(ours)}",
+            f"{grid_text(wanted)}, another scan than the label of a person was made for",
+            f"the grid of {label}: {grid_text(ours)}",
             "put the old scan back, or remove the label to have it drawn anew",
         )
     return UserError(
         label,
-        f"a corrected label of {_told(ours)}",
-        f"the grid of its scan: {_told(wanted)}",
+        f"a corrected label of {grid_text(ours)}",
+        f"the grid of its scan: {grid_text(wanted)}",
         "save it again on the scan's grid, or remove it to have it drawn anew",
     )
-
-
-def _told(grid: Geometry) -> str:
-    return f"{grid.size} voxels of {grid.spacing} mm at {grid.origin}"

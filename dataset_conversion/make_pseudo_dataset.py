@@ -160,27 +160,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--name", default="CLISC", help="name of the dataset (default: CLISC)")
     parser.add_argument("-o", type=Path, metavar="ROOT", help="default: $nnUNet_raw")
     inputs = parser.add_argument_group("input")
-    inputs.add_argument(
-        "--channels",
-        nargs="+",
-        default=(),
-        metavar="NAME[=ENDING]",
-        help="modalities to take along, in nnU-Net's order, such as flair t1 t1ce t2 (default: the "
-        "prompt channel alone); ENDING of their files, where it is not the usual one",
-    )
-    inputs.add_argument(
-        "--prompt-channel",
-        default="flair",
-        metavar="NAME",
-        help="the modality that pseudo-labels are drawn on (default: flair, which alone the "
-        "bundled models know)",
-    )
-    inputs.add_argument(
-        "--cases", nargs="+", default=(), metavar="NAME|FILE", help="take these cases alone"
-    )
-    inputs.add_argument(
-        "--leave-out", nargs="+", default=(), metavar="NAME|FILE", help="take all but these"
-    )
+    add_input_arguments(inputs)
     inputs.add_argument(
         "--brain-mask",
         type=Path,
@@ -266,6 +246,31 @@ def make_parser() -> argparse.ArgumentParser:
         help="processes that work on cases, one core each (default: 2); a GPU serves one alone",
     )
     return parser
+
+
+def add_input_arguments(parser: argparse._ActionsContainer) -> None:
+    """Options that choose cases and channels from a folder of scans."""
+    parser.add_argument(
+        "--channels",
+        nargs="+",
+        default=(),
+        metavar="NAME[=ENDING]",
+        help="modalities to take along, in nnU-Net's order, such as flair t1 t1ce t2 (default: the "
+        "prompt channel alone); ENDING of their files, where it is not the usual one",
+    )
+    parser.add_argument(
+        "--prompt-channel",
+        default="flair",
+        metavar="NAME",
+        help="the modality that pseudo-labels are drawn on (default: flair, which alone the "
+        "bundled models know)",
+    )
+    parser.add_argument(
+        "--cases", nargs="+", default=(), metavar="NAME|FILE", help="take these cases alone"
+    )
+    parser.add_argument(
+        "--leave-out", nargs="+", default=(), metavar="NAME|FILE", help="take all but these"
+    )
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clisc_nnunet.dataset_conversion.make_pseudo_dataset import add_input_arguments
 from clisc_nnunet.errors import (
     EXIT_BAD_INPUT,
     EXIT_DONE,
@@ -27,6 +28,11 @@ from clisc_nnunet.errors import (
 if TYPE_CHECKING:
     from clisc_nnunet.dataset_conversion.grouping import Case
 
+EPILOG = """Give --channels and --prompt-channel as they were given when the dataset was made.
+
+exit status: 0 done; 2 bad input or call; 3 done, but some cases were set aside; 5 disk full or
+not to be written to; 130 interrupted (after 5 and 130, go on with --continue)
+"""
 # Files lie here until they are whole: beside the others, nnU-Net would take them for cases.
 UNFINISHED = ".unfinished"
 
@@ -123,21 +129,12 @@ def make_parser() -> argparse.ArgumentParser:
         prog="clisc_prepare_scans",
         description="Place new scans of any layout and format as the scans of the dataset were "
         "placed that a network has learnt from: CASE_0000.nii.gz, for nnUNetv2_predict -i.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("-i", type=Path, required=True, metavar="SCANS", help="folder of scans")
     parser.add_argument("-o", type=Path, required=True, metavar="OUT", help="a new folder")
-    parser.add_argument(
-        "--channels",
-        nargs="+",
-        default=(),
-        metavar="NAME[=ENDING]",
-        help="as in clisc_make_pseudo_dataset, when the dataset was made",
-    )
-    parser.add_argument("--prompt-channel", default="flair", metavar="NAME", help="likewise")
-    parser.add_argument("--cases", nargs="+", default=(), metavar="NAME|FILE", help="these alone")
-    parser.add_argument(
-        "--leave-out", nargs="+", default=(), metavar="NAME|FILE", help="all but these"
-    )
+    add_input_arguments(parser)
     parser.add_argument("--copy", action="store_true", help="copy the scans; default: link them")
     parser.add_argument(
         "--continue", dest="resume", action="store_true", help="go on; cases that are there stay"

@@ -97,25 +97,6 @@ def test_label_maps_are_told_apart_by_what_they_hold(tmp_path, capsys, empty_cas
     assert main([*call, str(tmp_path / "moved" / "MAPS")]) == 0
 
 
-def test_phantoms_of_before_there_was_a_drawing_are_not_added_to(tmp_path, capsys, empty_cases):
-    (tmp_path / "MAPS").mkdir()
-    (tmp_path / "MAPS" / "brainweb_1.nii.gz").write_bytes(b"labels")
-    folder, seed = tmp_path / "PH", CALL[2:]
-    of_maps = ["--anatomy", str(tmp_path / "MAPS")]
-    assert main(["-o", str(folder), "-n", "2", *seed, *of_maps]) == 0
-    record = json.loads((folder / "phantoms.json").read_text())
-    del record["drawing"]
-    record["anatomies"] = "MAPS"
-    (folder / "phantoms.json").write_text(json.dumps(record))
-    for count in ("1", "2"):
-        assert main(["-o", str(folder), "-n", count, *seed, *of_maps]) == 0
-        assert json.loads((folder / "phantoms.json").read_text()) == record
-    assert main(["-o", str(folder), "-n", "2", *seed]) == 2  # other anatomies
-    assert main(["-o", str(folder), "-n", "3", *seed, *of_maps]) == 2
-    assert "anatomies or drawing; expected" in capsys.readouterr().err
-    assert json.loads((folder / "phantoms.json").read_text()) == record
-
-
 def test_a_folder_of_other_things_is_refused(tmp_path, capsys):
     (tmp_path / "thesis.txt").write_text("mine")
     assert main(["-o", str(tmp_path), *CALL]) == 2

@@ -79,11 +79,6 @@ def make_folder(
         "settings": asdict(settings),
         "drawing": DRAWING,
     }
-    # Recipes once had no drawing, and of the anatomies no more than their folder's name. With
-    # nothing to add to such phantoms, nothing is mixed, and they keep their recipe.
-    if _is_whole_without_drawing(folder, count):
-        recipe["anatomies"] = "mni152" if anatomy_folder is None else anatomy_folder.name
-        del recipe["drawing"]
     _refuse_others(folder, recipe)
     anatomies = (
         [mni152_anatomy(spacing_mm)]
@@ -119,14 +114,6 @@ def _as_made(
         except BaseException:
             executor.shutdown(wait=False, cancel_futures=True)
             raise
-
-
-def _is_whole_without_drawing(folder: Path, count: int) -> bool:
-    """Whether all phantoms that are asked for are there, with a recipe that has no drawing."""
-    record = folder / "phantoms.json"
-    if not record.is_file() or "drawing" in json.loads(record.read_text(encoding="utf-8")):
-        return False
-    return all(_facts_file(folder, number).exists() for number in range(count))
 
 
 def _refuse_others(folder: Path, recipe: dict[str, Any]) -> None:
