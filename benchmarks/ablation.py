@@ -21,19 +21,19 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.arms import difference_cells, mean_over_seeds
 from benchmarks.compare import paired, read_evaluation
+from benchmarks.comparison_tables import difference_cells, mean_over_seeds
 from benchmarks.perfect_labels import perfect_labels
-from benchmarks.pieces import add_minutes, in_time
-from clisc_nnunet.dataset_conversion.layouts import find_cases
+from benchmarks.resumable import add_minutes, in_time
 from clisc_nnunet.dataset_conversion.make_pseudo_dataset import main as make_pseudo_dataset
 from clisc_nnunet.dataset_conversion.nnunet_dataset import dataset_folder, place_image
 from clisc_nnunet.errors import EXIT_DONE, EXIT_NO_TUMOUR, EXIT_SOME_CASES_FAILED, UserError, named
 from clisc_nnunet.evaluation.evaluate import Request, evaluate
-from clisc_nnunet.evaluation.pairs import find_masks
+from clisc_nnunet.evaluation.mask_pairs import find_masks
 from clisc_nnunet.evaluation.tables import markdown
-from clisc_nnunet.store import write_text
-from clisc_nnunet.volume import read_geometry, write_volume
+from clisc_nnunet.inputs.find_cases import find_cases
+from clisc_nnunet.io.atomic_write import write_text
+from clisc_nnunet.io.volume import read_geometry, write_volume
 
 DEFAULT = "default"
 DATASET = 501

@@ -21,18 +21,18 @@ import torch
 
 from benchmarks.compare import paired
 from benchmarks.sam_looks import Case, load_cases, make_parser
-from clisc_nnunet.bundled.augment import AugmentSettings
+from clisc_nnunet.bundled.augmentation import AugmentSettings
 from clisc_nnunet.bundled.phantom_set import TrainingVolume
 from clisc_nnunet.bundled.slice_sampler import SliceSampler
 from clisc_nnunet.bundled.train_sam import PromptedNet, sam_step
-from clisc_nnunet.bundled.training import LoopSettings, train
-from clisc_nnunet.drawing import Draughtsman
-from clisc_nnunet.embeddings import EmbeddingCache
+from clisc_nnunet.bundled.training_loop import LoopSettings, train
 from clisc_nnunet.errors import UserError
-from clisc_nnunet.evaluation.scores import dice
-from clisc_nnunet.models.sam_models import SamModel, load_sam
-from clisc_nnunet.pseudo_label import fill_holes
+from clisc_nnunet.metrics import dice
+from clisc_nnunet.models.sam import SamModel, load_sam
 from clisc_nnunet.settings import PromptSettings, SamSettings
+from clisc_nnunet.stages.pseudo_label import fill_holes
+from clisc_nnunet.stages.sam.embedding_cache import EmbeddingCache
+from clisc_nnunet.stages.sam.volume_segmenter import Draughtsman
 
 
 @dataclass(frozen=True)

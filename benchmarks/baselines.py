@@ -25,20 +25,21 @@ from benchmarks.otsu import brightest_class
 from benchmarks.phantom_unet import load_trained
 from benchmarks.phantom_unet import predict as unet_logits
 from benchmarks.sam_automatic import automatic_masks
-from clisc_nnunet.brain_extraction import brain_to_see
-from clisc_nnunet.components import large_components
-from clisc_nnunet.dataset_conversion.layouts import Case, find_cases
-from clisc_nnunet.drawing import Draughtsman
-from clisc_nnunet.embeddings import EmbeddingCache
 from clisc_nnunet.errors import EXIT_DONE, EXIT_SOME_CASES_FAILED, ScanError, UserError
-from clisc_nnunet.evaluation.stages import load_kept, region_on_scan
+from clisc_nnunet.evaluation.stage_scores import load_kept, region_on_scan
+from clisc_nnunet.inputs.find_cases import Case, find_cases
+from clisc_nnunet.io.volume import Volume, read_volume, write_volume
 from clisc_nnunet.models.registry import BUNDLED_NAME
-from clisc_nnunet.models.sam_models import SamModel, load_sam
-from clisc_nnunet.pseudo_label import draw_label, stack_masks
-from clisc_nnunet.scanwork import unpack_stack
+from clisc_nnunet.models.sam import SamModel, load_sam
+from clisc_nnunet.pipeline.serialization import unpack_stack
 from clisc_nnunet.settings import PromptSettings, PseudoLabelSettings, SamSettings, SliceSettings
-from clisc_nnunet.slices import SliceStack, make_slices
-from clisc_nnunet.volume import Volume, read_volume, write_volume
+from clisc_nnunet.stages.brain_extraction import brain_to_see
+from clisc_nnunet.stages.connected_components import large_components
+from clisc_nnunet.stages.pseudo_label import draw_label
+from clisc_nnunet.stages.sam.embedding_cache import EmbeddingCache
+from clisc_nnunet.stages.sam.types import stack_masks
+from clisc_nnunet.stages.sam.volume_segmenter import Draughtsman
+from clisc_nnunet.stages.slice_extraction import SliceStack, make_slices
 
 # Box round each point of the grid for the bundled SAM, over the slice's side. On two phantoms a
 # quarter, a third and a half gave 0.86, 0.87 and 0.88.

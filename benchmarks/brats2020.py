@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from benchmarks.pieces import same_as_before
-from clisc_nnunet.dataset_conversion.layouts import find_cases, scan_ending
+from benchmarks.resumable import same_as_before
 from clisc_nnunet.dataset_conversion.nnunet_dataset import FILE_ENDING, place_image
 from clisc_nnunet.errors import UserError, named
-from clisc_nnunet.evaluation.pairs import find_masks
-from clisc_nnunet.store import write_text
-from clisc_nnunet.volume import read_volume, write_volume
+from clisc_nnunet.evaluation.mask_pairs import find_masks
+from clisc_nnunet.inputs.find_cases import find_cases, scan_ending
+from clisc_nnunet.io.atomic_write import write_text
+from clisc_nnunet.io.volume import read_volume, write_volume
 
 # Numbers of the paper's cases, as its authors list them (github.com/HiLab-git/CLISC, commit
 # ed1c740, data/BraTS2020/splits); all others of the 369 are for training.

@@ -37,10 +37,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.arms import difference_cells, mean_cell, mean_over_seeds
 from benchmarks.compare import lower_is_better, paired, read_evaluation, values
-from benchmarks.pieces import add_minutes, in_time, same_as_before
-from benchmarks.short_training import (
+from benchmarks.comparison_tables import difference_cells, mean_cell, mean_over_seeds
+from benchmarks.nnunet_training import (
     Budget,
     make_dataset,
     make_trainer,
@@ -48,12 +47,13 @@ from benchmarks.short_training import (
     seed_everything,
     use_folders,
 )
+from benchmarks.resumable import add_minutes, in_time, same_as_before
 from clisc_nnunet.errors import EXIT_DONE, UserError, named
 from clisc_nnunet.evaluation.case_scores import score_pair
-from clisc_nnunet.evaluation.pairs import Pair
+from clisc_nnunet.evaluation.mask_pairs import Pair
 from clisc_nnunet.evaluation.tables import markdown, shown, to_json
-from clisc_nnunet.store import write_text
-from clisc_nnunet.volume import read_geometry, write_volume
+from clisc_nnunet.io.atomic_write import write_text
+from clisc_nnunet.io.volume import read_geometry, write_volume
 
 FOLDS = 5
 DRAWN = "pseudo-labels"

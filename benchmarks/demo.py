@@ -21,8 +21,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks import evaluate_stages
-from clisc_nnunet.evaluation.scores import dice
-from clisc_nnunet.volume import read_geometry, read_mask, read_volume
+from clisc_nnunet.io.volume import read_geometry, read_mask, read_volume
+from clisc_nnunet.metrics import dice
 
 DATASET = "501"
 # Every epoch has 250 iterations; features and patch are chosen for two cores and ten minutes.

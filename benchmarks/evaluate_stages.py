@@ -14,7 +14,7 @@ from pathlib import Path
 from clisc_nnunet.errors import UserError
 from clisc_nnunet.evaluation.stage_tables import report_stages
 from clisc_nnunet.evaluation.tables import to_csv, to_json
-from clisc_nnunet.store import write_text
+from clisc_nnunet.io.atomic_write import write_text
 
 
 def main(argv: Sequence[str] | None = None) -> int:

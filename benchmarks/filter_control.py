@@ -24,10 +24,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.arms import difference_cells, mean_cell, mean_over_seeds
 from benchmarks.compare import paired
-from benchmarks.pieces import add_minutes, in_time, same_as_before
-from benchmarks.short_training import (
+from benchmarks.comparison_tables import difference_cells, mean_cell, mean_over_seeds
+from benchmarks.nnunet_training import (
     Budget,
     HalfWay,
     make_dataset,
@@ -36,14 +35,14 @@ from benchmarks.short_training import (
     seed_everything,
     use_folders,
 )
+from benchmarks.resumable import add_minutes, in_time, same_as_before
 from benchmarks.spoilt_labels import spoil, spoilt_cases
-from clisc_nnunet.atomic import whole_file
 from clisc_nnunet.errors import EXIT_DONE, UserError
-from clisc_nnunet.evaluation.scores import dice
 from clisc_nnunet.evaluation.tables import markdown
-from clisc_nnunet.selection import Judged, select_cases
-from clisc_nnunet.store import write_text
-from clisc_nnunet.volume import read_geometry, read_mask, read_volume, write_volume
+from clisc_nnunet.io.atomic_write import whole_file, write_text
+from clisc_nnunet.io.volume import read_geometry, read_mask, read_volume, write_volume
+from clisc_nnunet.metrics import dice
+from clisc_nnunet.s3f.case_selection import Judged, select_cases
 
 # Coarse, so that two cores can train for long enough.
 SPACING = 4.0

@@ -131,7 +131,7 @@ def prepare(out: Path, cases: int, seed: int) -> bool:
         writer.join()
     phantoms = ["-o", str(out / "phantoms"), "-n", str(cases), "--seed", str(seed)]
     thick = ["--spacing", "3", "--tumour-free", "0"]
-    command = [sys.executable, "-m", "clisc_nnunet.phantoms.command", *phantoms, *thick]
+    command = [sys.executable, "-m", "clisc_nnunet.cli.make_phantoms", *phantoms, *thick]
     return not writer.exitcode and measured(command).status == 0
 
 
@@ -159,7 +159,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     clip, sam = (f"{name}={files[name]}" for name in (CLIP, SAM))
     commands = {
         "bundled": [*convert, "-d", "501", "--name", "Bundled"],
-        "prompts": [*python, "clisc_nnunet.check_prompts", "-i", scans, "--clip", clip,
+        "prompts": [*python, "clisc_nnunet.cli.check_prompts", "-i", scans, "--clip", clip,
                     "-o", str(out / "prompts.html"), "-n", str(arguments.n),
                     "-device", arguments.device],
         "large": [*convert, "-d", "502", "--name", "Large", "--slice-labels", str(labels),

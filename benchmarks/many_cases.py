@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from clisc_nnunet.phantoms.command import main as make_phantoms
-from clisc_nnunet.store import write_text
-from clisc_nnunet.volume import read_volume, write_volume
+from clisc_nnunet.cli.make_phantoms import main as make_phantoms
+from clisc_nnunet.io.atomic_write import write_text
+from clisc_nnunet.io.volume import read_volume, write_volume
 
 ORIGINALS = 4
 RECKONED = 10_000

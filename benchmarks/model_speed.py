@@ -28,17 +28,17 @@ import open_clip
 import torch
 from segment_anything import SamPredictor, sam_model_registry
 
-from clisc_nnunet.embeddings import EmbeddingCache
-from clisc_nnunet.models.clip_models import ClipModel
-from clisc_nnunet.models.fused_attention import fuse_attention
-from clisc_nnunet.models.precision import chosen_precision
+from clisc_nnunet.models.clip import ClipModel
+from clisc_nnunet.models.device import chosen_precision
 from clisc_nnunet.models.registry import OPENAI_MEAN, OPENAI_STD
-from clisc_nnunet.models.sam_models import SamModel, load_sam
-from clisc_nnunet.prompts import make_prompts
-from clisc_nnunet.records import Prompts
-from clisc_nnunet.sam import embed, segment
+from clisc_nnunet.models.sam import SamModel, load_sam
+from clisc_nnunet.models.sam_attention import fuse_attention
 from clisc_nnunet.settings import PromptSettings, SamSettings
-from clisc_nnunet.slice_labels import PAPER_PROMPTS, class_embeddings, tumour_probability
+from clisc_nnunet.stages.clip_labels import PAPER_PROMPTS, class_embeddings, tumour_probability
+from clisc_nnunet.stages.sam.batched_predictor import embed, segment
+from clisc_nnunet.stages.sam.embedding_cache import EmbeddingCache
+from clisc_nnunet.stages.sam.prompts import make_prompts
+from clisc_nnunet.stages.sam.types import Prompts
 
 SIDE = 224  # of a slice, as the paper has it
 ROUNDS = 2  # drawing the labels, and judging predictions

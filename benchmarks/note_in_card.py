@@ -18,8 +18,8 @@ from typing import Any
 
 from clisc_nnunet.bundled.train import MODELS
 from clisc_nnunet.errors import UserError
+from clisc_nnunet.io.atomic_write import write_text
 from clisc_nnunet.models.weights import BUNDLED
-from clisc_nnunet.store import write_text
 
 
 def with_note(

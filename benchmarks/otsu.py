@@ -9,7 +9,7 @@ import numpy as np
 from scipy.ndimage import binary_opening
 from skimage.filters import threshold_multiotsu
 
-from clisc_nnunet.components import large_components
+from clisc_nnunet.stages.connected_components import large_components
 
 
 def brightest_class(array: np.ndarray, brain: np.ndarray) -> np.ndarray:

@@ -19,14 +19,13 @@ import torch.nn.functional as F
 from dynamic_network_architectures.architectures.unet import PlainConvUNet
 from torch import nn
 
-from clisc_nnunet.bundled.augment import AugmentSettings
-from clisc_nnunet.bundled.batches import augmented_batch, step_rng
+from clisc_nnunet.bundled.augmentation import AugmentSettings, augmented_batch, step_rng
 from clisc_nnunet.bundled.phantom_set import HELD_OUT_SEEDS, UNSEEN_SEEDS, load_volumes
 from clisc_nnunet.bundled.slice_sampler import SliceSampler
-from clisc_nnunet.bundled.training import LoopSettings, train
+from clisc_nnunet.bundled.training_loop import LoopSettings, train
 from clisc_nnunet.errors import WeightsError
-from clisc_nnunet.evaluation.scores import dice
-from clisc_nnunet.views import AXES, from_square_planes, square_planes
+from clisc_nnunet.metrics import dice
+from clisc_nnunet.stages.sam.plane_views import AXES, from_square_planes, square_planes
 
 SIDE, SLICES, TUMOUR_SHARE = 128, 12, 0.82
 LOOP = LoopSettings(4000, 2e-3)

@@ -18,10 +18,14 @@ import numpy as np
 from scipy.stats import rankdata
 
 from clisc_nnunet.errors import UserError
-from clisc_nnunet.evaluation.scores import dice
-from clisc_nnunet.quality import MEASURES, CaseQuality
-from clisc_nnunet.qualitywork import Request, estimate_quality, find_predictions
-from clisc_nnunet.volume import read_geometry, read_mask
+from clisc_nnunet.io.volume import read_geometry, read_mask
+from clisc_nnunet.metrics import dice
+from clisc_nnunet.quality_control.prediction_scores import MEASURES, CaseQuality
+from clisc_nnunet.quality_control.score_predictions import (
+    Request,
+    estimate_quality,
+    find_predictions,
+)
 
 SET_ASIDE = 0.2
 RESAMPLES = 2000

@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from segment_anything.modeling import Sam
 
-from clisc_nnunet.records import Masks
-from clisc_nnunet.sam import decode, embed
 from clisc_nnunet.settings import SamSettings
+from clisc_nnunet.stages.sam.batched_predictor import decode, embed
+from clisc_nnunet.stages.sam.types import Masks
 
 POINTS_PER_SIDE = 8
 

@@ -17,18 +17,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from clisc_nnunet.drawing import Draughtsman
-from clisc_nnunet.embeddings import EmbeddingCache
 from clisc_nnunet.errors import UserError
-from clisc_nnunet.evaluation.scores import dice
-from clisc_nnunet.evaluation.stages import load_kept
-from clisc_nnunet.models.sam_models import SamModel, load_sam
-from clisc_nnunet.pseudo_label import fill_holes
-from clisc_nnunet.regionwork import unpack_region
-from clisc_nnunet.scanwork import unpack_stack
+from clisc_nnunet.evaluation.stage_scores import load_kept
+from clisc_nnunet.io.volume import read_geometry, read_mask
+from clisc_nnunet.metrics import dice
+from clisc_nnunet.models.sam import SamModel, load_sam
+from clisc_nnunet.pipeline.serialization import unpack_region, unpack_stack
 from clisc_nnunet.settings import PromptSettings, SamSettings
-from clisc_nnunet.slices import SliceStack, mask_on_slices
-from clisc_nnunet.volume import read_geometry, read_mask
+from clisc_nnunet.stages.pseudo_label import fill_holes
+from clisc_nnunet.stages.sam.embedding_cache import EmbeddingCache
+from clisc_nnunet.stages.sam.volume_segmenter import Draughtsman
+from clisc_nnunet.stages.slice_extraction import SliceStack, mask_on_slices
 
 DEFAULT = SamSettings()
 LOOKS: dict[str, tuple[SamSettings, PromptSettings, bool]] = {

@@ -15,15 +15,15 @@ from pathlib import Path
 
 import torch
 
-from clisc_nnunet.brain_extraction import brain_to_see
-from clisc_nnunet.bundled.figures import sam_figures
+from clisc_nnunet.bundled.held_out_metrics import sam_figures
 from clisc_nnunet.bundled.phantom_set import TrainingVolume
-from clisc_nnunet.dataset_conversion.layouts import Case, find_cases
 from clisc_nnunet.errors import UserError
-from clisc_nnunet.models.sam_models import load_sam
+from clisc_nnunet.inputs.find_cases import Case, find_cases
+from clisc_nnunet.io.volume import read_mask, read_volume
+from clisc_nnunet.models.sam import load_sam
 from clisc_nnunet.settings import SliceSettings
-from clisc_nnunet.slices import make_slices, mask_on_slices
-from clisc_nnunet.volume import read_mask, read_volume
+from clisc_nnunet.stages.brain_extraction import brain_to_see
+from clisc_nnunet.stages.slice_extraction import make_slices, mask_on_slices
 
 
 def slices_with_truth(case: Case, reference: Path) -> TrainingVolume:

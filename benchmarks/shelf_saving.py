@@ -19,11 +19,10 @@ import numpy as np
 import torch
 from segment_anything import sam_model_registry
 
-from clisc_nnunet.embedding_shelf import FOLDER
-from clisc_nnunet.embeddings import EmbeddingCache
-from clisc_nnunet.models.fused_attention import fuse_attention
-from clisc_nnunet.models.sam_models import SamModel
+from clisc_nnunet.models.sam import SamModel
+from clisc_nnunet.models.sam_attention import fuse_attention
 from clisc_nnunet.settings import SamSettings
+from clisc_nnunet.stages.sam.embedding_cache import FOLDER, EmbeddingCache
 
 
 def seconds_to_embed(model: SamModel, pixels: np.ndarray) -> tuple[float, int]:

@@ -10,13 +10,13 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from clisc_nnunet.brain_extraction import apply_network
-from clisc_nnunet.models.brain_model import load_brain_model
-from clisc_nnunet.models.clip_models import load_clip
-from clisc_nnunet.models.sam_models import load_sam
+from clisc_nnunet.models.brain_unet import load_brain_model
+from clisc_nnunet.models.clip import load_clip
+from clisc_nnunet.models.sam import load_sam
 from clisc_nnunet.models.weights import BUNDLED
-from clisc_nnunet.sam import embed
 from clisc_nnunet.settings import SamSettings
+from clisc_nnunet.stages.brain_extraction import apply_network
+from clisc_nnunet.stages.sam.batched_predictor import embed
 
 SLICES, REPEATS = 16, 9
 

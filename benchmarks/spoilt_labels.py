@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from clisc_nnunet.dataset_conversion.layouts import find_cases
 from clisc_nnunet.errors import UserError
-from clisc_nnunet.slices import brain_mask
-from clisc_nnunet.store import write_text
-from clisc_nnunet.volume import read_geometry, read_mask, read_volume, write_volume
+from clisc_nnunet.inputs.find_cases import find_cases
+from clisc_nnunet.io.atomic_write import write_text
+from clisc_nnunet.io.volume import read_geometry, read_mask, read_volume, write_volume
+from clisc_nnunet.stages.slice_extraction import brain_mask
 
 KINDS = ("shifted", "elsewhere", "half", "inflated", "empty", "other case")
 

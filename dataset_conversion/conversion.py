@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clisc_nnunet.casework import Casework
-from clisc_nnunet.dataset_conversion.handed_back import add_to_trusted, handed_back
-from clisc_nnunet.dataset_conversion.inputs import describe, read_input
+from clisc_nnunet.dataset_conversion.corrected_labels import add_to_trusted, handed_back
+from clisc_nnunet.dataset_conversion.image_placement import place_cases, take_out_all_but
 from clisc_nnunet.dataset_conversion.nnunet_dataset import (
     CLISC_FOLDER,
     dataset_folder,
@@ -19,26 +18,28 @@ from clisc_nnunet.dataset_conversion.nnunet_dataset import (
     trainer_settings,
     write_dataset_json,
 )
-from clisc_nnunet.dataset_conversion.placing import place_cases, take_out_all_but
-from clisc_nnunet.dataset_conversion.request import (
+from clisc_nnunet.dataset_conversion.options import (
     Request,
     check,
     chosen_crews,
-    chosen_device,
     chosen_models,
     chosen_settings,
+    read_input,
 )
 from clisc_nnunet.dataset_conversion.run_record import run_record, trainer_key
-from clisc_nnunet.dataset_conversion.slice_label_table import labels_for, slice_label_table
+from clisc_nnunet.dataset_conversion.slice_label_csv import labels_for, slice_label_table
 from clisc_nnunet.errors import NoTumourError, UserError
-from clisc_nnunet.outcome import CaseOutcome, failed_outcomes, summary, to_csv
-from clisc_nnunet.pipeline import make_pseudo_labels
-from clisc_nnunet.regionwork import candidates
-from clisc_nnunet.report.overview import overview
-from clisc_nnunet.report.report_page import write_report
-from clisc_nnunet.report.sidecar import write_sidecars
-from clisc_nnunet.store import Store, write_text
-from clisc_nnunet.volume import Source
+from clisc_nnunet.inputs.find_cases import describe
+from clisc_nnunet.io.atomic_write import write_text
+from clisc_nnunet.io.volume import Source
+from clisc_nnunet.models.device import chosen_device
+from clisc_nnunet.pipeline.case_result import CaseOutcome, failed_outcomes, summary, to_csv
+from clisc_nnunet.pipeline.pseudo_label_pipeline import Casework, make_pseudo_labels
+from clisc_nnunet.pipeline.result_cache import Store
+from clisc_nnunet.report.bids_sidecars import write_sidecars
+from clisc_nnunet.report.overview_figure import overview
+from clisc_nnunet.report.run_report import write_report
+from clisc_nnunet.stages.cam_selection import candidates
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from clisc_nnunet.errors import (
     EXIT_SOME_CASES_FAILED,
     UserError,
 )
-from clisc_nnunet.outcome import STATUSES, CaseOutcome
-from clisc_nnunet.store import write_text
+from clisc_nnunet.io.atomic_write import write_text
+from clisc_nnunet.pipeline.case_result import STATUSES, CaseOutcome
 
 STATUS = {
     EXIT_DONE: "done",

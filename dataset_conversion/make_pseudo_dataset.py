@@ -25,6 +25,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from clisc_nnunet.command_line import add_input_arguments
 from clisc_nnunet.errors import (
     EXIT_CANNOT_WRITE,
     EXIT_DONE,
@@ -70,9 +71,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace, outcomes: list[Any]) -> tuple[int, Path | None]:
     """Do what was asked for; exit status and, if one was written, the dataset."""
-    from clisc_nnunet.atomic import storage_error
     from clisc_nnunet.dataset_conversion.conversion import convert
-    from clisc_nnunet.dataset_conversion.plan import plan
+    from clisc_nnunet.dataset_conversion.dry_run import plan
+    from clisc_nnunet.io.atomic_write import storage_error
 
     request = _request(arguments)
     if arguments.dry_run:
@@ -90,7 +91,7 @@ def _run(arguments: argparse.Namespace, outcomes: list[Any]) -> tuple[int, Path 
 
 
 def _request(arguments: argparse.Namespace) -> Any:
-    from clisc_nnunet.dataset_conversion.request import Request
+    from clisc_nnunet.dataset_conversion.options import Request
 
     return Request(
         scans=arguments.i,
@@ -246,31 +247,6 @@ def make_parser() -> argparse.ArgumentParser:
         help="processes that work on cases, one core each (default: 2); a GPU serves one alone",
     )
     return parser
-
-
-def add_input_arguments(parser: argparse._ActionsContainer) -> None:
-    """Options that choose cases and channels from a folder of scans."""
-    parser.add_argument(
-        "--channels",
-        nargs="+",
-        default=(),
-        metavar="NAME[=ENDING]",
-        help="modalities to take along, in nnU-Net's order, such as flair t1 t1ce t2 (default: the "
-        "prompt channel alone); ENDING of their files, where it is not the usual one",
-    )
-    parser.add_argument(
-        "--prompt-channel",
-        default="flair",
-        metavar="NAME",
-        help="the modality that pseudo-labels are drawn on (default: flair, which alone the "
-        "bundled models know)",
-    )
-    parser.add_argument(
-        "--cases", nargs="+", default=(), metavar="NAME|FILE", help="take these cases alone"
-    )
-    parser.add_argument(
-        "--leave-out", nargs="+", default=(), metavar="NAME|FILE", help="take all but these"
-    )
 
 
 if __name__ == "__main__":

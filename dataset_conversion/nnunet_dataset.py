@@ -13,12 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from clisc_nnunet.atomic import whole_file
-from clisc_nnunet.dataset_conversion.json_file import write_json
 from clisc_nnunet.errors import UserError
-from clisc_nnunet.file_names import is_text, without_folder
-from clisc_nnunet.slices import background_value
-from clisc_nnunet.volume import Source, Volume, check_grid, read_volume, write_volume
+from clisc_nnunet.io.atomic_write import whole_file, write_json
+from clisc_nnunet.io.paths import is_text, without_folder
+from clisc_nnunet.io.volume import Source, Volume, check_grid, read_volume, write_volume
+from clisc_nnunet.stages.slice_extraction import background_value
 
 FILE_ENDING = ".nii.gz"
 # Results of the stages; the folder also tells our datasets from those of others.

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clisc_nnunet.dataset_conversion.make_pseudo_dataset import add_input_arguments
+from clisc_nnunet.command_line import add_input_arguments
 from clisc_nnunet.errors import (
     EXIT_BAD_INPUT,
     EXIT_DONE,
@@ -26,7 +26,7 @@ from clisc_nnunet.errors import (
 )
 
 if TYPE_CHECKING:
-    from clisc_nnunet.dataset_conversion.grouping import Case
+    from clisc_nnunet.inputs.cases import Case
 
 EPILOG = """Give --channels and --prompt-channel as they were given when the dataset was made.
 
@@ -42,8 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = make_parser().parse_args(argv)
     # open_clip still uses a part of torch that warns at import; a user can do nothing about it.
     warnings.filterwarnings("ignore", message=".*torch.jit.*", category=FutureWarning)
-    from clisc_nnunet.dataset_conversion.channels import chosen_channels
-    from clisc_nnunet.dataset_conversion.inputs import chosen_input, describe
+    from clisc_nnunet.inputs.case_filter import chosen_input
+    from clisc_nnunet.inputs.channels import chosen_channels
+    from clisc_nnunet.inputs.find_cases import describe
 
     try:
         prompt = arguments.prompt_channel.lower()

@@ -9,13 +9,13 @@ from importlib.metadata import version
 from typing import Any
 
 from clisc_nnunet import __version__
-from clisc_nnunet.casework import Casework
-from clisc_nnunet.dataset_conversion.layouts import InputFolder
-from clisc_nnunet.dataset_conversion.request import Request
-from clisc_nnunet.memory import peak_memory_gb
+from clisc_nnunet.dataset_conversion.options import Request
+from clisc_nnunet.inputs.find_cases import InputFolder
+from clisc_nnunet.models.model_set import Models
 from clisc_nnunet.models.registry import BUNDLED_NAME
-from clisc_nnunet.models.trio import Models
 from clisc_nnunet.models.weights import read_card
+from clisc_nnunet.pipeline.pseudo_label_pipeline import Casework
+from clisc_nnunet.processes import peak_memory_gb
 from clisc_nnunet.settings import Settings
 
 

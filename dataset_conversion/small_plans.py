@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clisc_nnunet.dataset_conversion.json_file import write_json
 from clisc_nnunet.errors import EXIT_DONE, UserError
+from clisc_nnunet.io.atomic_write import write_json
 
 PREPROCESSED = "nnUNet_preprocessed"
 # Feature maps are never pooled below this edge, as in nnU-Net's own planner.

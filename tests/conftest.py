@@ -5,12 +5,13 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from tiny_nnunet import make_dataset
+from helpers.tiny_nnunet import make_dataset
 
-from clisc_nnunet.models import recognise, sam_models
+from clisc_nnunet.io.volume import Geometry, Volume
+from clisc_nnunet.models import architecture_detection
+from clisc_nnunet.models import sam as sam_models
 from clisc_nnunet.models.registry import ENTRIES
-from clisc_nnunet.models.sam_models import TinySamConfig, build_tiny_sam
-from clisc_nnunet.volume import Geometry, Volume
+from clisc_nnunet.models.sam import TinySamConfig, build_tiny_sam
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -35,7 +36,7 @@ def sam_file(random_sam, tmp_path, monkeypatch):
         sam.pixel_std = torch.Tensor(entry.std).view(-1, 1, 1)
         return sam
 
-    monkeypatch.setitem(recognise._SAM, TinySamConfig().width, "vit_b")
+    monkeypatch.setitem(architecture_detection._SAM, TinySamConfig().width, "vit_b")
     monkeypatch.setitem(sam_models.sam_model_registry, "vit_b", vit_b)
     path = tmp_path / "weights" / "mine.pth"
     path.parent.mkdir()

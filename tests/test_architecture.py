@@ -7,15 +7,15 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = (
-    "clisc_nnunet.check_prompts",
+    "clisc_nnunet.cli.check_prompts",
     "clisc_nnunet.dataset_conversion.make_pseudo_dataset",
     "clisc_nnunet.dataset_conversion.small_plans",
-    "clisc_nnunet.doctor",
-    "clisc_nnunet.download_weights",
-    "clisc_nnunet.estimate_quality",
-    "clisc_nnunet.evaluation.command",
-    "clisc_nnunet.phantoms.command",
-    "clisc_nnunet.trainers.export_plain",
+    "clisc_nnunet.cli.doctor",
+    "clisc_nnunet.cli.download_weights",
+    "clisc_nnunet.cli.estimate_quality",
+    "clisc_nnunet.cli.evaluate",
+    "clisc_nnunet.cli.make_phantoms",
+    "clisc_nnunet.trainers.export_plain_model",
 )
 HEAVY = ("torch", "nnunetv2", "SimpleITK", "nilearn", "matplotlib", "scipy", "skimage", "sklearn")
 
@@ -63,14 +63,18 @@ def test_arrows_go_one_way(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("module", "line", "complaint"),
     [
-        ("roi.py", "import clisc_nnunet.cam", "clisc_nnunet.roi -> clisc_nnunet.cam"),
         (
-            "volume.py",
-            "import clisc_nnunet.pipeline",
-            "clisc_nnunet.volume -> clisc_nnunet.pipeline",
+            "stages/roi.py",
+            "import clisc_nnunet.stages.layer_cam",
+            "clisc_nnunet.stages.roi -> clisc_nnunet.stages.layer_cam",
         ),
-        ("pipeline.py", "import clisc_nnunet.evaluation", "opens a reference BROKEN"),
-        ("dataset_conversion/layouts.py", "import clisc_nnunet.phantoms", "one way BROKEN"),
+        (
+            "io/volume.py",
+            "import clisc_nnunet.pipeline.pseudo_label_pipeline",
+            "clisc_nnunet.io.volume -> clisc_nnunet.pipeline.pseudo_label_pipeline",
+        ),
+        ("pipeline/result_cache.py", "import clisc_nnunet.evaluation", "opens a reference BROKEN"),
+        ("inputs/find_cases.py", "import clisc_nnunet.phantoms", "one way BROKEN"),
         ("newcomer.py", "", "newcomer"),
     ],
 )

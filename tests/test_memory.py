@@ -1,6 +1,6 @@
 import numpy as np
 
-from clisc_nnunet.memory import peak_memory_gb
+from clisc_nnunet.processes import peak_memory_gb
 
 
 def test_a_large_array_raises_the_peak():

@@ -7,8 +7,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from clisc_nnunet.dataset_layout import EXCLUDE_FILE, TRUSTED_FILE, read_names
 from clisc_nnunet.errors import UserError
-from clisc_nnunet.name_lists import EXCLUDE_FILE, TRUSTED_FILE, read_names
 
 
 @dataclass(frozen=True)

@@ -19,19 +19,20 @@ import numpy as np
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
 from tqdm import tqdm
 
-from clisc_nnunet.components import large_components
-from clisc_nnunet.file_names import without_folder
-from clisc_nnunet.memory import peak_memory_gb
-from clisc_nnunet.report.round_picture import Look, draw_round
-from clisc_nnunet.selection import Judged, Verdict, decision_line, select_cases
-from clisc_nnunet.similarity import answer, overlap, vote
-from clisc_nnunet.store import write_text
+from clisc_nnunet.io.atomic_write import write_text
+from clisc_nnunet.io.paths import without_folder
+from clisc_nnunet.metrics import overlap
+from clisc_nnunet.processes import peak_memory_gb
+from clisc_nnunet.s3f.case_selection import Judged, Verdict, decision_line, select_cases
+from clisc_nnunet.s3f.dataset_sam import Judge
+from clisc_nnunet.s3f.similarity import answer, vote
+from clisc_nnunet.stages.connected_components import large_components
 from clisc_nnunet.trainers.case_lists import CaseLists
-from clisc_nnunet.trainers.judge import Judge
-from clisc_nnunet.trainers.overlay_dataset import TUMOUR, write_overlay
+from clisc_nnunet.trainers.distributed import Team
 from clisc_nnunet.trainers.preprocessed_case import PreprocessedCase, scan_geometry
+from clisc_nnunet.trainers.relabelled_dataset import TUMOUR, write_overlay
+from clisc_nnunet.trainers.round_figure import Look, draw_round
 from clisc_nnunet.trainers.round_settings import RoundSettings, as_plain
-from clisc_nnunet.trainers.team import Team
 
 # A round's picture shows so many of the worst and of the best cases.
 SHOWN = 4

@@ -1,7 +1,7 @@
 """nnUNetTrainerCLISC: nnU-Net that distrusts its labels.
 
 Thin on purpose: it tells when a round takes place and what to train on afterwards. The round is in
-`filter_round`, the method in `clisc_nnunet.similarity` and `clisc_nnunet.selection`.
+`filter_round`, the method in `clisc_nnunet.s3f.similarity` and `clisc_nnunet.s3f.case_selection`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from clisc_nnunet.errors import UserError
+from clisc_nnunet.s3f.dataset_sam import Judge, drew_the_labels, load_judge
 from clisc_nnunet.trainers.case_lists import EXCLUDE_FILE, CaseLists, read_case_lists
 from clisc_nnunet.trainers.checkpoints import (
     RestartedPolyLR,
@@ -28,6 +29,7 @@ from clisc_nnunet.trainers.checkpoints import (
     restart_network,
     save_with_entry,
 )
+from clisc_nnunet.trainers.distributed import Team
 from clisc_nnunet.trainers.filter_round import (
     Round,
     hold_round,
@@ -35,9 +37,7 @@ from clisc_nnunet.trainers.filter_round import (
     relabelled,
     slices_line,
 )
-from clisc_nnunet.trainers.judge import Judge, drew_the_labels, load_judge
-from clisc_nnunet.trainers.overlay_dataset import OVERLAID, TUMOUR, overlay_files
-from clisc_nnunet.trainers.predicting import predicting
+from clisc_nnunet.trainers.relabelled_dataset import OVERLAID, TUMOUR, overlay_files
 from clisc_nnunet.trainers.round_settings import (
     RoundSettings,
     as_plain,
@@ -46,7 +46,7 @@ from clisc_nnunet.trainers.round_settings import (
     round_epochs,
     started_with,
 )
-from clisc_nnunet.trainers.team import Team
+from clisc_nnunet.trainers.sliding_window import predicting
 
 ENTRY = "clisc"
 # nnU-Net prints these scores as if its labels were the truth.

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from clisc_nnunet.brain_extraction import brain_to_see
+from clisc_nnunet.io.volume import Geometry, Volume, resample
 from clisc_nnunet.settings import SliceSettings
-from clisc_nnunet.slices import SliceStack, make_slices, mask_on_slices
-from clisc_nnunet.volume import Geometry, Volume, resample
+from clisc_nnunet.stages.brain_extraction import brain_to_see
+from clisc_nnunet.stages.slice_extraction import SliceStack, make_slices, mask_on_slices
 
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_origin, get_type_hints
 
 from clisc_nnunet.errors import UserError
-from clisc_nnunet.file_names import without_folder
+from clisc_nnunet.io.paths import without_folder
 from clisc_nnunet.settings import Share, updated
 
 VARIABLE_PREFIX = "CLISC_"

@@ -14,17 +14,16 @@ from typing import Any, Literal
 import numpy as np
 from tqdm import tqdm
 
-from clisc_nnunet.atomic import whole_file
-from clisc_nnunet.brain_extraction import scale_head
-from clisc_nnunet.bundled.differences import differences
 from clisc_nnunet.errors import UserError
+from clisc_nnunet.io.atomic_write import whole_file, write_text
+from clisc_nnunet.io.volume import Volume, resample
 from clisc_nnunet.phantoms.anatomy import Anatomy, anatomy_hashes
 from clisc_nnunet.phantoms.phantom import DRAWING, make_phantom
 from clisc_nnunet.phantoms.settings import PhantomSettings
+from clisc_nnunet.provenance import differences
 from clisc_nnunet.settings import SliceSettings
-from clisc_nnunet.slices import make_slices
-from clisc_nnunet.store import write_text
-from clisc_nnunet.volume import Volume, resample
+from clisc_nnunet.stages.brain_extraction import scale_head
+from clisc_nnunet.stages.slice_extraction import make_slices
 
 RECIPE_FILE = "recipe.json"
 # Key of the recipe of the phantoms that are not trained on.

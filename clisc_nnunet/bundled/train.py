@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from clisc_nnunet.errors import EXIT_DONE, UserError
 
 if TYPE_CHECKING:
-    from clisc_nnunet.bundled.recipes import Recipe
+    from clisc_nnunet.bundled.training_tasks import Recipe
     from clisc_nnunet.phantoms.anatomy import Anatomy
 
 MODELS = ("clip", "sam", "classifier", "brain")
@@ -80,7 +80,7 @@ def _make_phantoms(arguments: argparse.Namespace) -> None:
         make_recipe,
         note_recipe,
     )
-    from clisc_nnunet.models.brain_model import TinyBrainConfig
+    from clisc_nnunet.models.brain_unet import TinyBrainConfig
     from clisc_nnunet.phantoms.anatomy import load_anatomies, mni152_anatomy
     from clisc_nnunet.phantoms.settings import HEADS, UNSEEN_KINDS, PhantomSettings
 
@@ -112,11 +112,11 @@ def _make_phantoms(arguments: argparse.Namespace) -> None:
 def _train(arguments: argparse.Namespace) -> None:
     import torch
 
-    from clisc_nnunet.bundled.augment import AugmentSettings
-    from clisc_nnunet.bundled.export import Provenance, export_model
+    from clisc_nnunet.bundled.augmentation import AugmentSettings
+    from clisc_nnunet.bundled.model_card import Provenance, export_model
     from clisc_nnunet.bundled.phantom_set import ASIDE, read_recipe
-    from clisc_nnunet.bundled.recipes import RECIPES
-    from clisc_nnunet.bundled.training import train
+    from clisc_nnunet.bundled.training_loop import train
+    from clisc_nnunet.bundled.training_tasks import RECIPES
     from clisc_nnunet.models.weights import BUNDLED
 
     if arguments.threads:

@@ -8,12 +8,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from clisc_nnunet.brain_extraction import BRIGHTEST, apply_network
-from clisc_nnunet.bundled.augment import AugmentSettings
-from clisc_nnunet.bundled.batches import step_rng
-from clisc_nnunet.bundled.figures import dice
+from clisc_nnunet.bundled.augmentation import AugmentSettings, step_rng
+from clisc_nnunet.bundled.held_out_metrics import dice
 from clisc_nnunet.bundled.phantom_set import TrainingHead
-from clisc_nnunet.phantoms.fields import blur, smooth_noise
+from clisc_nnunet.phantoms.random_fields import blur, smooth_noise
+from clisc_nnunet.stages.brain_extraction import BRIGHTEST, apply_network
 
 HEADS = 2
 # Part of a head that a step sees, voxels (plane, row, column); larger than most heads.

@@ -14,8 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from clisc_nnunet.bundled.augment import AugmentSettings
-from clisc_nnunet.bundled.batches import augmented_batch, step_rng
+from clisc_nnunet.bundled.augmentation import AugmentSettings, augmented_batch, step_rng
 from clisc_nnunet.bundled.slice_sampler import MIN_TUMOUR_PIXELS, SliceSampler
 from clisc_nnunet.models.backbones import TinyBackboneConfig, build_tiny_backbone
 

@@ -9,10 +9,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from clisc_nnunet.bundled.augment import AugmentSettings
-from clisc_nnunet.bundled.batches import augmented_batch, step_rng
+from clisc_nnunet.bundled.augmentation import AugmentSettings, augmented_batch, step_rng
 from clisc_nnunet.bundled.slice_sampler import SliceSampler
-from clisc_nnunet.models.clip_models import patch_embeddings
+from clisc_nnunet.models.clip import patch_embeddings
 
 SLICES, CAPTIONS = 16, 4
 TUMOUR_SHARE = 0.5

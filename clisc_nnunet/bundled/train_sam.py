@@ -14,12 +14,11 @@ import torch.nn.functional as F
 from segment_anything.modeling import Sam
 from torch import nn
 
-from clisc_nnunet.bundled.augment import AugmentSettings
-from clisc_nnunet.bundled.batches import augmented_batch, step_rng
+from clisc_nnunet.bundled.augmentation import AugmentSettings, augmented_batch, step_rng
+from clisc_nnunet.bundled.prompt_noise import NOT_A_POINT, spoilt_prompt
 from clisc_nnunet.bundled.slice_sampler import SliceSampler
-from clisc_nnunet.bundled.spoilt_prompts import NOT_A_POINT, spoilt_prompt
-from clisc_nnunet.prompts import box_prompt
-from clisc_nnunet.sam import decode
+from clisc_nnunet.stages.sam.batched_predictor import decode
+from clisc_nnunet.stages.sam.prompts import box_prompt
 
 SLICES, PROMPTS_EACH = 12, 2
 TUMOUR_SHARE = 0.82

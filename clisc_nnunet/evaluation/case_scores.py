@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from clisc_nnunet.evaluation.lesions import count_lesions
-from clisc_nnunet.evaluation.pairs import Pair
-from clisc_nnunet.evaluation.scores import dice, precision, sensitivity
-from clisc_nnunet.evaluation.surfaces import UNDEFINED, surface_scores
-from clisc_nnunet.volume import Geometry, read_geometry, read_mask
+from clisc_nnunet.evaluation.lesion_detection import count_lesions
+from clisc_nnunet.evaluation.mask_pairs import Pair
+from clisc_nnunet.evaluation.surface_distances import UNDEFINED, surface_scores
+from clisc_nnunet.io.volume import Geometry, read_geometry, read_mask
+from clisc_nnunet.metrics import dice, precision, sensitivity
 
 
 @dataclass(frozen=True)

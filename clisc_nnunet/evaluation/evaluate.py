@@ -14,14 +14,12 @@ from typing import Any
 from tqdm import tqdm
 
 from clisc_nnunet import __version__
-from clisc_nnunet.dataset_conversion.channels import FLAIR
-from clisc_nnunet.dataset_conversion.layouts import find_prompt_scans
 from clisc_nnunet.errors import ScanError, UserError, named
 from clisc_nnunet.evaluation.bootstrap import DRAWS, LEVEL
 from clisc_nnunet.evaluation.case_scores import CaseScores, read_prediction, score_pair
-from clisc_nnunet.evaluation.figures import outlines
+from clisc_nnunet.evaluation.mask_pairs import Missing, Pair, pair_masks
 from clisc_nnunet.evaluation.page import Picture, render
-from clisc_nnunet.evaluation.pairs import Missing, Pair, pair_masks
+from clisc_nnunet.evaluation.plots import outlines
 from clisc_nnunet.evaluation.summary import (
     Summary,
     by_dice,
@@ -31,9 +29,11 @@ from clisc_nnunet.evaluation.summary import (
     telling_cases,
 )
 from clisc_nnunet.evaluation.tables import markdown, shown, to_csv, to_json
-from clisc_nnunet.executors import make_executor
-from clisc_nnunet.store import write_text
-from clisc_nnunet.volume import Source, read_geometry, read_mask, read_volume, same_grid
+from clisc_nnunet.inputs.channels import FLAIR
+from clisc_nnunet.inputs.find_cases import find_prompt_scans
+from clisc_nnunet.io.atomic_write import write_text
+from clisc_nnunet.io.volume import Source, read_geometry, read_mask, read_volume, same_grid
+from clisc_nnunet.processes import make_executor
 
 # Columns of the table on the screen; the files have all of them.
 ON_SCREEN = ("case", "dice", "hd95_mm", "surface_dice", "precision", "recall", "predicted_ml")

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from clisc_nnunet.evaluation.case_scores import CaseScores
-from clisc_nnunet.evaluation.figures import distributions
+from clisc_nnunet.evaluation.plots import distributions
 from clisc_nnunet.evaluation.summary import by_dice
 from clisc_nnunet.evaluation.tables import is_nan, shown
 

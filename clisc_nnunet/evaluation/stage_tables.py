@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from clisc_nnunet.errors import UserError, named
-from clisc_nnunet.evaluation.pairs import find_masks
-from clisc_nnunet.evaluation.scores import slice_scores
-from clisc_nnunet.evaluation.stages import (
+from clisc_nnunet.evaluation.mask_pairs import find_masks
+from clisc_nnunet.evaluation.slice_scores import slice_scores
+from clisc_nnunet.evaluation.stage_scores import (
     CLASSIFIERS,
     CLEAR_MM2,
     CaseStages,
@@ -23,9 +23,9 @@ from clisc_nnunet.evaluation.stages import (
     tumour_shares,
 )
 from clisc_nnunet.evaluation.tables import markdown
-from clisc_nnunet.labelwork import RECORD, written_by_us
-from clisc_nnunet.slice_labels import TUMOUR, UNSURE
-from clisc_nnunet.store import Store
+from clisc_nnunet.pipeline.label_step import RECORD, written_by_us
+from clisc_nnunet.pipeline.result_cache import Store
+from clisc_nnunet.stages.clip_labels import TUMOUR, UNSURE
 
 Row = dict[str, Any]
 # Cases without a pseudo-label of ours: a label that a person has corrected is none.

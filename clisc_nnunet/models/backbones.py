@@ -14,8 +14,8 @@ from timm.models.efficientnet import EfficientNet, tf_efficientnet_lite0
 from timm.models.resnet import BasicBlock, ResNet, resnet50
 from torch import nn
 
-from clisc_nnunet.digest import file_sha256
 from clisc_nnunet.errors import WeightsError
+from clisc_nnunet.io.hashing import file_sha256
 from clisc_nnunet.models.download import checked, weights_path
 from clisc_nnunet.models.locate import Located, locate
 from clisc_nnunet.models.registry import BUNDLED_NAME, ENTRIES, HALF, Entry, Package

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from clisc_nnunet.digest import file_hash
+from clisc_nnunet.io.hashing import file_hash
 
 Role = Literal["clip", "sam", "classifier"]
 Channels = tuple[float, float, float]

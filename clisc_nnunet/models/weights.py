@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from clisc_nnunet.digest import file_sha256
 from clisc_nnunet.errors import WeightsError
-from clisc_nnunet.models.recognise import looks_like
+from clisc_nnunet.io.hashing import file_sha256
+from clisc_nnunet.models.architecture_detection import looks_like
 from clisc_nnunet.models.registry import ENTRIES, Web
 
 # What torch.compile and DistributedDataParallel put before the names of a module's tensors; either

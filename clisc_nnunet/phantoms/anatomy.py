@@ -11,9 +11,9 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
-from clisc_nnunet.digest import file_sha256
 from clisc_nnunet.errors import UserError
-from clisc_nnunet.phantoms.fields import blur
+from clisc_nnunet.io.hashing import file_sha256
+from clisc_nnunet.phantoms.random_fields import blur
 
 TISSUES = ("ventricle", "csf", "grey", "white", "skull", "scalp")
 BRAIN_TISSUES = 4

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from clisc_nnunet.phantoms.anatomy import Anatomy
-from clisc_nnunet.phantoms.fields import smooth_noise
+from clisc_nnunet.phantoms.random_fields import smooth_noise
 from clisc_nnunet.phantoms.settings import HeadSettings
 
 

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import binary_fill_holes
 
+from clisc_nnunet.io.volume import Geometry
 from clisc_nnunet.phantoms.anatomy import BRAIN_TISSUES, Anatomy
-from clisc_nnunet.phantoms.appearance import appearance
-from clisc_nnunet.phantoms.fields import blur, smooth_noise, step
 from clisc_nnunet.phantoms.head import Grid, make_grid, sample_tissues, warped_positions
-from clisc_nnunet.phantoms.lesions import add_mimics
+from clisc_nnunet.phantoms.mimics import add_mimics
+from clisc_nnunet.phantoms.random_fields import blur, smooth_noise, step
 from clisc_nnunet.phantoms.scanner import field_of_view, scan
 from clisc_nnunet.phantoms.settings import ContrastSettings, PhantomSettings
 from clisc_nnunet.phantoms.tumour import Seed, grow, plant, push
+from clisc_nnunet.phantoms.tumour_appearance import appearance
 from clisc_nnunet.phantoms.ventricles import caps, distance_to_lateral_ventricles, widen
-from clisc_nnunet.volume import Geometry
 
 # Raise it when the same seed draws another phantom: recipes hold it, so that those drawn before and
 # after are not mixed.

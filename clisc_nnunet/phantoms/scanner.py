@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import uniform_filter1d
 
-from clisc_nnunet.phantoms.fields import blur, smooth_noise
+from clisc_nnunet.phantoms.random_fields import blur, smooth_noise
 from clisc_nnunet.phantoms.settings import ScannerSettings
 
 

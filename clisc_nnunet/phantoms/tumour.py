@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from clisc_nnunet.phantoms.fields import blur, smooth_noise, step
 from clisc_nnunet.phantoms.head import Grid, rotation
+from clisc_nnunet.phantoms.random_fields import blur, smooth_noise, step
 from clisc_nnunet.phantoms.settings import TumourSettings
 
 # Share of the white matter's height below which cerebellum and brainstem lie.

@@ -6,8 +6,8 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt, find_objects
 
 from clisc_nnunet.phantoms.anatomy import BRAIN_TISSUES
-from clisc_nnunet.phantoms.fields import blur, smooth_noise, step
 from clisc_nnunet.phantoms.head import Grid
+from clisc_nnunet.phantoms.random_fields import blur, smooth_noise, step
 from clisc_nnunet.phantoms.settings import ContrastSettings, HeadSettings
 
 # Distances are measured up to here, and caps end before.

@@ -1,0 +1,137 @@
+"""The command `clisc_estimate_quality`: which predictions to trust, for users without labels."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+from clisc_nnunet.command_line import add_channel_options
+from clisc_nnunet.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_SOME_CASES_FAILED, UserError
+
+EPILOG = """\
+Each judged case is kept in OUT/judged. With --continue a case is judged again only if its scan,
+its prediction, SAM or an option has changed; the result is that of a run without a stop.
+
+exit status: 0 done; 2 bad input or call; 3 done, but some predictions could not be judged;
+5 disk full or not to be written to; 130 interrupted (after 5 and 130, go on with --continue)
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    arguments = make_parser().parse_args(argv)
+    command = "clisc_estimate_quality " + " ".join(sys.argv[1:] if argv is None else argv)
+    # open_clip still uses a part of torch that warns at import; a user can do nothing about it.
+    warnings.filterwarnings("ignore", message=".*torch.jit.*", category=FutureWarning)
+    from clisc_nnunet.quality_control.prompt_stability import JitterSettings
+    from clisc_nnunet.quality_control.quality_page import as_table
+    from clisc_nnunet.quality_control.score_predictions import Request, estimate_quality
+
+    try:
+        estimate = estimate_quality(
+            Request(
+                images=arguments.i,
+                predictions=arguments.p,
+                out=arguments.o,
+                sam=arguments.sam,
+                looks=arguments.looks,
+                jitter=JitterSettings(arguments.repeats, arguments.jitter, arguments.seed),
+                device=arguments.device,
+                processes=arguments.np,
+                brain_masks=arguments.brain_mask,
+                channels=tuple(arguments.channels),
+                prompt_channel=arguments.prompt_channel,
+                resume=arguments.resume,
+                command=command,
+            )
+        )
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print("interrupted; the same command with --continue goes on", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    print(as_table(estimate.cases))
+    print(f"\nwritten: {estimate.out / 'quality.html'}, quality.csv and quality.json beside it")
+    return EXIT_SOME_CASES_FAILED if estimate.failed else EXIT_DONE
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Parser of the command, in nnU-Net's grammar."""
+    parser = argparse.ArgumentParser(
+        prog="clisc_estimate_quality",
+        description="Rank predictions by how far SAM confirms them, the least trusted first, "
+        "without labels: similarity to SAM's answer, SAM's own estimate, stability under "
+        "jittered prompts. Writes quality.html, quality.csv and quality.json.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "-i", type=Path, required=True, metavar="IMAGES", help="folder of the scans"
+    )
+    parser.add_argument(
+        "-p",
+        type=Path,
+        required=True,
+        metavar="PREDICTIONS",
+        help="folder of masks, CASE.nii.gz; a dataset.json of this software in it, or beside it, "
+        "tells the SAM, the settings and the prompt channel of the pseudo-labels",
+    )
+    parser.add_argument("-o", type=Path, metavar="OUT", help="default: PREDICTIONS/quality")
+    parser.add_argument(
+        "--continue",
+        dest="resume",
+        action="store_true",
+        help="go on with an estimate that was stopped, or bring a finished one up to date; "
+        "without it, an OUT that holds one is refused",
+    )
+    add_channel_options(parser, default="", shown="that of dataset.json, or flair")
+    parser.add_argument(
+        "--sam", default="", metavar="NAME|FILE", help="default: that of dataset.json, or bundled"
+    )
+    parser.add_argument(
+        "--brain-mask",
+        type=Path,
+        metavar="FOLDER",
+        help="brain masks CASE.nii.gz, in place of our own extraction (training images of a "
+        "dataset of this software are shown as the converter saw them without this)",
+    )
+    parser.add_argument(
+        "--looks",
+        choices=("all", "axial"),
+        default="all",
+        help="SAM looks as for the pseudo-labels (default), or at axial slices once, which is "
+        "several times faster",
+    )
+    parser.add_argument(
+        "--repeats", type=int, default=5, help="answers to jittered prompts (default: 5)"
+    )
+    parser.add_argument(
+        "--jitter",
+        type=float,
+        default=0.05,
+        metavar="SHARE",
+        help="how far prompts move, as a share of their box (default: 0.05)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the jitter (default: 0)")
+    parser.add_argument(
+        "-device",
+        choices=("cpu", "cuda", "mps"),
+        default=None,
+        help="default: cuda if there is one",
+    )
+    parser.add_argument(
+        "-np",
+        type=int,
+        default=2,
+        metavar="N",
+        help="processes that read scans (default: 2)",
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,128 @@
+"""The command `clisc_evaluate`: predictions and references in, scores out."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from clisc_nnunet.command_line import add_channel_options
+from clisc_nnunet.errors import EXIT_DONE, EXIT_INTERRUPTED, UserError
+
+EPILOG = """\
+OUT receives evaluation.csv, evaluation.json and evaluation.html, a page that needs no other file;
+with -d, stages.csv and stages.json (Dice of each stage, and how well slices are told apart; the
+options after -o do not matter then).
+Empty masks: Dice is 0 if one mask is empty, undefined if both are; distances are undefined for
+both, left out of the means, and counted.
+
+exit status: 0 done; 2 bad input or call; 5 disk full or not to be written to; 130 interrupted
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    arguments = make_parser().parse_args(argv)
+    try:
+        print(_of_stages(arguments) if arguments.d else _of_predictions(arguments))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print("interrupted; nothing was written", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return EXIT_DONE
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Parser of the command, in nnU-Net's grammar."""
+    parser = argparse.ArgumentParser(
+        prog="clisc_evaluate",
+        description="Score predictions against references: Dice, HD95, surface distances, "
+        "precision, recall, volumes and lesions, per case and over all, with confidence intervals.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("-p", type=Path, metavar="PREDICTIONS", help="folder of CASE.nii.gz")
+    what.add_argument(
+        "-d",
+        type=Path,
+        metavar="DATASET",
+        help="of clisc_make_pseudo_dataset: slice labels, regions and pseudo-labels are scored",
+    )
+    parser.add_argument(
+        "-r",
+        type=Path,
+        required=True,
+        metavar="REFERENCES",
+        help="folder of CASE.nii.gz, or of CASE/CASE_seg.nii.gz as in BraTS",
+    )
+    parser.add_argument("-o", type=Path, metavar="OUT", help="folder for the files")
+    parser.add_argument("-i", type=Path, metavar="IMAGES", help="scans, for the page's pictures")
+    add_channel_options(parser)
+    parser.add_argument(
+        "--label-of-interest",
+        type=int,
+        nargs="+",
+        default=[],
+        metavar="L",
+        help="labels to score, taken together, in predictions and references "
+        "(default: all above 0, BraTS's whole tumour)",
+    )
+    parser.add_argument(
+        "--tolerance",
+        type=float,
+        default=1.0,
+        metavar="MM",
+        help="of the normalised surface Dice (default: 1)",
+    )
+    parser.add_argument(
+        "--missing",
+        choices=("error", "leave-out", "empty"),
+        default="error",
+        help="references without a prediction: refuse (default), leave out, or score as empty",
+    )
+    parser.add_argument("-np", type=int, default=2, metavar="N", help="processes (default: 2)")
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
+    return parser
+
+
+def _of_predictions(arguments: argparse.Namespace) -> str:
+    from clisc_nnunet.evaluation.evaluate import Request, evaluate
+
+    return evaluate(
+        Request(
+            predictions=arguments.p,
+            references=arguments.r,
+            out=arguments.o,
+            images=arguments.i,
+            channels=tuple(arguments.channels),
+            prompt_channel=arguments.prompt_channel,
+            labels=tuple(arguments.label_of_interest),
+            tolerance_mm=arguments.tolerance,
+            missing=arguments.missing,
+            processes=arguments.np,
+            seed=arguments.seed,
+        )
+    ).text
+
+
+def _of_stages(arguments: argparse.Namespace) -> str:
+    from clisc_nnunet.evaluation.evaluate import check_out
+    from clisc_nnunet.evaluation.stage_tables import report_stages
+    from clisc_nnunet.evaluation.tables import to_csv, to_json
+    from clisc_nnunet.io.atomic_write import write_text
+
+    check_out(arguments.o)
+    report = report_stages(arguments.d, arguments.r)
+    if arguments.o is not None:
+        write_text(arguments.o / "stages.csv", to_csv(report.rows))
+        content = {"cases": report.rows, **report.others}
+        write_text(arguments.o / "stages.json", to_json(content))
+    return report.text
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""The command `clisc_make_phantoms`: a BraTS-like folder of phantoms, and their masks apart."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from clisc_nnunet.errors import EXIT_DONE, EXIT_INTERRUPTED, UserError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    arguments = make_parser().parse_args(argv)
+    from clisc_nnunet.phantoms.phantom_dataset import make_folder
+
+    try:
+        if arguments.n < 1 or arguments.np < 1:
+            raise UserError(
+                "-n and -np", f"{arguments.n} and {arguments.np}", "1 or more", "give other numbers"
+            )
+        cases = make_folder(
+            arguments.o,
+            arguments.n,
+            arguments.seed,
+            arguments.anatomy,
+            arguments.spacing,
+            arguments.tumour_free,
+            arguments.np,
+            arguments.kinds,
+        )
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    free = sum(case["kind"] == "none" for case in cases)
+    print(f"{len(cases)} phantoms in {arguments.o / 'images'}, {free} of them without a tumour")
+    return EXIT_DONE
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Parser of the command."""
+    parser = argparse.ArgumentParser(
+        prog="clisc_make_phantoms",
+        description="Make FLAIR-like scans of heads with tumours, and their masks: "
+        "OUT/images/CASE/CASE_flair.nii.gz and OUT/labels/CASE.nii.gz.",
+    )
+    parser.add_argument("-o", type=Path, required=True, metavar="OUT", help="output folder")
+    parser.add_argument(
+        "-n", type=int, default=12, metavar="N", help="number of phantoms (default: 12)"
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        help="the same seed, the same phantoms; sets to be kept apart need seeds at least N apart",
+    )
+    parser.add_argument(
+        "--anatomy",
+        type=Path,
+        metavar="DIR",
+        help="label maps of heads (BrainWeb, SynthSeg); default: MNI152",
+    )
+    parser.add_argument("--spacing", type=float, default=1.5, metavar="MM", help="default: 1.5")
+    parser.add_argument(
+        "--tumour-free", type=float, default=0.1, metavar="SHARE", help="default: 0.1"
+    )
+    parser.add_argument(
+        "--kinds",
+        choices=["usual", "heads", "unseen", "aged"],
+        default="usual",
+        help="usual (default); heads that keep skull and scalp, if the label maps have them; "
+        "kinds that the bundled models have never seen; or aged ones, with wide ventricles and "
+        "bright caps round them",
+    )
+    parser.add_argument("-np", type=int, default=1, metavar="N", help="processes (default: 1)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Which scans lie in a folder, and which case and channel each belongs to."""

@@ -1,0 +1,1 @@
+"""Files in and out: scans, geometry, headers, hashes, atomic writes."""

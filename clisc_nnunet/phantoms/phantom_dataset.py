@@ -1,0 +1,160 @@
+"""A folder of phantoms on disk, made case by case and continued where it was stopped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import as_completed
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from clisc_nnunet.errors import UserError
+from clisc_nnunet.io.atomic_write import write_text
+from clisc_nnunet.io.volume import write_volume
+from clisc_nnunet.phantoms.anatomy import Anatomy, anatomy_hashes, load_anatomies, mni152_anatomy
+from clisc_nnunet.phantoms.phantom import DRAWING, make_phantom
+from clisc_nnunet.phantoms.settings import KINDS, PhantomSettings
+from clisc_nnunet.processes import make_executor
+
+# Intensity of white matter in the files, of the order of a scanner's.
+WHITE_MATTER = 400.0
+
+
+def make_folder(
+    folder: Path,
+    count: int,
+    seed: int,
+    anatomy_folder: Path | None,
+    spacing_mm: float,
+    tumour_free: float,
+    processes: int,
+    kinds: str = "usual",
+) -> list[dict[str, Any]]:
+    """Make phantoms as `images/CASE/CASE_flair.nii.gz` and `labels/CASE.nii.gz`.
+
+    Parameters
+    ----------
+    folder : Path
+        Phantoms of an earlier call with the same settings are kept, be they more than `count`.
+    count, seed : int
+        Phantom k has seed `seed + k`.
+    anatomy_folder : Path, optional
+        Label maps; default MNI152.
+    spacing_mm : float
+    tumour_free : float
+        Share of phantoms without a tumour.
+    processes : int
+        Makes no difference to the phantoms.
+    kinds : str
+        A key of `phantoms.settings.KINDS`.
+
+    Returns
+    -------
+    list of dict
+        Facts of each phantom of the folder, as in `phantoms.json`.
+
+    Raises
+    ------
+    UserError
+        If the folder holds phantoms of another recipe or cannot be one, a value is out of range,
+        or a label map cannot be used; nothing is written then.
+    """
+    if seed < 0:
+        raise UserError("--seed", str(seed), "0 or more", "mend it")
+    if not 0 <= tumour_free <= 1:
+        raise UserError("--tumour-free", str(tumour_free), "a share from 0 to 1", "mend it")
+    if not 0.5 <= spacing_mm <= 6:
+        raise UserError("--spacing", f"{spacing_mm} mm", "0.5 to 6 mm", "mend it")
+    settings = KINDS[kinds]
+    settings = replace(settings, tumour=replace(settings.tumour, free=tumour_free))
+    recipe = {
+        "seed": seed,
+        "spacing_mm": spacing_mm,
+        "anatomies": "mni152" if anatomy_folder is None else anatomy_hashes(anatomy_folder),
+        "settings": asdict(settings),
+        "drawing": DRAWING,
+    }
+    _refuse_others(folder, recipe)
+    anatomies = (
+        [mni152_anatomy(spacing_mm)]
+        if anatomy_folder is None
+        else load_anatomies(anatomy_folder, spacing_mm)
+    )
+    record = folder / "phantoms.json"
+    if not record.exists():
+        write_text(record, json.dumps(recipe, indent=1) + "\n")
+    jobs = [partial(_make_case, folder, k, seed + k, anatomies, settings) for k in range(count)]
+    for _ in tqdm(_as_made(jobs, processes), total=count, desc="phantoms", unit="case"):
+        pass
+    # Scans of an earlier call with a larger count lie there, too.
+    files = _facts_file(folder, 0).parent.glob("phantom_*.json")
+    whole = [json.loads(path.read_text(encoding="utf-8")) for path in files]
+    cases = sorted(whole, key=lambda facts: int(facts["case"].rpartition("_")[2]))
+    write_text(record, json.dumps({**recipe, "cases": cases}, indent=1) + "\n")
+    return cases
+
+
+def _as_made(
+    jobs: Sequence[Callable[[], dict[str, Any]]], processes: int
+) -> Iterator[dict[str, Any]]:
+    """Results as they come; the first job that fails ends the others."""
+    if processes == 1:
+        for job in jobs:
+            yield job()
+        return
+    with make_executor(processes) as executor:
+        try:
+            for future in as_completed([executor.submit(job) for job in jobs]):
+                yield future.result()
+        except BaseException:
+            executor.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _refuse_others(folder: Path, recipe: dict[str, Any]) -> None:
+    """Refuse to mix phantoms with those of another recipe, or with other files."""
+    if any(place.is_file() for place in (folder, *folder.parents)):
+        raise UserError(folder, "a file", "a folder", "choose another -o")
+    path = folder / "phantoms.json"
+    wanted = json.loads(json.dumps(recipe))
+    if path.exists():
+        there = json.loads(path.read_text(encoding="utf-8"))
+        if {key: there.get(key) for key in wanted} != wanted:
+            raise UserError(
+                folder,
+                "phantoms of another seed or other settings, anatomies or drawing",
+                "an empty folder, or phantoms of this call",
+                "choose another folder",
+            )
+    elif folder.exists() and any(folder.iterdir()):
+        raise UserError(folder, "other files", "an empty folder", "choose another folder")
+
+
+def _facts_file(folder: Path, number: int) -> Path:
+    return folder / "facts" / f"phantom_{number:04d}.json"
+
+
+def _make_case(
+    folder: Path, number: int, seed: int, anatomies: Sequence[Anatomy], settings: PhantomSettings
+) -> dict[str, Any]:
+    facts_file = _facts_file(folder, number)
+    case = facts_file.stem
+    if facts_file.exists():
+        return json.loads(facts_file.read_text(encoding="utf-8"))
+    phantom = make_phantom(seed, anatomies, settings)
+    geometry = phantom.geometry
+    # Rounding must not turn the darkest voxels of the head into background.
+    flair = np.where(phantom.flair > 0, np.maximum(np.rint(phantom.flair * WHITE_MATTER), 1), 0)
+    write_volume(folder / "labels" / f"{case}.nii.gz", phantom.tumour, geometry)
+    write_volume(
+        folder / "images" / case / f"{case}_flair.nii.gz", flair.astype(np.int16), geometry
+    )
+    # Last: where it is, the case is whole.
+    facts = {"case": case, **phantom.facts}
+    write_text(facts_file, json.dumps(facts) + "\n")
+    return facts

@@ -1,0 +1,1 @@
+"""The stages over many cases: order, cached results, failures, worker processes."""

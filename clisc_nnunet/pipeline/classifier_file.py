@@ -1,0 +1,63 @@
+"""File of a trained slice classifier."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from clisc_nnunet.io.atomic_write import whole_file
+from clisc_nnunet.models.backbones import Backbone
+from clisc_nnunet.models.slice_classifier import SliceClassifier
+from clisc_nnunet.models.weights import load_strictly, read_state
+from clisc_nnunet.pipeline.result_cache import Recipe, sign
+
+
+def save_classifier(path: Path, classifier: SliceClassifier, recipe: Recipe) -> None:
+    """Write the weights as safetensors, whole or not at all, signed with what they depend on.
+
+    Raises
+    ------
+    StorageError
+    """
+    from safetensors.torch import save
+
+    state = {k: v.detach().cpu().contiguous() for k, v in classifier.state_dict().items()}
+    with whole_file(path) as temporary:
+        # Written here: the library's own errors do not say that a disk is full.
+        temporary.write_bytes(save(state, metadata={"recipe": recipe.text}))
+
+
+def load_classifier(path: Path, backbone: Backbone, signature: str) -> SliceClassifier | None:
+    """Classifier that `save_classifier` wrote, on the CPU in evaluation mode.
+
+    Parameters
+    ----------
+    path : Path
+    backbone : Backbone
+        That the classifier was trained from.
+    signature : str
+        Of its recipe.
+
+    Returns
+    -------
+    SliceClassifier or None
+        None if there is no whole file with this signature: it is to be trained again.
+    """
+    kept = kept_recipe(path)
+    if kept is None or sign(kept) != signature:
+        return None
+    state = read_state(path)
+    classifier = SliceClassifier(backbone, hidden=len(state["head.0.bias"]))
+    load_strictly(classifier, state, str(path))
+    return classifier.eval()
+
+
+def kept_recipe(path: Path) -> str | None:
+    """Text of the recipe in the header of a classifier's file; None if there is no such file."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            return (file.metadata() or {}).get("recipe")
+    except (OSError, SafetensorError, json.JSONDecodeError):
+        return None

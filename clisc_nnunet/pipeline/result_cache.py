@@ -1,0 +1,204 @@
+"""Results of stages on disk: signed, whole or not at all, reused where the signature fits."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clisc_nnunet.io.atomic_write import (
+    whole_file,
+    write_text,
+)
+
+# The version of the code that makes results: raised whenever a stage's result changes for the
+# same input and settings.
+FORMAT = 3
+# Temporary files of processes that were killed; no file takes an hour to write.
+LEFTOVER_SECONDS = 3600
+
+
+def sign(*parts: Any) -> str:
+    """Hash of settings, hashes, other signatures: 32 hex digits."""
+    text = json.dumps([FORMAT, *parts], sort_keys=True, default=asdict)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a result is made from; kept beside it, so that a change can be told.
+
+    Parameters
+    ----------
+    inputs
+        Hash of a scan, signatures of earlier results.
+    settings
+        Dataclasses or plain values.
+    weights
+        Identities of models.
+    """
+
+    inputs: Any = None
+    settings: Any = None
+    weights: Any = None
+
+    @property
+    def signature(self) -> str:
+        """Equal for equal recipes of the same code."""
+        return sign(self.text)
+
+    @property
+    def text(self) -> str:
+        """JSON that people can read."""
+        return json.dumps({"code": FORMAT, **self.__dict__}, sort_keys=True, default=asdict)
+
+    def changes(self, earlier: str) -> str:
+        """What is another in the recipe of an earlier result, for people; empty if nothing is."""
+        return ", ".join(self._changes(earlier))
+
+    def differs_by_inputs_alone(self, earlier: str) -> bool:
+        """Whether an earlier result has the same settings, weights and code."""
+        return not [part for part in self._changes(earlier) if part != "other inputs"]
+
+    def _changes(self, earlier: str) -> list[str]:
+        try:
+            before, now = json.loads(earlier), json.loads(self.text)
+        except json.JSONDecodeError:
+            return ["a record that cannot be read"]
+        parts = []
+        for name in ("code", "weights", "inputs", "settings"):
+            if before.get(name) == now[name]:
+                continue
+            told = list(_leaves(before.get(name), now[name])) if name == "settings" else []
+            parts.append(f"{name} {'; '.join(told[:3])}" if told else f"other {name}")
+        return parts
+
+
+def _leaves(before: Any, now: Any, name: str = "") -> Iterator[str]:
+    """Single values that differ, as `name: value, before value`."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in sorted(before.keys() | now.keys()):
+            yield from _leaves(before.get(key), now.get(key), key)
+    elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        for first, second in zip(before, now, strict=True):
+            yield from _leaves(first, second, name)
+    elif before != now:
+        yield f"{name + ': ' if name else ''}{json.dumps(now)}, before {json.dumps(before)}"
+
+
+@dataclass(frozen=True)
+class Store:
+    """Arrays and records by case and stage, under one folder."""
+
+    root: Path
+
+    def path(self, case: str, stage: str) -> Path:
+        """File of a result of arrays."""
+        return self.root / case / f"{stage}.npz"
+
+    def load(self, case: str, stage: str, signature: str) -> dict[str, np.ndarray] | None:
+        """Arrays of a result, or None if there is none with this signature."""
+        arrays = self._read(case, stage)
+        if arrays is None or str(arrays.pop("signature", "")) != signature:
+            return None
+        arrays.pop("recipe", None)
+        return arrays
+
+    def as_kept(self, case: str, stage: str) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
+        """Arrays of a result and its recipe, whatever that is; None if there are none."""
+        arrays = self._read(case, stage)
+        try:
+            recipe = json.loads(str((arrays or {}).pop("recipe", "")))
+        except json.JSONDecodeError:
+            return None  # no result, or one of another's making
+        return (arrays, recipe) if arrays is not None and isinstance(recipe, dict) else None
+
+    def require(self, case: str, stage: str, signature: str) -> dict[str, np.ndarray]:
+        """Arrays of a result that an earlier stage has made."""
+        kept = self.load(case, stage, signature)
+        if kept is None:
+            raise RuntimeError(f"{self.path(case, stage)} is gone or was changed during the run")
+        return kept
+
+    def mismatch(self, case: str, stage: str, recipe: Recipe) -> str | None:
+        """Why a result is to be made: empty if there was none, None if the kept one matches."""
+        if not self.path(case, stage).exists():
+            return ""
+        arrays = self._read(case, stage)
+        if arrays is None:
+            return "a damaged file"
+        if str(arrays.get("signature", "")) == recipe.signature:
+            return None
+        return recipe.changes(str(arrays.get("recipe", ""))) or "another signature"
+
+    def save(
+        self,
+        case: str,
+        stage: str,
+        recipe: Recipe | str,
+        arrays: Mapping[str, np.ndarray],
+    ) -> None:
+        """Write a result whole or not at all, signed with its recipe or a signature of one's own.
+
+        Raises
+        ------
+        StorageError
+        """
+        signed = (
+            {"signature": recipe.signature, "recipe": recipe.text}
+            if isinstance(recipe, Recipe)
+            else {"signature": recipe}
+        )
+        content: dict[str, Any] = {**arrays, **{k: np.array(v) for k, v in signed.items()}}
+        with whole_file(self.path(case, stage)) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, **content)
+
+    def read_record(self, case: str, name: str) -> dict[str, Any]:
+        """A small record of a case; empty if there is none that can be read."""
+        try:
+            content = json.loads(self._record(case, name).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return content if isinstance(content, dict) else {}
+
+    def write_record(self, case: str, name: str, content: Mapping[str, Any]) -> None:
+        """Keep a small record of a case, as JSON."""
+        write_text(self._record(case, name), json.dumps(content, indent=1) + "\n")
+
+    def forget_record(self, case: str, name: str) -> None:
+        """Remove a record, if there is one."""
+        self._record(case, name).unlink(missing_ok=True)
+
+    def cases_with(self, file: str) -> list[str]:
+        """Cases that have a file of this name, such as `slices.npz` or `failure.json`; sorted."""
+        return sorted(path.parent.name for path in self.root.glob(f"*/{file}"))
+
+    def remove_leftovers(self) -> None:
+        """Remove temporary files of processes that were killed, old enough to be nobody's."""
+        before = time.time() - LEFTOVER_SECONDS
+        for path in self.root.glob("**/.*.*"):
+            try:
+                if path.is_file() and path.stat().st_mtime < before:
+                    path.unlink(missing_ok=True)
+            except OSError:  # another process was faster
+                continue
+
+    def _record(self, case: str, name: str) -> Path:
+        return self.root / case / f"{name}.json"
+
+    def _read(self, case: str, stage: str) -> dict[str, np.ndarray] | None:
+        try:
+            with np.load(self.path(case, stage), allow_pickle=False) as file:
+                return {key: file[key] for key in file.files}
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+            return None  # absent, broken, or of another version: it is made again
+        except RuntimeError:
+            return None  # zipfile takes a damaged header for one of an unknown kind

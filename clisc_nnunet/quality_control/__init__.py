@@ -1,0 +1,1 @@
+"""Checks that need no labels: quality of predictions, and how well text prompts separate."""

@@ -1,0 +1,114 @@
+"""Let CLIP look at a few volumes of a folder with several prompt sets."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from clisc_nnunet.errors import ScanError, UserError
+from clisc_nnunet.inputs.channels import FLAIR, Channel
+from clisc_nnunet.inputs.find_cases import find_prompt_scans
+from clisc_nnunet.models.clip import load_clip
+from clisc_nnunet.models.device import chosen_device
+from clisc_nnunet.pipeline.slice_step import open_scan
+from clisc_nnunet.quality_control.prompt_page import write_page, write_picture
+from clisc_nnunet.quality_control.prompt_separation import PromptCheck, ScoredSlices, check_prompts
+from clisc_nnunet.settings import preset
+from clisc_nnunet.stages.brain_extraction import check_brain_masks
+from clisc_nnunet.stages.cam_selection import spread
+from clisc_nnunet.stages.clip_labels import class_embeddings, read_prompts, tumour_probability
+
+WRITTEN = (".html", ".png")
+
+
+@dataclass(frozen=True)
+class Request:
+    """A call of the command; names as in its help."""
+
+    scans: Path
+    out: Path
+    prompts: tuple[str, ...] = ("paper",)
+    clip: str = "bundled"
+    count: int = 4
+    preset: str = "default"
+    device: str | None = None
+    brain_masks: Path | None = None
+    """Folder of `CASE.nii.gz`, in place of the extracted brains."""
+    channels: tuple[str, ...] = ()
+    prompt_channel: str = FLAIR
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came out: a check for each prompt set, and scans that could not be used, with why."""
+
+    checks: tuple[PromptCheck, ...]
+    failures: dict[str, str]
+
+
+def check_folder(request: Request) -> Outcome:
+    """Check prompt sets on a few volumes, and write page or picture.
+
+    Raises
+    ------
+    UserError
+        For anything the user can mend. A scan that cannot be used is set aside, unless all are.
+    """
+    if request.out.suffix.lower() not in WRITTEN:
+        raise UserError("-o", str(request.out), "a name ending in .html or .png", "rename it")
+    if request.count < 1:
+        raise UserError("-n", str(request.count), "1 or more", "give another number")
+    check_brain_masks(request.brain_masks)
+    settings = preset(request.preset)
+    sets = {set_name(name): read_prompts(name) for name in request.prompts}
+    if len(sets) < len(request.prompts):
+        raise UserError("--prompts", "two sets of one name", "different names", "rename a file")
+    scans = find_prompt_scans(request.scans, request.channels, request.prompt_channel)
+    clip = load_clip(request.clip, chosen_device(request.device))
+    # Words that the model never learnt come to light here, before any scan is read.
+    classes = {name: class_embeddings(clip, prompts) for name, prompts in sets.items()}
+
+    scored: dict[str, dict[str, ScoredSlices]] = {name: {} for name in sets}
+    pixels: dict[str, np.ndarray] = {}
+    failures: dict[str, str] = {}
+    chosen = spread(np.array(sorted(scans)), request.count).tolist()
+    for case in tqdm(chosen, "prompts", unit="volume", file=sys.stderr):
+        try:
+            brain_file = request.brain_masks and request.brain_masks / f"{case}.nii.gz"
+            stack = open_scan(scans[case], settings.slices, brain_file).stack
+        except ScanError as error:
+            failures[case] = str(error)
+            continue
+        planes = stack.planes_with_brain
+        pixels[case] = stack.pixels[planes]
+        height = (planes - planes[0]) * stack.geometry.spacing[2]
+        for name in sets:
+            probability = tumour_probability(clip, classes[name], pixels[case])
+            scored[name][case] = ScoredSlices(height, probability)
+    if not pixels:
+        raise UserError(
+            request.scans,
+            f"no usable scan among {len(failures)} ({next(iter(failures.values()))})",
+            f"at least one {Channel(request.prompt_channel).displayed} scan",
+            "mend or replace them",
+        )
+    checks = tuple(check_prompts(name, cases, settings.labels) for name, cases in scored.items())
+    try:
+        if request.out.suffix.lower() == ".png":
+            write_picture(checks, pixels, request.out)
+        else:
+            write_page(checks, pixels, request.out, request.command)
+    except OSError as error:
+        where = str(error.strerror)
+        raise UserError(request.out, where, "a file to write", "choose another place") from None
+    return Outcome(checks, failures)
+
+
+def set_name(prompts: str) -> str:
+    """How a prompt set is called in table and picture: a file goes by its name."""
+    return Path(prompts).stem if prompts.endswith(".json") else prompts

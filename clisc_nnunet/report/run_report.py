@@ -1,0 +1,196 @@
+"""`report.html`: one page of a run that opens from disk, needs no network and no other file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from clisc_nnunet.dataset_layout import EXCLUDE_FILE, TRUSTED_FILE, read_names
+from clisc_nnunet.io.atomic_write import whole_file
+from clisc_nnunet.pipeline.case_result import CaseOutcome, least_sure_first
+from clisc_nnunet.pipeline.pseudo_label_pipeline import Casework
+from clisc_nnunet.report import case_planes
+from clisc_nnunet.report.case_planes import plane_views
+from clisc_nnunet.report.html import environment
+from clisc_nnunet.report.run_summary import changes, share_bars, totals, volume_bars
+from clisc_nnunet.report.svg import OUTLINE_UNITS, PlanePicture, plane_picture
+
+# Planes of a case where there is room for them.
+MAX_PLANES = 5
+# Planes in the page, about 6 kB each: 500 cases with 5 planes make some 15 MB.
+PLANE_BUDGET = 2500
+
+
+@dataclass(frozen=True)
+class Card:
+    """What the page shows of a case.
+
+    Parameters
+    ----------
+    outcome : CaseOutcome
+    rank : int
+        1 is the case to look at first.
+    planes : tuple of PlanePicture
+        The most telling one first; empty for a failed case and where the page has no room.
+    """
+
+    outcome: CaseOutcome
+    rank: int
+    planes: tuple[PlanePicture, ...]
+
+    @property
+    def strip(self) -> tuple[PlanePicture, ...]:
+        """The planes from inferior to superior."""
+        return tuple(sorted(self.planes, key=lambda picture: picture.plane))
+
+
+def write_report(
+    work: Casework,
+    outcomes: Sequence[CaseOutcome],
+    record: Mapping[str, Any],
+    path: Path,
+    *,
+    keep_empty: bool = False,
+) -> None:
+    """Write the page of a run.
+
+    Parameters
+    ----------
+    work : Casework
+        After its last stage; one case at a time is read from its store.
+    outcomes : sequence of CaseOutcome
+    record : mapping
+        How the labels came about, as in `run.json`: `command`, `clisc_nnunet`, `machine`,
+        `versions`, `models` and `seconds`.
+    path : Path
+        An HTML file in the `clisc` folder of a dataset, after which the page is named; written
+        whole or not at all. It starts with what `trusted.txt` and `exclude.txt` there say.
+    keep_empty : bool
+        Cases without a tumour are in the dataset, as background.
+
+    Raises
+    ------
+    UserError
+        If one of these lists is no text.
+    """
+    planes, pictured = room(len(outcomes))
+    page = render(
+        title=path.absolute().parent.parent.name,
+        cards=cards(work, outcomes, planes, pictured),
+        outcomes=outcomes,
+        record=record,
+        settings=work.settings,
+        pictured=pictured,
+        in_dataset=("labelled", "trusted", *(["empty"] if keep_empty else [])),
+        lists=listed(path.parent, outcomes),
+        written=datetime.now().astimezone().strftime("%d %B %Y, %H:%M %Z"),
+    )
+    with (
+        whole_file(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="backslashreplace") as file,
+    ):
+        file.writelines(page)
+
+
+def listed(clisc: Path, outcomes: Sequence[CaseOutcome]) -> dict[str, dict[str, str]]:
+    """Cases by what people have made of them, `trusted` or `exclude`, each with its line.
+
+    A label that somebody has corrected is trusted, though its case may not be in the list yet.
+    """
+    corrected = {o.case: o.case for o in outcomes if o.status == "trusted"}
+    return {
+        "trusted": corrected | read_names(clisc / TRUSTED_FILE),
+        "exclude": read_names(clisc / EXCLUDE_FILE),
+    }
+
+
+def room(cases: int) -> tuple[int, int]:
+    """Planes of each case, and cases with pictures, that keep the page below some 20 MB."""
+    return max(1, min(MAX_PLANES, PLANE_BUDGET // max(cases, 1))), PLANE_BUDGET
+
+
+def cards(
+    work: Casework, outcomes: Sequence[CaseOutcome], planes: int, pictured: int
+) -> Iterator[Card]:
+    """Cases in the order of the page, drawn one after the other.
+
+    Parameters
+    ----------
+    work : Casework
+    outcomes : sequence of CaseOutcome
+    planes : int
+        Of each case.
+    pictured : int
+        Only so many of the least sure cases have pictures.
+    """
+    for rank, outcome in enumerate(least_sure_first(outcomes), start=1):
+        views = []
+        # What was drawn for a trusted case is not what its label shows.
+        if outcome.status in ("labelled", "empty") and rank <= pictured:
+            views = plane_views(work, outcome, planes)
+        yield Card(outcome, rank, tuple(plane_picture(view) for view in views))
+
+
+def numbers(outcome: CaseOutcome) -> list[tuple[str, str]]:
+    """What the page tells of a case in figures: term and value."""
+    return [
+        ("confidence", f"{outcome.confidence:.2f}"),
+        ("SAM's IoU", f"{outcome.predicted_iou:.2f}"),
+        ("agreement", f"{outcome.agreement:.2f}"),
+        ("brain kept", f"{outcome.brain_share:.0%}"),
+        ("slices", str(outcome.slices)),
+        ("tumour by CLIP", str(outcome.clip_tumour_slices)),
+        ("by classifier", str(outcome.classifier_tumour_slices)),
+        ("with a region", str(outcome.region_slices)),
+    ]
+
+
+def render(
+    *, cards: Iterator[Card] | Sequence[Card], outcomes: Sequence[CaseOutcome], **values: Any
+) -> Iterator[str]:
+    """The page in pieces, so that the pictures of one case at a time are in memory.
+
+    Parameters
+    ----------
+    cards : iterable of Card
+        One for each outcome.
+    outcomes : sequence of CaseOutcome
+    values
+        `title`, `record`, `settings`, `pictured`, `in_dataset`, `lists` and `written`, as
+        `write_report` gives them.
+    """
+    settings = values["settings"]
+    drawn = [o for o in outcomes if o.status != "failed"]
+    labelled = [o for o in drawn if o.status == "labelled"]
+    empty = [o for o in drawn if o.status == "empty"]
+    stream = (
+        environment()
+        .get_template("report.html")
+        .stream(
+            cards=cards,
+            totals=totals(outcomes),
+            changes=changes(settings),
+            numbers=numbers,
+            outline_units=OUTLINE_UNITS,
+            confidence_bars=share_bars(
+                [o.confidence for o in labelled], [o.confidence for o in empty]
+            ),
+            iou_bars=share_bars(
+                [o.predicted_iou for o in labelled], [o.predicted_iou for o in empty]
+            ),
+            volume_bars=volume_bars([o.label_ml for o in labelled]),
+            colours={
+                "roi": case_planes.ROI_COLOUR,
+                "label": case_planes.LABEL_COLOUR,
+                "rejected": case_planes.REJECTED_COLOUR,
+                "positive": case_planes.POSITIVE,
+                "negative": case_planes.NEGATIVE,
+            },
+            **values,
+        )
+    )
+    stream.enable_buffering(200)
+    return iter(stream)

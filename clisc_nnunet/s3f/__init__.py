@@ -1,0 +1,1 @@
+"""S3F, the paper's similarity filtering: how well SAM agrees with a network, case by case."""

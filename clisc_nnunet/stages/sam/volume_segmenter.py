@@ -1,0 +1,216 @@
+"""Stages 9 and 10 on a whole volume: SAM's looks at it, each prompted by the one before.
+
+1. axial planes, prompted by the region of interest;
+2. coronal and sagittal planes, prompted by the axial mask;
+3. close-ups: each view once more, cut out round the mask and enlarged to SAM's full resolution.
+
+The paper has the first look alone; `SamSettings` switches the others off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from clisc_nnunet.models.sam import SamModel
+from clisc_nnunet.settings import PromptSettings, SamSettings
+from clisc_nnunet.stages.connected_components import large_components
+from clisc_nnunet.stages.sam import batched_predictor
+from clisc_nnunet.stages.sam.embedding_cache import EmbeddingCache
+from clisc_nnunet.stages.sam.plane_views import (
+    AXES,
+    from_square_planes,
+    square_planes,
+    window_round,
+)
+from clisc_nnunet.stages.sam.prompts import make_prompts
+from clisc_nnunet.stages.sam.types import OUTSIDE_LOGIT, Masks, case_iou, stack_masks
+from clisc_nnunet.stages.slice_extraction import SliceStack
+
+# What of a mask prompts the next look: components of this share of the largest, and planes with
+# this many pixels of them.
+SEED_COMPONENT_RATIO, SEED_PIXELS = 0.1, 9
+# A close-up is never narrower than this share of the slice: enlarged more, pixels are all it shows.
+NARROWEST = 0.3
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """SAM's answer for a volume.
+
+    Parameters
+    ----------
+    logits : float32 ndarray of shape (plane, row, column)
+        Mask where above 0.
+    planes : int ndarray of shape (n,)
+        Axial planes with a mask.
+    predicted_iou : float32 ndarray of shape (n,)
+        SAM's own estimate of the axial masks' IoU, of the last look.
+    """
+
+    logits: np.ndarray
+    planes: np.ndarray
+    predicted_iou: np.ndarray
+
+
+@dataclass(frozen=True)
+class Draughtsman:
+    """SAM with its settings, and the embeddings it remembers."""
+
+    model: SamModel
+    prompts: PromptSettings
+    settings: SamSettings
+    embeddings: EmbeddingCache
+
+    def draw(self, case: str, stack: SliceStack, region: np.ndarray) -> Drawn:
+        """Draw what a region points at.
+
+        Parameters
+        ----------
+        case : str
+            Under which SAM's embeddings are remembered.
+        stack : SliceStack
+        region : bool ndarray of shape (plane, row, column)
+        """
+        planes = np.flatnonzero(region.any(axis=(1, 2)))
+        masks = self.axial(case, stack, planes, region)
+        logits = stack_masks(masks, planes, stack.pixels.shape, self.settings.min_predicted_iou)
+        asked, iou = planes, masks.predicted_iou
+        views = self._views(stack)
+        if len(planes) and len(views) > 1:
+            logits = self._with_other_views(stack, logits, views[1:])
+        if self.settings.close_up and (logits > 0).any():
+            logits, asked, iou = self._close_up(stack, logits, views)
+        # Other looks may reach planes that had no axial mask: they take their neighbours' estimate.
+        reached = np.union1d(planes, np.flatnonzero((logits > 0).any(axis=(1, 2))))
+        estimate = np.interp(reached, asked, iou) if len(asked) else np.zeros(len(reached))
+        return Drawn(logits, reached, estimate.astype(np.float32))
+
+    def axial(self, case: str, stack: SliceStack, planes: np.ndarray, region: np.ndarray) -> Masks:
+        """Axial masks of some planes, (n,), each prompted by its region, which is not empty."""
+        pixels = stack.pixels
+        return self._prompted(
+            pixels, region, planes, lambda rows: self.embeddings.get(case, rows, pixels[rows])
+        )
+
+    def _with_other_views(
+        self, stack: SliceStack, axial: np.ndarray, views: Sequence[str]
+    ) -> np.ndarray:
+        """Mean logit of all views, (plane, row, column), of which the axial one is given."""
+        mask = large_components(axial > 0, SEED_COMPONENT_RATIO)
+        total, seen_by = axial.copy(), np.ones(axial.shape, np.float32)
+        side = stack.pixels.shape[-1]
+        for view in views:
+            pixels = square_planes(stack.pixels, AXES[view], side)
+            seeds = square_planes(mask, AXES[view], side)
+            planes = np.flatnonzero(seeds.sum(axis=(1, 2)) >= SEED_PIXELS)
+            masks = self._prompted(pixels, seeds, planes, partial(self._embed, pixels))
+            logits = stack_masks(masks, planes, pixels.shape)
+            moved, seen = from_square_planes(logits, AXES[view], axial.shape)
+            total += np.where(seen, moved, 0.0)
+            seen_by += seen
+        return total / seen_by
+
+    def _close_up(
+        self, stack: SliceStack, logits: np.ndarray, views: Sequence[str]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Mean logit of the close-ups of all views; axial planes asked, and their estimates."""
+        mask = large_components(logits > 0, SEED_COMPONENT_RATIO)
+        total, seen_by = np.zeros(mask.shape, np.float32), np.zeros(mask.shape, np.float32)
+        side = stack.pixels.shape[-1]
+        asked, iou = np.zeros(0, int), np.zeros(0, np.float32)
+        for view in views:
+            axis = AXES[view]
+            window = window_round(mask, axis, self.settings.close_up, round(NARROWEST * side))
+            pixels = _enlarged(window.cut(stack.pixels), side).round().astype(np.uint8)
+            seeds = _enlarged(window.cut(mask), side) > 0.5
+            planes = np.flatnonzero(seeds.sum(axis=(1, 2)) >= SEED_PIXELS)
+            masks = self._prompted(pixels, seeds, planes, partial(self._embed, pixels))
+            near = stack_masks(masks, planes, pixels.shape)
+            moved, seen = window.put_back(_reduced(near, window.side), mask.shape, OUTSIDE_LOGIT)
+            total += np.where(seen, moved, 0.0)
+            seen_by += seen
+            if view == "axial":
+                asked, iou = planes, masks.predicted_iou
+        mean = np.where(seen_by > 0, total / np.maximum(seen_by, 1), np.float32(OUTSIDE_LOGIT))
+        return mean, asked, iou
+
+    def _prompted(
+        self,
+        pixels: np.ndarray,
+        seeds: np.ndarray,
+        planes: np.ndarray,
+        embed: Callable[[np.ndarray], torch.Tensor],
+    ) -> Masks:
+        """Masks of some planes, in batches, each prompted by its seed."""
+        side, batch = pixels.shape[-1], self.settings.batch
+        parts = [Masks(np.zeros((0, side, side), np.float32), np.zeros(0, np.float32))]
+        for start in range(0, len(planes), batch):
+            rows = planes[start : start + batch]
+            prompts = make_prompts(pixels[rows], seeds[rows], self.prompts)
+            parts.append(
+                batched_predictor.segment(self.model.sam, embed(rows), prompts, side, self.settings)
+            )
+        return Masks(
+            np.concatenate([part.logits for part in parts]),
+            np.concatenate([part.predicted_iou for part in parts]),
+        )
+
+    def _embed(self, pixels: np.ndarray, rows: np.ndarray) -> torch.Tensor:
+        return batched_predictor.embed(self.model.sam, pixels[rows], self.settings)
+
+    def _views(self, stack: SliceStack) -> tuple[str, ...]:
+        """Views to look from: the axial one alone where planes are much thicker than pixels."""
+        pixel, _, plane = stack.geometry.spacing
+        return self.settings.views if plane <= 1.5 * pixel else self.settings.views[:1]
+
+
+def _enlarged(planes: np.ndarray, side: int) -> np.ndarray:
+    """Square planes, (n, s, s), enlarged to `side`; float32."""
+    tensor = torch.from_numpy(np.ascontiguousarray(planes, np.float32))[:, None]
+    return F.interpolate(tensor, (side, side), mode="bilinear", align_corners=False)[:, 0].numpy()
+
+
+def _reduced(planes: np.ndarray, side: int) -> np.ndarray:
+    """Square planes, (n, s, s), reduced to `side` by the mean; float32."""
+    tensor = torch.from_numpy(planes)[:, None]
+    return F.interpolate(tensor, (side, side), mode="area")[:, 0].numpy()
+
+
+# Estimates of the IoU that are closer than this tell nothing.
+BETTER_BY = 0.1
+
+
+def rating(drawn: Drawn) -> float:
+    """SAM's own estimate of the IoU of what it drew, a mean over planes; 0 if it drew nothing."""
+    return case_iou(Masks(drawn.logits[drawn.planes], drawn.predicted_iou))
+
+
+def second_opinion(
+    draughtsman: Draughtsman, case: str, stack: SliceStack, region: np.ndarray, first: Drawn
+) -> Drawn | None:
+    """What SAM draws from the whole brain, if it rates that clearly higher.
+
+    Parameters
+    ----------
+    draughtsman : Draughtsman
+    case : str
+    stack : SliceStack
+    region : bool ndarray of shape (plane, row, column)
+        Tells the planes alone.
+    first : Drawn
+        From the region.
+
+    Returns
+    -------
+    Drawn or None
+        None: the first answer stays.
+    """
+    hint = stack.brain & region.any(axis=(1, 2), keepdims=True)
+    again = draughtsman.draw(case, stack, hint)
+    return again if rating(again) >= rating(first) + BETTER_BY else None

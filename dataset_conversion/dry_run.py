@@ -1,0 +1,75 @@
+"""What `--dry-run` tells: the cases, what is done already, the disk it takes. Writes nothing."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from clisc_nnunet.dataset_conversion.nnunet_dataset import (
+    CLISC_FOLDER,
+    FILE_ENDING,
+    checked_folder,
+)
+from clisc_nnunet.dataset_conversion.options import Request, check, chosen_settings, read_input
+from clisc_nnunet.errors import one_line
+from clisc_nnunet.inputs.find_cases import InputFolder, describe
+from clisc_nnunet.io.dicom_series import Series
+from clisc_nnunet.pipeline.case_tracker import STAGES
+from clisc_nnunet.pipeline.result_cache import Store
+
+# Results of the stages, label, CAM and region of a case; benchmarks/many_cases.py measures it.
+MB_PER_CASE = 3.0
+
+
+def plan(request: Request) -> str:
+    """What a call would do, for the screen.
+
+    Raises
+    ------
+    UserError
+        As the call itself would, as far as names and options go; no scan is opened.
+    """
+    check(request)
+    chosen_settings(request)
+    _, found = read_input(request)
+    folder = checked_folder(request.dataset_id, request.name, request.root, resume=request.goes_on)
+    lines = [describe(found, request.prompt_channel)]
+    lines += [f"  {case.name}: {one_line(case.image)}" for case in found.cases]
+    lines += _done(folder, found)
+    lines.append(_disk(folder, found, request))
+    lines.append("nothing was written (--dry-run)")
+    return "\n".join(lines)
+
+
+def _done(folder: Path, found: InputFolder) -> list[str]:
+    """What an earlier run left in the folder."""
+    store = Store(folder / CLISC_FOLDER / "stages")
+    if not store.root.is_dir():
+        return [f"dataset {folder}: to be made"]
+    ours = {case.name for case in found.cases}
+    lines = [f"dataset {folder}: begun; kept if input, settings, weights and code still match:"]
+    one_channel = not any(case.others for case in found.cases)
+    for stage in STAGES:
+        # The placing of images leaves no record but its failures.
+        if stage == "images" or (stage == "channels" and one_channel):
+            continue
+        there = ours & set(store.cases_with(f"{stage}{'.json' if stage == 'label' else '.npz'}"))
+        lines.append(f"  {stage}: {len(there)} of {len(ours)} cases")
+    for case in store.cases_with("failure.json"):
+        lines.append(f"  set aside: {store.read_record(case, 'failure').get('reason', case)}")
+    return lines
+
+
+def _disk(folder: Path, found: InputFolder, request: Request) -> str:
+    """Disk that the dataset takes, and what is free there."""
+    scans = [source for case in found.cases for source in case.channels]
+    copied = [s for s in scans if request.copy or not s.name.lower().endswith(FILE_ENDING)]
+    files = [path for s in copied for path in (s.files if isinstance(s, Series) else (s,))]
+    copies = sum(path.stat().st_size for path in files if path.is_file()) / 1e6
+    total = MB_PER_CASE * len(found.cases) + copies
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(there).free / 1e6
+    return (
+        f"disk: about {total:,.0f} MB ({MB_PER_CASE:g} MB a case, and {len(copied)} "
+        f"scans copied); {free:,.0f} MB are free"
+    )

@@ -1,0 +1,165 @@
+"""A call of the command, and what it chooses: settings, device, models, who does the work."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from clisc_nnunet.errors import UserError
+from clisc_nnunet.inputs.case_filter import (
+    chosen_input,
+)
+from clisc_nnunet.inputs.channels import Channel, chosen_channels
+from clisc_nnunet.inputs.find_cases import InputFolder
+from clisc_nnunet.models.model_set import ModelNames
+from clisc_nnunet.models.registry import BUNDLED_NAME, ENTRIES
+from clisc_nnunet.pipeline.pseudo_label_pipeline import SHARED_STEPS
+from clisc_nnunet.processes import Crew, dask_crew, local_crew
+from clisc_nnunet.settings import Settings, preset, read_settings, updated
+from clisc_nnunet.stages.brain_extraction import check_brain_masks
+
+# What `--models` stands for: CLIP, SAM, backbone of the classifier.
+MODEL_SETS = {
+    "bundled": ("bundled", "bundled", "bundled"),
+    "paper": ("ViT-B-32", "sam_vit_b", "resnet50"),
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """A call of the command; names as in its help."""
+
+    scans: Path
+    dataset_id: int
+    name: str = "CLISC"
+    root: Path | None = None
+    models: str = "bundled"
+    clip: str | None = None
+    sam: str | None = None
+    classifier: str | None = None
+    preset: str = "default"
+    settings_file: Path | None = None
+    options: tuple[str, ...] = ()
+    slice_labels: Path | None = None
+    device: str | None = None
+    processes: int = 2
+    copy: bool = False
+    keep_empty: bool = False
+    resume: bool = False
+    retry_failed: bool = False
+    last: str = "labels"
+    """Step to stop after, one of `pipeline.STEPS`."""
+    only_stage: bool = False
+    """Write no dataset, even if the last step is done."""
+    part: int = 0
+    parts: int = 1
+    """The cases are divided into parts, and only those of one are worked on."""
+    scheduler: str | None = None
+    """Dask's, instead of processes on this machine."""
+    channels: tuple[str, ...] = ()
+    prompt_channel: str = "flair"
+    cases: tuple[str, ...] = ()
+    leave_out: tuple[str, ...] = ()
+    brain_masks: Path | None = None
+    command: str = ""
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether a dataset that was begun may be there."""
+        return self.resume or self.retry_failed or self.only_stage or self.parts > 1
+
+
+def chosen_settings(request: Request) -> Settings:
+    """Preset or settings file, then the single options."""
+    settings = (
+        read_settings(request.settings_file) if request.settings_file else preset(request.preset)
+    )
+    for option in request.options:
+        path, _, text = option.partition("=")
+        *stage, name = path.split(".")
+        try:
+            value: Any = json.loads(text)
+        except json.JSONDecodeError:
+            value = text
+        values = {name: value}
+        for key in reversed(stage):
+            values = {key: values}
+        settings = updated(settings, values, f"--set {option}")
+    return settings
+
+
+def chosen_models(request: Request) -> ModelNames:
+    """The three models by name; files and folders by their absolute path, for other processes."""
+    names = MODEL_SETS[request.models]
+    given = (request.clip, request.sam, request.classifier)
+    return ModelNames(*(_absolute(own or usual) for own, usual in zip(given, names, strict=True)))
+
+
+def _absolute(name: str) -> str:
+    """`FILE` and `NAME=FILE` with the file's absolute path; other names as they are."""
+    like, equals, file = name.partition("=")
+    if name in (BUNDLED_NAME, *ENTRIES):
+        return name
+    if Path(name).exists():
+        return str(Path(name).absolute())
+    return f"{like}={Path(file).absolute()}" if equals and Path(file).exists() else name
+
+
+def chosen_crews(request: Request, device: torch.device) -> tuple[Crew, Crew]:
+    """Who reads and writes scans, and who runs the models: on a GPU, this process alone."""
+    if request.scheduler is not None:
+        crew = dask_crew(request.scheduler)
+        return crew, crew
+    crew = local_crew(request.processes)
+    return crew, crew if device.type == "cpu" else local_crew(1)
+
+
+def check(request: Request) -> None:
+    """Refuse a call whose numbers make no sense.
+
+    Raises
+    ------
+    UserError
+    """
+    if request.processes < 1:
+        raise UserError("-np", str(request.processes), "1 or more", "give another number")
+    if request.parts < 1 or not 0 <= request.part < request.parts:
+        raise UserError(
+            "-part_id",
+            f"{request.part} of {request.parts}",
+            "0 to num_parts - 1",
+            "give another number",
+        )
+    if request.parts > 1 and not request.only_stage:
+        raise UserError(
+            "-num_parts",
+            "no --stage",
+            "--stage slices, regions or labels",
+            "divide these stages; --help shows the order",
+        )
+    if request.parts > 1 and request.last not in SHARED_STEPS:
+        raise UserError(
+            "-num_parts",
+            f"--stage {request.last}, which learns from all cases together",
+            f"one of {', '.join(SHARED_STEPS)}",
+            "leave -num_parts out, or name a stage that can be divided",
+        )
+
+
+def read_input(request: Request) -> tuple[tuple[Channel, ...], InputFolder]:
+    """Channels and cases of a request.
+
+    Raises
+    ------
+    UserError
+        For anything the user can mend.
+    """
+    check_brain_masks(request.brain_masks)
+    channels = chosen_channels(request.channels, request.prompt_channel)
+    return channels, chosen_input(
+        request.scans, channels, request.prompt_channel, request.cases, request.leave_out
+    )

@@ -1,0 +1,84 @@
+"""Slice labels as CSV: written beside the dataset, and taken in place of CLIP's."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Collection
+from pathlib import Path
+
+from clisc_nnunet.errors import UserError, named
+from clisc_nnunet.pipeline.pseudo_label_pipeline import Casework
+from clisc_nnunet.stages.clip_labels import NORMAL, TUMOUR, UNSURE
+
+NAMES = {NORMAL: "normal", TUMOUR: "tumour", UNSURE: "unsure"}
+COLUMNS = ("case", "plane", "tumour_probability", "clip_label", "label")
+
+
+def slice_label_table(work: Casework) -> str:
+    """All slices of a run: CLIP's probability and label, and the label after the vote.
+
+    `plane` counts the slices of stage 1, from 0 at the lowest.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for case in work.cases:
+        arrays = work.arrays(case, "labels")
+        for plane, probability, label, voted in zip(
+            arrays["planes"].tolist(),
+            arrays["probability"].tolist(),
+            arrays["label"].tolist(),
+            arrays["voted"].tolist(),
+            strict=True,
+        ):
+            writer.writerow([case, plane, f"{probability:.4f}", NAMES[label], NAMES[voted]])
+    return text.getvalue()
+
+
+def labels_for(table: Path, cases: Collection[str]) -> dict[str, dict[int, int]]:
+    """Labels of `read_slice_labels`, of which some must be of these cases; says which are not.
+
+    Raises
+    ------
+    UserError
+        If none is, or the table cannot be read.
+    """
+    labels = read_slice_labels(table)
+    strange, absent = sorted(labels.keys() - set(cases)), sorted(set(cases) - labels.keys())
+    if len(strange) == len(labels):
+        raise UserError(
+            table, f"labels of {strange[0]}", "labels of the scans", "check the column case"
+        )
+    if strange:
+        print(f"{table}: passed over, as there is no such scan: {named(strange)}")
+    if absent:
+        print(f"{table}: has no line of {named(absent)}, which CLIP labels")
+    return labels
+
+
+def read_slice_labels(path: Path) -> dict[str, dict[int, int]]:
+    """Labels by case and plane from a table with columns `case`, `plane` and `label`.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be read or a line is not of this form; the line is named.
+    """
+    expected = f"a CSV with {', '.join(COLUMNS)}; only case, plane and label are needed"
+    try:
+        rows = list(csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines()))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(path, str(error), expected, "check the path") from None
+    values = {name: number for number, name in NAMES.items()}
+    labels: dict[str, dict[int, int]] = {}
+    for number, row in enumerate(rows, start=2):
+        try:
+            labels.setdefault(row["case"], {})[int(row["plane"])] = values[row["label"]]
+        except (KeyError, TypeError, ValueError):
+            raise UserError(
+                f"{path}, line {number}", str(dict(row))[:120], expected, "mend the line"
+            ) from None
+    if not labels:
+        raise UserError(path, "no slice labels", expected, "mend the file")
+    return labels

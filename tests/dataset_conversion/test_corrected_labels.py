@@ -1,0 +1,112 @@
+"""Whose a label is, and that it lies on the grid of its scan; none of its pixels is read."""
+
+import shutil
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+
+from clisc_nnunet.dataset_conversion.corrected_labels import add_to_trusted, handed_back
+from clisc_nnunet.dataset_layout import TRUSTED_FILE
+from clisc_nnunet.errors import UserError
+from clisc_nnunet.io.hashing import file_sha256
+from clisc_nnunet.io.volume import Geometry, scan_digest, write_volume
+from clisc_nnunet.pipeline.case_result import CaseOutcome
+from clisc_nnunet.pipeline.result_cache import Recipe, Store
+from clisc_nnunet.trainers import case_lists
+
+GRID = Geometry((4, 4, 3), (1.0, 1.0, 2.0), (0.0, 0.0, 0.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
+MOVED = Geometry((4, 4, 3), (1.0, 1.0, 2.0), (9.0, 0.0, 0.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """Folder, scans and store of a dataset of one case whose label a run has drawn."""
+    label, scan = tmp_path / "labelsTr" / "a.nii.gz", tmp_path / "scans" / "a.nii.gz"
+    for path in (label, scan):
+        write_volume(path, np.eye(4, dtype=np.uint8)[None].repeat(3, 0), GRID)
+    store = Store(tmp_path / "clisc" / "stages")
+    outcome = asdict(CaseOutcome("a", "labelled", "drawn", label_ml=0.024))
+    store.write_record("a", "label", {"sha256": ["old", file_sha256(label)], "outcome": outcome})
+    store.save("a", "slices", Recipe(scan_digest(scan)), {})
+    return tmp_path, {"a": scan, "b": tmp_path / "scans" / "b.nii.gz"}, store
+
+
+def correct(folder, grid=GRID):
+    write_volume(folder / "labelsTr" / "a.nii.gz", np.ones(grid.shape, np.uint8), grid)
+
+
+def test_what_a_run_has_drawn_is_its_own(dataset):
+    assert handed_back(*dataset) == ({}, {})
+
+
+def test_what_no_run_has_drawn_is_a_persons(dataset, monkeypatch):
+    correct(dataset[0])
+    monkeypatch.setattr("SimpleITK.ReadImage", None)  # headers have a reader of their own
+    found, _ = handed_back(*dataset)
+    assert found == {"a": CaseOutcome("a", "trusted", "label corrected by a person")}
+
+
+def test_a_label_that_was_checked_keeps_its_figures(dataset):
+    (dataset[0] / "clisc" / TRUSTED_FILE).write_text("# mine\na  # fine\n")
+    outcome = handed_back(*dataset)[0]["a"]
+    assert (outcome.status, outcome.label_ml) == ("trusted", 0.024)
+    assert "checked by a person" in outcome.reason
+
+
+def test_a_label_on_another_grid_is_refused(dataset):
+    correct(dataset[0], MOVED)
+    with pytest.raises(UserError, match=r"labelsTr/a.nii.gz: found a corrected label.*at 9 x"):
+        handed_back(*dataset)
+
+
+def hand_back(dataset, how):
+    """The label of `a` corrected, or checked; its old image lies in the dataset."""
+    folder, scans, _ = dataset
+    shutil.copytree(scans["a"].parent, folder / "imagesTr")
+    (folder / "imagesTr" / "a.nii.gz").rename(folder / "imagesTr" / "a_0000.nii.gz")
+    if how == "checked":
+        (folder / "clisc" / TRUSTED_FILE).write_text("a")
+    else:
+        correct(folder)
+
+
+@pytest.mark.parametrize("how", ["checked", "corrected"])
+def test_another_scan_on_the_same_grid_is_told(dataset, how, capsys):
+    hand_back(dataset, how)
+    assert handed_back(*dataset)[0]["a"].status == "trusted"
+    assert "warning" not in capsys.readouterr().out
+    write_volume(dataset[1]["a"], np.arange(48.0).reshape(GRID.shape), GRID)
+    found, faults = handed_back(*dataset)
+    assert (found["a"].status, faults) == ("trusted", {})
+    assert "warning: a: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("how", ["checked", "corrected"])
+def test_another_scan_on_another_grid_sets_its_case_aside(dataset, how):
+    hand_back(dataset, how)
+    write_volume(dataset[1]["a"], np.arange(48.0).reshape(GRID.shape), MOVED)
+    found, faults = handed_back(*dataset)
+    assert (found, list(faults)) == ({}, ["a"])
+    assert "another scan than the label" in str(faults["a"]) and "at 9 x" in faults["a"].found
+
+
+@pytest.mark.parametrize("how", ["checked", "corrected"])
+@pytest.mark.parametrize("known", [True, False])
+def test_a_damaged_scan_sets_its_case_aside(dataset, how, known):
+    hand_back(dataset, how)
+    if not known:
+        dataset[2].path("a", "slices").unlink()
+    dataset[1]["a"].write_bytes(b"not a scan")
+    found, faults = handed_back(*dataset)
+    assert (found, list(faults)) == ({}, ["a"])
+
+
+def test_trusted_cases_are_added_once_and_other_lines_stay(tmp_path):
+    (tmp_path / TRUSTED_FILE).write_text("# mine\nb")
+    for _ in range(2):
+        add_to_trusted(tmp_path, ["b", "a"])
+    text = (tmp_path / TRUSTED_FILE).read_text()
+    assert text == "# mine\nb\na  # corrected in labelsTr\n"
+    lists = case_lists.read_case_lists(tmp_path, ["a", "b"])
+    assert lists.trusted == {"a", "b"}

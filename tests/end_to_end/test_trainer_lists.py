@@ -1,0 +1,62 @@
+"""Cases that a person has checked or excluded, in a training."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from helpers.clisc_training import (
+    DEFAULT,
+    clisc_folder,
+    continued,
+    facts,
+    log_of,
+    make_trainer,
+    train,
+)
+from helpers.tiny_nnunet import CASES, NAME
+
+from clisc_nnunet.trainers.relabelled_dataset import overlay_files
+
+
+def test_excluded_cases_are_left_out_of_a_validation_alone(nnunet_root):
+    trainer = make_trainer(nnunet_root)
+    lists = nnunet_root / "nnUNet_raw" / NAME / "clisc"
+    lists.mkdir()
+    (lists / "exclude.txt").write_text(CASES[0])
+    trainer.initialize()  # what `nnUNetv2_train --val` does first
+    assert CASES[0] not in trainer.do_split()[1]
+
+
+def test_trusted_cases_keep_their_labels_and_excluded_ones_are_never_seen(nnunet_root):
+    lists = nnunet_root / "nnUNet_raw" / NAME / "clisc"
+    lists.mkdir()
+    (lists / "trusted.txt").write_text("case_1\n")
+    (lists / "exclude.txt").write_text("case_2  # moved during the scan\n")
+    trainer = train(make_trainer(nnunet_root, replace(DEFAULT, keep_ratio=0.0)))
+    found = facts(trainer)["cases"]
+    assert "case_2" not in found
+    assert found["case_1"]["reason"] == "trusted"
+    assert found["case_1"]["kept"]
+    overlay, _ = overlay_files(clisc_folder(trainer) / "round_01", "case_1")
+    assert not overlay.exists()
+    assert "1 trusted and 1 excluded" in log_of(trainer)
+
+
+def test_cases_excluded_after_a_round_are_not_seen_when_training_goes_on(nnunet_root):
+    trainer = train(make_trainer(nnunet_root))
+    latest = Path(trainer.output_folder) / "checkpoint_latest.pth"
+    shutil.copy(Path(trainer.output_folder) / "checkpoint_final.pth", latest)
+    kept = list(trainer.get_tr_and_val_datasets()[0].identifiers)
+    lists = nnunet_root / "nnUNet_raw" / NAME / "clisc"
+    lists.mkdir()
+    (lists / "exclude.txt").write_text(kept[0])
+    trainer = continued(nnunet_root)
+    trainer.on_train_start()
+    learnt, validated = trainer.get_tr_and_val_datasets()
+    assert learnt.identifiers == validated.identifiers == kept[1:]
+    (lists / "exclude.txt").write_text("\n".join(kept))
+    with pytest.raises(SystemExit):
+        continued(nnunet_root).on_train_start()

@@ -1,0 +1,63 @@
+"""A run with a case of every kind, and its page."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from clisc_nnunet.pipeline.case_result import CaseOutcome
+from clisc_nnunet.report.run_report import write_report
+from clisc_nnunet.settings import RoiSettings, Settings
+from helpers.finished import CASE, EMPTY, FinishedRun
+
+# Whatever file systems allow; a script that ran would change the page's title.
+NASTY = """<img src=x onerror="document.title='run'"></script> & 'a' "b" {{ 7*7 }} \\ 脑"""
+RECORD = {
+    "command": "clisc_make_pseudo_dataset -i 'my scans' && <b>",
+    "clisc_nnunet": "1.2",
+    "machine": "Linux, cpu",
+    "versions": {"torch": "2.10"},
+    "models": {"sam": {"name": "bundled", "sha256": "f00d" * 16}},
+    "seconds": {"slices": 2.0, "SAM": 30.0, "total": 33.0},
+}
+
+
+def labelled(case, iou, agreement, ml=2.0):
+    reason = "SAM drew on 4 slices"
+    return CaseOutcome(
+        case, "labelled", reason, label_ml=ml, predicted_iou=iou, agreement=agreement
+    )
+
+
+OUTCOMES = [
+    labelled("sure", 0.9, 0.9, 40.0),
+    labelled(NASTY, 0.8, 0.8, 7.0),
+    labelled("unsure", 0.6, 0.6, 90.0),
+    CaseOutcome("none", "empty", "no region of interest is left"),
+    CaseOutcome("broken", "failed", "/scans/broken.nii.gz: found 4D; expected 3D"),
+]
+ORDER = ["broken", "none", "unsure", NASTY, "sure"]
+RUN = FinishedRun(
+    {
+        **dict.fromkeys(["sure", NASTY, "unsure"], CASE),
+        "none": replace(CASE, enhanced=EMPTY, label=EMPTY),
+    },
+    Settings(roi=RoiSettings(threshold=0.3)),
+)
+
+
+def write_page(folder: Path) -> Path:
+    """The page of the run's dataset in this folder."""
+    path = folder / "Dataset501_CLISC" / "clisc" / "report.html"
+    path.parent.mkdir(parents=True)
+    write_report(RUN, OUTCOMES, RECORD, path)
+    return path
+
+
+def made_again(path, trusted="", exclude=""):
+    """The page of a run over a dataset with these lists; its `sure` label is a corrected one."""
+    for name, text in (("trusted.txt", trusted), ("exclude.txt", exclude)):
+        (path.parent / name).write_text(text, encoding="utf-8")
+    corrected = CaseOutcome("sure", "trusted", "label corrected by a person")
+    write_report(RUN, [corrected, *OUTCOMES[1:]], RECORD, path)
+
+
+LISTS = "unsure  # seen on Monday\nsure\nelsewhere\n", f"{NASTY}\n"

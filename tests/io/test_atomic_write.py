@@ -1,0 +1,68 @@
+import errno
+import pickle
+import resource
+import signal
+
+import numpy as np
+import pytest
+
+from clisc_nnunet.errors import EXIT_CANNOT_WRITE, StorageError
+from clisc_nnunet.io.atomic_write import storage_error, whole_file
+from clisc_nnunet.io.volume import Geometry, write_volume
+from clisc_nnunet.pipeline.result_cache import Store
+
+GRID = Geometry((100, 100, 30), (1, 1, 1), (0, 0, 0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
+NOISE = np.random.default_rng(0).random(GRID.shape).astype(np.float32)
+
+
+def test_a_file_takes_its_place_when_it_is_whole(tmp_path):
+    path = tmp_path / "new" / "a.txt"
+    with whole_file(path) as temporary:
+        temporary.write_text("one")
+        assert not path.exists()
+        assert temporary.name.endswith("a.txt")
+    assert path.read_text() == "one"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_an_error_leaves_the_earlier_file(tmp_path):
+    (tmp_path / "a.txt").write_text("one")
+    with pytest.raises(KeyError), whole_file(tmp_path / "a.txt") as temporary:
+        temporary.write_text("two")
+        raise KeyError
+    assert [p.read_text() for p in tmp_path.iterdir()] == ["one"]
+
+
+def test_two_writers_have_a_file_each(tmp_path):
+    with whole_file(tmp_path / "a") as first, whole_file(tmp_path / "a") as second:
+        assert first != second
+        first.touch(), second.touch()
+
+
+@pytest.fixture
+def little_room():
+    """No file may grow beyond 64 kB: the system refuses, as it does on a full disk."""
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+@pytest.mark.parametrize("name", ["a.nii.gz", "a.mha", "a.npz"])
+def test_a_file_that_does_not_fit_is_told_and_leaves_nothing(tmp_path, little_room, name):
+    with pytest.raises(StorageError, match=r"File too large.*repeat the command"):
+        if name == "a.npz":
+            Store(tmp_path).save("case", "a", "signed", {"noise": NOISE})
+        else:
+            write_volume(tmp_path / "case" / name, NOISE, GRID)
+    assert list((tmp_path / "case").iterdir()) == []
+
+
+def test_only_faults_of_the_disk_count_as_such():
+    full = storage_error(OSError(errno.ENOSPC, "No space left on device", "/data/x"))
+    assert full is not None and full.exit_status == EXIT_CANNOT_WRITE
+    assert str(full).startswith("/data/x: found No space left on device (errno 28)")
+    assert str(pickle.loads(pickle.dumps(full))) == str(full)
+    assert storage_error(FileNotFoundError(errno.ENOENT, "no such file")) is None

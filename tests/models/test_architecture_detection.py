@@ -1,0 +1,54 @@
+"""What weights look like, by telling tensors alone: nothing of full size is built."""
+
+import pytest
+import torch
+
+from clisc_nnunet.models.architecture_detection import (
+    clip_architecture,
+    looks_like,
+    sam_architecture,
+)
+
+
+def tensors(**shapes):
+    return {name: torch.zeros(shape) for name, shape in shapes.items()}
+
+
+@pytest.mark.parametrize(
+    ("width", "architecture"), [(768, "vit_b"), (1024, "vit_l"), (1280, "vit_h"), (96, None)]
+)
+def test_sams_are_told_by_their_width(width, architecture):
+    state = tensors(**{"image_encoder.patch_embed.proj.weight": (width, 1, 1, 1)})
+    assert sam_architecture(state) == architecture
+    if architecture:
+        assert looks_like(state) == f"SAM ViT-{architecture[-1].upper()}"
+
+
+@pytest.mark.parametrize(
+    ("shape", "name"),
+    [((768, 3, 32, 32), "CLIP ViT-B/32"), ((768, 3, 16, 16), "CLIP ViT-B/16"),
+     ((1024, 3, 14, 14), "CLIP ViT-L/14"), ((64, 3, 7, 7), "a CLIP of another size than OpenAI's")],
+)  # fmt: skip
+def test_clips_are_told_by_width_and_patch(shape, name):
+    state = tensors(**{"visual.conv1.weight": shape})
+    assert looks_like(state) == name
+    assert (clip_architecture(state) is None) == ("size" in name)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "name"),
+    [
+        ("image_encoder.patch_embed.seq.0.c.weight", "MobileSAM"),
+        ("image_encoder.trunk.patch_embed.proj.weight", "SAM 2"),
+        ("vision_encoder.patch_embed.projection.weight", "format of transformers"),
+        ("layer4.2.conv3.weight", "ResNet-50"),
+        ("decoder.seg_layers.0.weight", "nnU-Net"),
+    ],
+)
+def test_others_are_told_by_a_name(tensor, name):
+    assert name in looks_like({tensor: torch.zeros(1)})
+
+
+def test_the_unknown_is_named_by_its_first_tensor():
+    assert looks_like({"a.b": torch.zeros(1)}).endswith("(the first is a.b)")
+    assert looks_like({}) == "nothing"

@@ -1,0 +1,107 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis.extra.numpy import arrays
+
+from clisc_nnunet.metrics import overlap
+from clisc_nnunet.models.sam import load_sam
+from clisc_nnunet.s3f.similarity import answer, make_draughtsman, vote
+from clisc_nnunet.settings import PRESETS, Settings
+from clisc_nnunet.stages.sam.volume_segmenter import Drawn
+from clisc_nnunet.stages.slice_extraction import make_slices
+
+masks = arrays(bool, (3, 4, 5))
+
+
+@pytest.fixture(scope="module")
+def sam():
+    return load_sam("bundled", torch.device("cpu"))
+
+
+@pytest.fixture
+def seen(head):
+    stack = make_slices(head[0], replace(Settings().slices, plane_mm=4.0))
+    return stack, stack.pixels > 200
+
+
+@pytest.mark.parametrize("looks", ["axial", "all"])
+def test_sam_confirms_a_good_mask_and_not_a_bad_one(sam, seen, looks):
+    stack, blob = seen
+    draughtsman = make_draughtsman(sam, Settings(), looks)
+    good = answer(draughtsman, "case", stack, blob)
+    elsewhere = np.roll(blob, -40, axis=1) & stack.brain
+    bad = answer(draughtsman, "other", stack, elsewhere)
+    # SAM draws round what is bright, which counts in a blob as small as this.
+    assert overlap(good.mask, blob) > 0.7
+    assert overlap(bad.mask, elsewhere) < 0.6
+    assert good.predicted_iou > bad.predicted_iou
+    assert not good.mask[~stack.brain].any()
+
+
+class Drawing:
+    """A draughtsman that answers the same to everything."""
+
+    def __init__(self, logits, iou):
+        planes = np.flatnonzero((logits > 0).any(axis=(1, 2)))
+        self.drawn = Drawn(logits, planes, np.asarray(iou, np.float32))
+
+    def draw(self, case, stack, region):
+        self.asked = case, region
+        return self.drawn
+
+
+def test_an_answer_has_no_holes_and_stays_in_the_brain(seen):
+    stack, blob = seen
+    logits = np.full(blob.shape, -3.0, np.float32)
+    middle = stack.brain.shape[0] // 2
+    row, column = np.argwhere(stack.brain[middle]).mean(axis=0).astype(int)
+    logits[middle, row - 5 : row + 5, column - 5 : column + 5] = 2.0
+    whole = logits > 0
+    logits[middle, row, column] = -1.0
+    outside = np.argwhere(~stack.brain[middle])[0]
+    logits[middle, outside[0], outside[1]] = 5.0
+    before = logits.copy()
+    draughtsman = Drawing(logits, [0.25, 0.75])
+    found = answer(draughtsman, "case", stack, blob)
+    assert np.array_equal(found.mask, whole)
+    assert found.predicted_iou == pytest.approx(0.5)
+    assert draughtsman.asked[0] == "case"
+    assert np.array_equal(draughtsman.asked[1], blob)
+    assert np.array_equal(logits, before)
+
+
+def test_an_empty_mask_has_an_empty_answer(sam, seen):
+    stack, blob = seen
+    found = answer(make_draughtsman(sam, Settings(), "all"), "case", stack, np.zeros_like(blob))
+    assert not found.mask.any()
+    assert np.isnan(found.predicted_iou)
+
+
+def test_boxes_touch_the_mask_and_the_papers_look_is_one(sam):
+    draughtsman = make_draughtsman(sam, PRESETS["default"], "axial")
+    assert draughtsman.prompts.margin == 0
+    assert draughtsman.settings.views == ("axial",)
+    assert draughtsman.settings.close_up == 0
+    everything = make_draughtsman(sam, PRESETS["default"], "all")
+    assert everything.settings == PRESETS["default"].sam
+
+
+@given(masks, masks)
+def test_overlap_is_dice(first, second):
+    value = overlap(first, second)
+    assert 0 <= value <= 1
+    assert value == overlap(second, first)
+    assert overlap(first, first) == 1
+    total = first.sum() + second.sum()
+    if total:
+        assert value == pytest.approx(2 * (first & second).sum() / total)
+
+
+@given(masks, masks, masks)
+def test_two_of_three_decide(first, second, third):
+    agreed = vote(first, second, third)
+    assert agreed.dtype == bool
+    assert np.array_equal(agreed, (first & second) | (first & third) | (second & third))

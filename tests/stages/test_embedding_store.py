@@ -1,0 +1,87 @@
+"""Embeddings on disk: shared by runs, bounded, and never taken for another slice's."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from clisc_nnunet.errors import UserError
+from clisc_nnunet.models.sam import SamModel
+from clisc_nnunet.settings import SamSettings
+from clisc_nnunet.stages.sam.embedding_cache import (
+    FOLDER,
+    LIMIT_GB,
+    EmbeddingCache,
+    EmbeddingShelf,
+    shelf_of_environment,
+)
+
+PLANES = np.arange(3)
+
+
+@pytest.fixture
+def pixels():
+    return np.random.default_rng(0).integers(0, 255, (3, 128, 128)).astype(np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv(FOLDER, str(tmp_path / "shelf"))
+    return tmp_path / "shelf"
+
+
+def test_another_run_encodes_nothing_and_gets_the_same(random_sam, pixels, folder):
+    model = SamModel(random_sam, "tiny", "of this model")
+    first, second = EmbeddingCache(model, SamSettings()), EmbeddingCache(model, SamSettings())
+    made = first.get("a", PLANES, pixels)
+    assert first.encoded == len(list(folder.iterdir())) == 3
+    assert torch.equal(second.get("under another name", PLANES, pixels), made)
+    assert second.encoded == 0
+
+
+def test_another_model_setting_or_slice_is_encoded_anew(random_sam, pixels, folder):
+    EmbeddingCache(SamModel(random_sam, "tiny", "one"), SamSettings()).get("a", PLANES, pixels)
+    for sha, taken_as, settings, planes in (
+        ("other", "", SamSettings(), pixels),
+        ("one", "with another mean", SamSettings(), pixels),
+        ("one", "", replace(SamSettings(), equalise=True), pixels),
+        ("one", "", SamSettings(), pixels[:, ::-1]),
+    ):
+        cache = EmbeddingCache(SamModel(random_sam, "tiny", sha, taken_as), settings)
+        cache.get("a", PLANES, np.ascontiguousarray(planes))
+        assert cache.encoded == 3
+
+
+def test_a_broken_file_is_made_again(random_sam, pixels, folder):
+    model = SamModel(random_sam, "tiny", "one")
+    made = EmbeddingCache(model, SamSettings()).get("a", PLANES, pixels)
+    for broken, content in zip(sorted(folder.iterdir()), (b"", b"\x93NUMPY", b"junk"), strict=True):
+        broken.write_bytes(content)
+    cache = EmbeddingCache(model, SamSettings())
+    assert torch.allclose(cache.get("a", PLANES, pixels), made, atol=1e-5)
+    assert cache.encoded == 3
+
+
+def test_it_grows_no_further_than_its_limit(tmp_path):
+    embedding = torch.ones(4, 2, 2)
+    shelf = EmbeddingShelf(tmp_path, limit=2.2 * (embedding.numel() * 4 + 128))
+    for name in "abc":
+        shelf.put(name, embedding)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npy", "b.npy"]
+    assert torch.equal(shelf.take("a"), embedding)
+    assert shelf.take("c") is None
+
+
+def test_nothing_is_kept_unless_asked(random_sam, pixels, monkeypatch, tmp_path):
+    monkeypatch.delenv(FOLDER, raising=False)
+    assert shelf_of_environment() is None
+    monkeypatch.setenv(FOLDER, str(tmp_path / "shelf"))
+    EmbeddingCache(SamModel(random_sam, "made up", ""), SamSettings()).get("a", PLANES, pixels)
+    assert not (tmp_path / "shelf").exists()
+
+
+def test_a_size_that_is_no_number_is_told(folder, monkeypatch):
+    monkeypatch.setenv(LIMIT_GB, "much")
+    with pytest.raises(UserError, match="CLISC_EMBEDDINGS_GB: found 'much'"):
+        shelf_of_environment()

@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clisc_nnunet.stages.sam.plane_views import from_square_planes, square_planes, window_round
+
+
+@given(st.tuples(*[st.integers(1, 12)] * 3), st.integers(0, 2), st.integers(4, 14))
+def test_there_and_back_is_the_same_where_it_was_seen(shape, axis, side):
+    volume = np.random.default_rng(0).random(shape)
+    squares = square_planes(volume, axis, side)
+    assert squares.shape == (shape[axis], side, side)
+    back, seen = from_square_planes(squares, axis, shape)
+    assert np.array_equal(back[seen], volume[seen])
+    assert not back[~seen].any()
+    if max(shape) <= side:
+        assert seen.all()
+
+
+@pytest.mark.parametrize(("axis", "name"), enumerate(["axial", "coronal", "sagittal"]))
+def test_a_voxel_lies_on_the_plane_of_its_index(axis, name):
+    volume = np.zeros((5, 6, 7))
+    volume[1, 2, 3] = 1
+    squares = square_planes(volume, axis, 9)
+    assert np.argwhere(squares)[0][0] == (1, 2, 3)[axis]
+
+
+@given(
+    st.tuples(*[st.integers(3, 12)] * 3),
+    st.integers(0, 2),
+    st.floats(1.0, 3.0),
+    st.integers(1, 20),
+    st.randoms(use_true_random=False),
+)
+def test_a_window_holds_the_mask_and_goes_back_to_its_place(shape, axis, factor, narrowest, random):
+    mask = np.zeros(shape, bool)
+    corner = [random.randrange(n) for n in shape]
+    mask[tuple(slice(c, c + random.randrange(1, 4)) for c in corner)] = True
+    window = window_round(mask, axis, factor, narrowest)
+    squares = window.cut(mask)
+    assert squares.shape == (shape[axis], window.side, window.side)
+    assert squares.sum() == mask.sum()
+    assert window.side >= narrowest
+    volume = np.random.default_rng(0).random(shape)
+    back, there = window.put_back(window.cut(volume), shape, outside=-1.0)
+    assert np.array_equal(back[there], volume[there])
+    assert (back[~there] == -1).all()
+    assert there[mask].all()
+
+
+def test_a_window_is_centred_on_the_mask():
+    mask = np.zeros((20, 20, 20), bool)
+    mask[5:9, 6:12, 8:10] = True
+    window = window_round(mask, axis=0, factor=2.0, narrowest=1)
+    assert window.side == 12
+    assert window.first == (3, 3)

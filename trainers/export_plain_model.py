@@ -1,0 +1,237 @@
+"""`clisc_export_plain_model`: a trained model for stock nnU-Net, without this package.
+
+The network is a plain nnU-Net already; what ties it to the plugin is the trainer's name in its
+checkpoints. The copy bears the stock trainer's name and has the same weights, so that it predicts
+the same, bit for bit. Where it comes from stays beside it, in `clisc/`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from clisc_nnunet.errors import EXIT_DONE, StorageError, UserError
+from clisc_nnunet.io.atomic_write import storage_error
+from clisc_nnunet.io.hashing import file_sha256
+
+STOCK = "nnUNetTrainer"
+OURS = "nnUNetTrainerCLISC"
+ENTRY = "clisc"
+RESULTS = "nnUNet_results"
+FINAL = "checkpoint_final.pth"
+FILES = ("plans.json", "dataset.json", "dataset_fingerprint.json")
+# nnUNetv2_export_model_to_zip wants these of every fold.
+FOLD_FILES = ("progress.png", "validation/summary.json")
+
+
+def export_plain_model(
+    source: Path,
+    target: Path,
+    checkpoints: Sequence[str] = (FINAL,),
+    *,
+    overwrite: bool = False,
+) -> Path:
+    """Copy a trained model under the stock trainer's name.
+
+    Parameters
+    ----------
+    source : Path
+        `nnUNetTrainerCLISC__PLANS__CONFIGURATION`, as the training has left it.
+    target : Path
+        Folder that receives `nnUNetTrainer__PLANS__CONFIGURATION`.
+    checkpoints : sequence of str
+        Files to copy from each fold.
+    overwrite : bool
+        Replace a model that is there.
+
+    Returns
+    -------
+    Path
+        The new folder; it appears whole or not at all.
+
+    Raises
+    ------
+    UserError
+        If there is no such model of ours, a fold lacks a checkpoint or has a broken one, the
+        target exists, or it cannot be written.
+    """
+    source = Path(os.path.abspath(source))  # `.` has no name; links keep theirs
+    trainer, plans, configuration = _parts(source)
+    folds = sorted(path for path in source.glob("fold_*") if path.is_dir())
+    if not folds:
+        raise UserError(source, "no fold", "at least one fold_X", "finish a training first")
+    for fold in folds:
+        for name in checkpoints:
+            if not (fold / name).is_file():
+                cure = "finish the training, or name another with -chk"
+                raise UserError(fold / name, "no such file", "a checkpoint", cure)
+    final = target / f"{STOCK}__{plans}__{configuration}"
+    if final.exists() and not overwrite:
+        raise UserError(final, "a model", "nothing", "choose another -o, or add --overwrite")
+    if target.exists() and not target.is_dir():
+        raise UserError(target, "a file", "a folder", "choose another -o")
+    with _new_folder(target / f".{final.name}.part") as unfinished:
+        for name in FILES:
+            if (source / name).is_file():
+                shutil.copyfile(source / name, unfinished / name)
+        provenance = {
+            "trainer": trainer,
+            "folds": {
+                fold.name: _copy_fold(fold, unfinished / fold.name, checkpoints) for fold in folds
+            },
+        }
+        (unfinished / ENTRY).mkdir()
+        text = json.dumps(provenance, indent=1) + "\n"
+        (unfinished / ENTRY / "provenance.json").write_text(text, encoding="utf-8")
+        for fold in folds:
+            for report in sorted((fold / ENTRY).glob("round_*.json")):
+                shutil.copyfile(report, unfinished / ENTRY / f"{fold.name}_{report.name}")
+        shutil.rmtree(final, ignore_errors=True)
+        os.replace(unfinished, final)
+    return final
+
+
+@contextmanager
+def _new_folder(path: Path) -> Iterator[Path]:
+    """Make a folder that is to be renamed once it is whole; after an error no trace of it stays."""
+    made = [parent for parent in path.parents if not parent.exists()]
+    try:
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir(parents=True)
+        yield path
+    except BaseException as error:
+        shutil.rmtree(path, ignore_errors=True)
+        for parent in made:
+            with suppress(OSError):
+                parent.rmdir()
+        if isinstance(error, NotADirectoryError):
+            cure = "choose another -o"
+            raise UserError(path.parent, "a file on the way", "a folder", cure) from None
+        if isinstance(error, OSError) and (told := storage_error(error)):
+            raise told from None
+        raise
+
+
+def _copy_fold(fold: Path, target: Path, checkpoints: Sequence[str]) -> dict[str, Any]:
+    """Copy a fold; returns what its checkpoints said of the rounds, and their hashes."""
+    import torch
+
+    target.mkdir()
+    for name in FOLD_FILES:
+        if (fold / name).is_file():
+            (target / name).parent.mkdir(exist_ok=True)
+            shutil.copyfile(fold / name, target / name)
+    said = {}
+    for name in checkpoints:
+        # The user's own checkpoint, with nnU-Net's content that weights_only refuses; nnU-Net
+        # itself loads it so.
+        try:
+            checkpoint = torch.load(fold / name, map_location="cpu", weights_only=False)
+        except OSError:
+            raise
+        except Exception as error:  # a broken file raises a dozen kinds
+            found = f"a file that cannot be read ({type(error).__name__})"
+            cure = "copy it again, or name another with -chk"
+            raise UserError(fold / name, found, "a checkpoint", cure) from None
+        said[name] = {"sha256": file_sha256(fold / name), **checkpoint.pop(ENTRY, {})}
+        checkpoint["trainer_name"] = STOCK
+        try:
+            torch.save(checkpoint, target / name)
+        except RuntimeError as error:  # so torch tells of a full disk
+            found = str(error).splitlines()[0][:120]
+            raise StorageError(target / name, found, "room to write", "make room") from None
+    return said
+
+
+def _parts(source: Path) -> tuple[str, str, str]:
+    parts = source.name.split("__")
+    if not source.is_dir() or len(parts) != 3 or not parts[0].startswith(OURS):
+        raise UserError(
+            source,
+            "no model of ours",
+            f"a folder {OURS}...__PLANS__CONFIGURATION",
+            "check -d, -c, -tr and -p, or name the folder with -i",
+        )
+    return parts[0], parts[1], parts[2]
+
+
+def model_folder(dataset: str, configuration: str, trainer: str, plans: str) -> Path:
+    """Folder of a model in nnU-Net's results, by nnU-Net's own grammar.
+
+    Raises
+    ------
+    UserError
+        If nnUNet_results is not set, no dataset has this name or id, or it is a path.
+    """
+    root = os.environ.get(RESULTS)
+    if not root:
+        cure = "export nnUNet_results=..., or name the model with -i"
+        raise UserError(RESULTS, "nothing", "nnU-Net's results folder", cure)
+    if Path(dataset).name != dataset:
+        raise UserError("-d", dataset, "a dataset's id or name", "name the model itself with -i")
+    pattern = f"Dataset{int(dataset):03d}_*" if dataset.isdecimal() else dataset
+    found = sorted(Path(root).glob(pattern))
+    if len(found) != 1:
+        count = "several datasets" if found else "no dataset"
+        raise UserError(Path(root) / pattern, count, "one", "check -d and nnUNet_results")
+    return found[0] / f"{trainer}__{plans}__{configuration}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line; returns an exit status of `clisc_nnunet.errors`."""
+    options = _parser().parse_args(argv)
+    try:
+        if options.i is None and (options.d is None or options.c is None):
+            cure = "name the model with -d and -c, or with -i"
+            raise UserError("call", "neither -i nor -d and -c", "a model", cure)
+        source = options.i or model_folder(options.d, options.c, options.tr, options.p)
+        final = export_plain_model(source, options.o, options.chk, overwrite=options.overwrite)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_status
+    print(f"{final}\npredict with it: {_predict_command(final, options.chk)}")
+    return EXIT_DONE
+
+
+def _predict_command(model: Path, checkpoints: Sequence[str]) -> str:
+    """What to type; nnU-Net looks for five folds and the last checkpoint unless told otherwise."""
+    folds = sorted(path.name.removeprefix("fold_") for path in model.glob("fold_*"))
+    words = ["nnUNetv2_predict_from_modelfolder", "-m", str(model), "-f", *folds]
+    words += [] if FINAL in checkpoints else ["-chk", checkpoints[0]]
+    return f"{shlex.join(words)} -i ... -o ..."
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="clisc_export_plain_model",
+        description="Copies a model trained by nnUNetTrainerCLISC under the stock trainer's name, "
+        "so that nnU-Net predicts the same with it where this package is not installed.",
+        epilog="Exit status: 0 done; 2 bad input or call; 5 cannot write.",
+    )
+    parser.add_argument("-d", metavar="DATASET", help="dataset id or name")
+    parser.add_argument("-c", metavar="CONFIGURATION", help="such as 3d_fullres")
+    parser.add_argument("-tr", default=OURS, metavar="TRAINER", help="(default: %(default)s)")
+    parser.add_argument("-p", default="nnUNetPlans", metavar="PLANS", help="(default: %(default)s)")
+    parser.add_argument("-i", type=Path, metavar="FOLDER", help="the model itself, instead")
+    parser.add_argument("-o", type=Path, required=True, metavar="FOLDER", help="where to put it")
+    parser.add_argument(
+        "-chk",
+        nargs="+",
+        default=[FINAL],
+        metavar="FILE",
+        help="checkpoints to copy (default: %(default)s)",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace a model that is there")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""Predict a preprocessed case with the network in training, as `nnUNetv2_predict` would."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+
+import numpy as np
+import torch
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from nnunetv2.inference.sliding_window_prediction import compute_gaussian
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+from clisc_nnunet.trainers.relabelled_dataset import TUMOUR
+
+
+@contextmanager
+def predicting_logits(
+    trainer: nnUNetTrainer, mirroring: bool
+) -> Iterator[Callable[[np.ndarray], torch.Tensor]]:
+    """Put a trainer's network into prediction for a while.
+
+    Parameters
+    ----------
+    trainer : nnUNetTrainer
+    mirroring : bool
+
+    Yields
+    ------
+    callable
+        From data, float32 (channel, x, y, z), to logits (class, x, y, z) on the CPU.
+    """
+    trainer.set_deep_supervision_enabled(False)
+    trainer.network.eval()
+    # It says on every CPU that it does not run on a GPU.
+    with redirect_stdout(io.StringIO()):
+        predictor = nnUNetPredictor(
+            use_mirroring=mirroring, device=trainer.device, allow_tqdm=False
+        )
+    predictor.manual_initialization(
+        trainer.network.module if trainer.is_ddp else trainer.network,
+        trainer.plans_manager,
+        trainer.configuration_manager,
+        None,
+        trainer.dataset_json,
+        type(trainer).__name__,
+        trainer.inference_allowed_mirroring_axes,
+    )
+
+    def predict(data: np.ndarray) -> torch.Tensor:
+        image = torch.from_numpy(np.ascontiguousarray(data))
+        return predictor.predict_sliding_window_return_logits(image).cpu()
+
+    try:
+        yield predict
+    finally:
+        trainer.set_deep_supervision_enabled(trainer.enable_deep_supervision)
+        trainer.network.train()
+        compute_gaussian.cache_clear()
+
+
+@contextmanager
+def predicting(
+    trainer: nnUNetTrainer, mirroring: bool
+) -> Iterator[Callable[[np.ndarray], np.ndarray]]:
+    """As `predicting_logits`; yields from data to the tumour's mask, bool (x, y, z)."""
+    with predicting_logits(trainer, mirroring) as predict:
+        to_labels = trainer.label_manager.convert_logits_to_segmentation
+        yield lambda data: np.asarray(to_labels(predict(data))) == TUMOUR
