@@ -28,7 +28,7 @@ from benchmarks.resumable import add_minutes, in_time
 from clisc_nnunet.dataset_conversion.make_pseudo_dataset import main as make_pseudo_dataset
 from clisc_nnunet.dataset_conversion.nnunet_dataset import dataset_folder, place_image
 from clisc_nnunet.errors import EXIT_DONE, EXIT_NO_TUMOUR, EXIT_SOME_CASES_FAILED, UserError, named
-from clisc_nnunet.evaluation.evaluate import Request, evaluate
+from clisc_nnunet.evaluation.evaluate import EvaluationOptions, evaluate
 from clisc_nnunet.evaluation.mask_pairs import find_masks
 from clisc_nnunet.evaluation.tables import markdown
 from clisc_nnunet.inputs.find_cases import find_cases
@@ -127,7 +127,7 @@ class Ablation:
         if status not in (EXIT_DONE, EXIT_SOME_CASES_FAILED, EXIT_NO_TUMOUR):
             return status
         evaluate(
-            Request(
+            EvaluationOptions(
                 labels_to_score(dataset, truth),
                 truth,
                 self.folder(arm, seed),

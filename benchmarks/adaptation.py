@@ -32,7 +32,7 @@ from clisc_nnunet.models.sam import SamModel, load_sam
 from clisc_nnunet.settings import PromptSettings, SamSettings
 from clisc_nnunet.stages.pseudo_label import fill_holes
 from clisc_nnunet.stages.sam.embedding_cache import EmbeddingCache
-from clisc_nnunet.stages.sam.volume_segmenter import Draughtsman
+from clisc_nnunet.stages.sam.volume_segmenter import VolumeSegmenter
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,10 @@ class Label:
 def draw(model: SamModel, cases: Sequence[Case]) -> list[Label]:
     """Labels of all cases, each from its region."""
     settings = SamSettings()
-    draughtsman = Draughtsman(model, PromptSettings(), settings, EmbeddingCache(model, settings))
+    segmenter = VolumeSegmenter(model, PromptSettings(), settings, EmbeddingCache(model, settings))
     labels = []
     for case in cases:
-        drawn = draughtsman.draw(case.name, case.stack, case.region)
+        drawn = segmenter.draw(case.name, case.stack, case.region)
         iou = float(drawn.predicted_iou.mean()) if len(drawn.planes) else 0.0
         labels.append(Label((fill_holes(drawn.logits) > 0) & case.stack.brain, iou))
     return labels

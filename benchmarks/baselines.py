@@ -38,7 +38,7 @@ from clisc_nnunet.stages.connected_components import large_components
 from clisc_nnunet.stages.pseudo_label import draw_label
 from clisc_nnunet.stages.sam.embedding_cache import EmbeddingCache
 from clisc_nnunet.stages.sam.types import stack_masks
-from clisc_nnunet.stages.sam.volume_segmenter import Draughtsman
+from clisc_nnunet.stages.sam.volume_segmenter import VolumeSegmenter
 from clisc_nnunet.stages.slice_extraction import SliceStack, make_slices
 
 # Box round each point of the grid for the bundled SAM, over the slice's side. On two phantoms a
@@ -103,7 +103,7 @@ def brain_box(seen: Seen) -> np.ndarray:
     settings = SamSettings(views=("axial",), close_up=0.0)
     prompts = PromptSettings(margin=0, positive_points=0, negative_corners=False)
     model = seen.tools.sam
-    sam = Draughtsman(model, prompts, settings, EmbeddingCache(model, settings))
+    sam = VolumeSegmenter(model, prompts, settings, EmbeddingCache(model, settings))
     stack = seen.stack
     planes = stack.planes_with_brain
     masks = sam.axial(seen.case, stack, planes, stack.brain)

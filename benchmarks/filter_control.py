@@ -39,10 +39,10 @@ from benchmarks.resumable import add_minutes, in_time, same_as_before
 from benchmarks.spoilt_labels import spoil, spoilt_cases
 from clisc_nnunet.errors import EXIT_DONE, UserError
 from clisc_nnunet.evaluation.tables import markdown
-from clisc_nnunet.io.atomic_write import whole_file, write_text
+from clisc_nnunet.io.atomic_write import atomic_file, write_text
 from clisc_nnunet.io.volume import read_geometry, read_mask, read_volume, write_volume
 from clisc_nnunet.metrics import dice
-from clisc_nnunet.s3f.case_selection import Judged, select_cases
+from clisc_nnunet.s3f.case_selection import CaseAgreement, select_cases
 
 # Coarse, so that two cores can train for long enough.
 SPACING = 4.0
@@ -198,7 +198,7 @@ def _warm_up(out: Path, dataset: str, seed: int, budget: Budget) -> Path:
         try:
             trainer.run_training()
         except HalfWay:
-            with whole_file(kept) as temporary:
+            with atomic_file(kept) as temporary:
                 shutil.copy(Path(trainer.output_folder) / "checkpoint_latest.pth", temporary)
     return kept
 
@@ -308,12 +308,12 @@ def _detection(results: Sequence[Result], keep: float) -> str:
     rejected, kept = [], []
     for result in results:
         judged = {
-            case: Judged(known["similarity"], not known["volume_predicted_ml"])
+            case: CaseAgreement(known["similarity"], not known["volume_predicted_ml"])
             for case, known in result.first_round.items()
         }
-        for case, verdict in select_cases(judged, keep).items():
+        for case, decision in select_cases(judged, keep).items():
             spoilt = case in result.spoilt
-            (rejected if spoilt else kept).append(verdict.kept != spoilt)
+            (rejected if spoilt else kept).append(decision.kept != spoilt)
     return f"{np.mean(rejected):.2f} / {np.mean(kept):.2f}" if rejected and kept else ""
 
 

@@ -22,7 +22,7 @@ from clisc_nnunet.io.volume import read_geometry, read_mask
 from clisc_nnunet.metrics import dice
 from clisc_nnunet.quality_control.prediction_scores import MEASURES, CaseQuality
 from clisc_nnunet.quality_control.score_predictions import (
-    Request,
+    QualityOptions,
     estimate_quality,
     find_predictions,
 )
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.q is not None:
             cases = read_estimate(arguments.q)
         else:
-            request = Request(
+            request = QualityOptions(
                 arguments.i, arguments.p, arguments.o, processes=arguments.np, resume=True
             )
             cases = estimate_quality(request).cases

@@ -26,7 +26,7 @@ from clisc_nnunet.pipeline.serialization import unpack_region, unpack_stack
 from clisc_nnunet.settings import PromptSettings, SamSettings
 from clisc_nnunet.stages.pseudo_label import fill_holes
 from clisc_nnunet.stages.sam.embedding_cache import EmbeddingCache
-from clisc_nnunet.stages.sam.volume_segmenter import Draughtsman
+from clisc_nnunet.stages.sam.volume_segmenter import VolumeSegmenter
 from clisc_nnunet.stages.slice_extraction import SliceStack, mask_on_slices
 
 DEFAULT = SamSettings()
@@ -86,10 +86,10 @@ def load_cases(dataset: Path, references: Path) -> list[Case]:
 def scores(cases: Sequence[Case], model: SamModel, look: str) -> np.ndarray:
     """Dice of each case, for each shift of the logit; float (case, shift)."""
     settings, prompts, fill = LOOKS[look]
-    draughtsman = Draughtsman(model, prompts, settings, EmbeddingCache(model, settings))
+    segmenter = VolumeSegmenter(model, prompts, settings, EmbeddingCache(model, settings))
     rows = []
     for case in cases:
-        logits = draughtsman.draw(case.name, case.stack, case.region).logits
+        logits = segmenter.draw(case.name, case.stack, case.region).logits
         shifted = [logits + shift for shift in SHIFTS]
         masks = [(fill_holes(each) if fill else each) > 0 for each in shifted]
         rows.append([dice(mask, case.truth) for mask in masks])

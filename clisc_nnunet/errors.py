@@ -32,7 +32,7 @@ def named(cases: Iterable[str]) -> str:
 
 
 class UserError(Exception):
-    """A mistake in the input or the call, told in one line.
+    """A mistake in the input or the call, reported in one line.
 
     Parameters
     ----------
@@ -48,14 +48,14 @@ class UserError(Exception):
 
     exit_status = EXIT_BAD_INPUT
 
-    def __init__(self, where: object, found: str, expected: str, cure: str) -> None:
-        parts = (one_line(part) for part in (where, found, expected, cure))
-        self.where, self.found, self.expected, self.cure = parts
-        super().__init__(f"{self.where}: found {self.found}; expected {self.expected}; {self.cure}")
+    def __init__(self, where: object, found: str, expected: str, hint: str) -> None:
+        parts = (one_line(part) for part in (where, found, expected, hint))
+        self.where, self.found, self.expected, self.hint = parts
+        super().__init__(f"{self.where}: found {self.found}; expected {self.expected}; {self.hint}")
 
     def __reduce__(self) -> tuple[type, tuple[str, str, str, str]]:
         # Exceptions are rebuilt from their arguments when they cross a process border.
-        return type(self), (self.where, self.found, self.expected, self.cure)
+        return type(self), (self.where, self.found, self.expected, self.hint)
 
 
 class ScanError(UserError):

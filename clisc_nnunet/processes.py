@@ -57,7 +57,7 @@ def make_executor(processes: int) -> Executor:
     )
 
 
-class Crew:
+class WorkerPool:
     """Works on many cases with an executor, a few at a time; a case that fails stops no other.
 
     Parameters
@@ -73,10 +73,10 @@ class Crew:
     def __init__(
         self,
         make: Callable[[], Executor],
-        room: Callable[[], int],
-        leave: Callable[[], Any] = lambda: None,
+        max_pending: Callable[[], int],
+        on_close: Callable[[], Any] = lambda: None,
     ) -> None:
-        self._make, self._room, self._leave = make, room, leave
+        self._make, self._max_pending, self._on_close = make, max_pending, on_close
         self._executor: Executor | None = None
 
     def run(self, jobs: Mapping[str, Job]) -> Iterator[tuple[str, Any]]:
@@ -89,7 +89,7 @@ class Crew:
         under_way: dict[Future[Any], tuple[str, Job]] = {}
         while waiting or under_way:
             suspects = []
-            while waiting and len(under_way) < max(self._room(), 1):
+            while waiting and len(under_way) < max(self._max_pending(), 1):
                 name, job = waiting.popleft()
                 try:
                     under_way[self._get().submit(_alone, job)] = name, job
@@ -119,12 +119,12 @@ class Crew:
             self._executor.shutdown(wait=False)
         self._executor = None
 
-    def __enter__(self) -> Crew:
+    def __enter__(self) -> WorkerPool:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-        self._leave()
+        self._on_close()
 
     def _get(self) -> Executor:
         if self._executor is None:
@@ -140,12 +140,12 @@ class Crew:
         return future.result() if error is None else error
 
 
-def local_crew(processes: int) -> Crew:
+def local_pool(processes: int) -> WorkerPool:
     """Crew of `processes` processes of this machine; 1 is this process."""
-    return Crew(lambda: make_executor(processes), lambda: processes)
+    return WorkerPool(lambda: make_executor(processes), lambda: processes)
 
 
-def dask_crew(scheduler: str) -> Crew:
+def dask_pool(scheduler: str) -> WorkerPool:
     """Crew on a Dask cluster.
 
     Parameters
@@ -179,11 +179,11 @@ def dask_crew(scheduler: str) -> Crew:
             "start it, or mend the address",
         ) from None
 
-    def room() -> int:
+    def max_pending() -> int:
         # One waits at each worker while another runs; workers come and go.
         return 2 * max(sum(client.nthreads().values()), 1)
 
-    return Crew(lambda: client.get_executor(pure=False), room, client.close)
+    return WorkerPool(lambda: client.get_executor(pure=False), max_pending, client.close)
 
 
 def _alone(job: Job) -> Any:

@@ -273,15 +273,15 @@ def updated(settings: Any, values: dict[str, Any], where: str = "settings") -> A
     return replace(settings, **changes)
 
 
-def _checked(hint: Any, key: str, value: Any, where: str) -> Any:
+def _checked(annotation: Any, key: str, value: Any, where: str) -> Any:
     """The value in the type that the field declares, or a `UserError`."""
-    if not _fits(hint, value):
-        raise UserError(where, f"{key} = {value!r}", _expected(hint), "mend the value")
-    return _converted(hint, value)
+    if not _fits(annotation, value):
+        raise UserError(where, f"{key} = {value!r}", _expected(annotation), "mend the value")
+    return _converted(annotation, value)
 
 
-def _fits(hint: Any, value: Any) -> bool:
-    kind, (low, high) = _bounds(hint)
+def _fits(annotation: Any, value: Any) -> bool:
+    kind, (low, high) = _bounds(annotation)
     if get_origin(kind) is Literal:
         return value in get_args(kind)
     if get_origin(kind) is tuple:
@@ -293,8 +293,8 @@ def _fits(hint: Any, value: Any) -> bool:
     return isinstance(value, kind)
 
 
-def _expected(hint: Any) -> str:
-    kind, (low, high) = _bounds(hint)
+def _expected(annotation: Any) -> str:
+    kind, (low, high) = _bounds(annotation)
     if get_origin(kind) is Literal:
         return "one of " + ", ".join(get_args(kind))
     if get_origin(kind) is tuple:
@@ -305,14 +305,16 @@ def _expected(hint: Any) -> str:
     return f"a value of type {kind.__name__}"
 
 
-def _converted(hint: Any, value: Any) -> Any:
+def _converted(annotation: Any, value: Any) -> Any:
     """Lists as tuples and whole numbers as floats where the field has them."""
-    kind, _ = _bounds(hint)
+    kind, _ = _bounds(annotation)
     if get_origin(kind) is tuple:
         return tuple(_converted(get_args(kind)[0], v) for v in value)
     return float(value) if kind is float else value
 
 
-def _bounds(hint: Any) -> tuple[Any, tuple[float, float]]:
+def _bounds(annotation: Any) -> tuple[Any, tuple[float, float]]:
     """Type of a field without its bounds, and these."""
-    return get_args(hint) if get_origin(hint) is Annotated else (hint, _ANY_NUMBER)
+    return (
+        get_args(annotation) if get_origin(annotation) is Annotated else (annotation, _ANY_NUMBER)
+    )

@@ -19,7 +19,7 @@ from clisc_nnunet.dataset_conversion.nnunet_dataset import (
     write_dataset_json,
 )
 from clisc_nnunet.dataset_conversion.options import (
-    Request,
+    ConversionOptions,
     check,
     chosen_crews,
     chosen_models,
@@ -35,7 +35,7 @@ from clisc_nnunet.io.volume import Source
 from clisc_nnunet.models.device import chosen_device
 from clisc_nnunet.pipeline.case_result import CaseOutcome, failed_outcomes, summary, to_csv
 from clisc_nnunet.pipeline.pseudo_label_pipeline import Casework, make_pseudo_labels
-from clisc_nnunet.pipeline.result_cache import Store
+from clisc_nnunet.pipeline.result_cache import ResultCache
 from clisc_nnunet.report.bids_sidecars import write_sidecars
 from clisc_nnunet.report.overview_figure import overview
 from clisc_nnunet.report.run_report import write_report
@@ -59,12 +59,12 @@ class Conversion:
         return len(self.failures)
 
 
-def convert(request: Request, told: list[CaseOutcome] | None = None) -> Conversion:
+def convert(request: ConversionOptions, told: list[CaseOutcome] | None = None) -> Conversion:
     """Turn a folder of unlabelled scans into an nnU-Net raw dataset.
 
     Parameters
     ----------
-    request : Request
+    request : ConversionOptions
     told : list, optional
         Receives the outcome of each case, also where no dataset comes of it.
 
@@ -86,28 +86,28 @@ def convert(request: Request, told: list[CaseOutcome] | None = None) -> Conversi
     candidates(settings, models.load(str(device)).backbone.layers)
     folder = dataset_folder(request.dataset_id, request.name, request.root, resume=request.goes_on)
     clisc, labels = folder / CLISC_FOLDER, folder / "labelsTr"
-    store = Store((clisc / "stages").absolute())
+    cache = ResultCache((clisc / "stages").absolute())
     cases = {case.name: case.absolute() for case in found.cases}
     scans = {name: case.image for name, case in cases.items()}
     if request.retry_failed:
-        scans = _of_earlier_run(scans, store)
+        scans = _of_earlier_run(scans, cache)
     trainer_settings(folder)  # they are to stay: told now if they cannot be read
     scans = dict(sorted(scans.items())[request.part :: request.parts])
-    trusted, exchanged = handed_back(folder, scans, store)
+    trusted, exchanged = handed_back(folder, scans, cache)
     scans = {name: scan for name, scan in scans.items() if name not in exchanged}
     write_text(clisc / "settings.json", settings.to_json() + "\n")
-    store.remove_leftovers()
+    cache.remove_leftovers()
 
-    scan_crew, model_crew = chosen_crews(request, device)
-    with scan_crew, model_crew:
+    scan_pool, model_pool = chosen_crews(request, device)
+    with scan_pool, model_pool:
         work = Casework(
             models,
             settings,
-            store,
+            cache,
             device,
             clisc.absolute(),
-            scan_crew,
-            model_crew,
+            scan_pool,
+            model_pool,
             given,
             share=request.parts > 1,
             retry=request.retry_failed,
@@ -116,17 +116,17 @@ def convert(request: Request, told: list[CaseOutcome] | None = None) -> Conversi
             brain_masks=request.brain_masks and request.brain_masks.absolute(),
         )
         for name, fault in (*found.faults, *exchanged.items()):
-            work.ledger.refuse(name, str(fault))
+            work.tracker.refuse(name, str(fault))
         try:
             make_pseudo_labels(scans, labels.absolute(), work, trusted, request.last)
         except UserError:
             if told is not None:
-                told[:] = failed_outcomes(work.ledger.failures)
+                told[:] = failed_outcomes(work.tracker.failures)
             raise
         if request.only_stage:
             part = f"part {request.part} of {request.parts}"
             text = f"{part}: {request.last} done for {len(scans)} cases"
-            return Conversion(folder, tuple(work.outcomes), text, work.ledger.failures)
+            return Conversion(folder, tuple(work.outcomes), text, work.tracker.failures)
 
         def tell(outcomes: Sequence[CaseOutcome]) -> None:
             if told is not None:
@@ -141,8 +141,8 @@ def convert(request: Request, told: list[CaseOutcome] | None = None) -> Conversi
         outcomes = place_cases(work, [cases[case] for case in kept], folder, copy=request.copy)
     if outcomes != work.outcomes:
         tell(outcomes)
-        kept = [case for case in kept if case not in work.ledger.failures]
-    take_out_all_but(kept, len(channels), folder, store)
+        kept = [case for case in kept if case not in work.tracker.failures]
+    take_out_all_but(kept, len(channels), folder, cache)
     if not _with_tumour(outcomes):
         raise UserError(
             folder / "imagesTr",
@@ -165,7 +165,7 @@ def convert(request: Request, told: list[CaseOutcome] | None = None) -> Conversi
     write_text(clisc / "run.json", json.dumps(record, indent=1) + "\n")
     text += f"\npeak memory {record['peak_memory_gb']:.1f} GB; dataset {folder}\n"
     text += describe_next_commands(request.dataset_id)
-    return Conversion(folder, tuple(outcomes), text, work.ledger.failures)
+    return Conversion(folder, tuple(outcomes), text, work.tracker.failures)
 
 
 def _write_tables(
@@ -182,7 +182,7 @@ def _write_tables(
     write_report(work, outcomes, record, clisc / "report.html", keep_empty=keep_empty)
 
 
-def _kept(outcomes: Sequence[CaseOutcome], request: Request) -> list[str]:
+def _kept(outcomes: Sequence[CaseOutcome], request: ConversionOptions) -> list[str]:
     """Cases that go into the dataset."""
     statuses = {"labelled", "trusted"} | ({"empty"} if request.keep_empty else set())
     if not _with_tumour(outcomes):
@@ -199,10 +199,10 @@ def _with_tumour(outcomes: Sequence[CaseOutcome]) -> bool:
     return any(outcome.status in ("labelled", "trusted") for outcome in outcomes)
 
 
-def _of_earlier_run(scans: Mapping[str, Source], store: Store) -> dict[str, Source]:
+def _of_earlier_run(scans: Mapping[str, Source], cache: ResultCache) -> dict[str, Source]:
     """Scans that an earlier run has begun with; what it set aside is told."""
-    known = {path.name for path in store.root.glob("*") if path.is_dir()}
-    failed = store.cases_with("failure.json")
+    known = {path.name for path in cache.root.glob("*") if path.is_dir()}
+    failed = cache.cases_with("failure.json")
     new = sorted(scans.keys() - known)
     print(f"{len(failed)} cases were set aside before: {', '.join(failed[:20])}")
     if new:

@@ -25,11 +25,11 @@ from clisc_nnunet.io.volume import (
 )
 from clisc_nnunet.pipeline.case_result import CaseOutcome
 from clisc_nnunet.pipeline.label_step import corrected, recorded_outcome, written_by_us
-from clisc_nnunet.pipeline.result_cache import Store
+from clisc_nnunet.pipeline.result_cache import ResultCache
 
 
 def handed_back(
-    folder: Path, scans: Mapping[str, Source], store: Store
+    folder: Path, scans: Mapping[str, Source], cache: ResultCache
 ) -> tuple[dict[str, CaseOutcome], dict[str, ScanError]]:
     """Cases whose label is a person's.
 
@@ -55,7 +55,7 @@ def handed_back(
         hand can be told.
     """
     clisc = folder / CLISC_FOLDER
-    if (clisc / "run.json").is_file() and not store.cases_with("label.json"):
+    if (clisc / "run.json").is_file() and not cache.cases_with("label.json"):
         raise UserError(
             folder,
             "a dataset of an earlier version, which kept no hashes of its labels",
@@ -70,12 +70,12 @@ def handed_back(
         label = folder / "labelsTr" / f"{case}{FILE_ENDING}"
         if not label.is_file():
             continue
-        ours = written_by_us(store, case, label)
+        ours = written_by_us(cache, case, label)
         if ours and case not in trusted:
             continue
         geometry = read_geometry(label)
         try:
-            exchanged = _is_another(case, scans[case], store)
+            exchanged = _is_another(case, scans[case], cache)
             placed = folder / "imagesTr" / f"{case}_0000{FILE_ENDING}"
             # The header of a file is read sooner than a DICOM series.
             image = placed if exchanged is False and placed.is_file() else scans[case]
@@ -90,7 +90,7 @@ def handed_back(
             print(f"warning: {case}: {one_line(scans[case])} is {change}")
         reason = f"label checked by a person ({TRUSTED_FILE})"
         found[case] = (
-            replace(recorded_outcome(store, case), status="trusted", reason=reason)
+            replace(recorded_outcome(cache, case), status="trusted", reason=reason)
             if ours
             else corrected(case)
         )
@@ -110,7 +110,7 @@ def add_to_trusted(clisc: Path, cases: Sequence[str]) -> None:
         write_text(path, before + "".join(lines))
 
 
-def _is_another(case: str, scan: Source, store: Store) -> bool | None:
+def _is_another(case: str, scan: Source, cache: ResultCache) -> bool | None:
     """Whether a scan is another than its slices were cut from; None if nothing tells.
 
     Raises
@@ -118,7 +118,7 @@ def _is_another(case: str, scan: Source, store: Store) -> bool | None:
     ScanError
         If it cannot be read.
     """
-    kept = store.as_kept(case, "slices")
+    kept = cache.as_kept(case, "slices")
     return None if kept is None else scan_digest(scan) != kept[1].get("inputs")
 
 

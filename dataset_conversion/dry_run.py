@@ -10,18 +10,23 @@ from clisc_nnunet.dataset_conversion.nnunet_dataset import (
     FILE_ENDING,
     checked_folder,
 )
-from clisc_nnunet.dataset_conversion.options import Request, check, chosen_settings, read_input
+from clisc_nnunet.dataset_conversion.options import (
+    ConversionOptions,
+    check,
+    chosen_settings,
+    read_input,
+)
 from clisc_nnunet.errors import one_line
 from clisc_nnunet.inputs.find_cases import InputFolder, describe
 from clisc_nnunet.io.dicom_series import Series
 from clisc_nnunet.pipeline.case_tracker import STAGES
-from clisc_nnunet.pipeline.result_cache import Store
+from clisc_nnunet.pipeline.result_cache import ResultCache
 
 # Results of the stages, label, CAM and region of a case; benchmarks/many_cases.py measures it.
 MB_PER_CASE = 3.0
 
 
-def plan(request: Request) -> str:
+def plan(request: ConversionOptions) -> str:
     """What a call would do, for the screen.
 
     Raises
@@ -43,8 +48,8 @@ def plan(request: Request) -> str:
 
 def _done(folder: Path, found: InputFolder) -> list[str]:
     """What an earlier run left in the folder."""
-    store = Store(folder / CLISC_FOLDER / "stages")
-    if not store.root.is_dir():
+    cache = ResultCache(folder / CLISC_FOLDER / "stages")
+    if not cache.root.is_dir():
         return [f"dataset {folder}: to be made"]
     ours = {case.name for case in found.cases}
     lines = [f"dataset {folder}: begun; kept if input, settings, weights and code still match:"]
@@ -53,14 +58,14 @@ def _done(folder: Path, found: InputFolder) -> list[str]:
         # The placing of images leaves no record but its failures.
         if stage == "images" or (stage == "channels" and one_channel):
             continue
-        there = ours & set(store.cases_with(f"{stage}{'.json' if stage == 'label' else '.npz'}"))
+        there = ours & set(cache.cases_with(f"{stage}{'.json' if stage == 'label' else '.npz'}"))
         lines.append(f"  {stage}: {len(there)} of {len(ours)} cases")
-    for case in store.cases_with("failure.json"):
-        lines.append(f"  set aside: {store.read_record(case, 'failure').get('reason', case)}")
+    for case in cache.cases_with("failure.json"):
+        lines.append(f"  set aside: {cache.read_record(case, 'failure').get('reason', case)}")
     return lines
 
 
-def _disk(folder: Path, found: InputFolder, request: Request) -> str:
+def _disk(folder: Path, found: InputFolder, request: ConversionOptions) -> str:
     """Disk that the dataset takes, and what is free there."""
     scans = [source for case in found.cases for source in case.channels]
     copied = [s for s in scans if request.copy or not s.name.lower().endswith(FILE_ENDING)]

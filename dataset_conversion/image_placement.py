@@ -18,7 +18,7 @@ from clisc_nnunet.io.volume import scan_digest
 from clisc_nnunet.pipeline.case_result import CaseOutcome
 from clisc_nnunet.pipeline.label_step import written_by_us
 from clisc_nnunet.pipeline.pseudo_label_pipeline import Casework
-from clisc_nnunet.pipeline.result_cache import Recipe, Store
+from clisc_nnunet.pipeline.result_cache import Fingerprint, ResultCache
 
 STAGE = "images"
 
@@ -48,10 +48,10 @@ def place_cases(
     for case in cases:
         digests = [work.digests[source] for source in case.channels]
         job = partial(place_unchanged, case, digests, folder.absolute(), copy=copy)
-        jobs[case.name] = Recipe(digests), job
+        jobs[case.name] = Fingerprint(digests), job
     # What is in place already is told file by file.
-    work.ledger.run(STAGE, STAGE, work.scan_crew, jobs, lambda *_: "")
-    lost = {case: work.ledger.failures[case] for case in jobs if case in work.ledger.failures}
+    work.tracker.run(STAGE, STAGE, work.scan_pool, jobs, lambda *_: "")
+    lost = {case: work.tracker.failures[case] for case in jobs if case in work.tracker.failures}
     return [
         CaseOutcome(o.case, "failed", lost[o.case]) if o.case in lost else o for o in work.outcomes
     ]
@@ -84,7 +84,9 @@ def place_unchanged(case: Case, digests: Sequence[str], folder: Path, *, copy: b
         raise
 
 
-def take_out_all_but(kept: Collection[str], channels: int, folder: Path, store: Store) -> None:
+def take_out_all_but(
+    kept: Collection[str], channels: int, folder: Path, cache: ResultCache
+) -> None:
     """Take out of a dataset what this or an earlier run has put there and is no part of it now.
 
     Parameters
@@ -99,7 +101,7 @@ def take_out_all_but(kept: Collection[str], channels: int, folder: Path, store: 
     store : Store
         Knows the cases and the labels of all runs.
     """
-    ours = {path.name for path in store.root.glob("*") if path.is_dir()}
+    ours = {path.name for path in cache.root.glob("*") if path.is_dir()}
     gone = ours - set(kept)
     for path in sorted((folder / "imagesTr").glob(f"*{FILE_ENDING}")):
         case, _, number = path.name.removesuffix(FILE_ENDING).rpartition("_")
@@ -109,7 +111,7 @@ def take_out_all_but(kept: Collection[str], channels: int, folder: Path, store: 
     # Labels that a person has checked and left as they were are no longer ours alone.
     for case in gone - read_names(folder / CLISC_FOLDER / TRUSTED_FILE).keys():
         label = folder / "labelsTr" / f"{case}{FILE_ENDING}"
-        if label.is_file() and written_by_us(store, case, label):
+        if label.is_file() and written_by_us(cache, case, label):
             label.unlink()
 
 

@@ -54,7 +54,8 @@ def machine_report(
     """
     told = None
     if isinstance(error, UserError):
-        told = {key: getattr(error, key) for key in ("where", "found", "expected", "cure")}
+        told = {key: getattr(error, key) for key in ("where", "found", "expected")}
+        told["cure"] = error.hint
     elif error is not None:
         told = {"found": f"{type(error).__name__}: {error}"}
     counts = Counter(outcome.status for outcome in outcomes)

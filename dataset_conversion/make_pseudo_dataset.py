@@ -91,9 +91,9 @@ def _run(arguments: argparse.Namespace, outcomes: list[Any]) -> tuple[int, Path 
 
 
 def _request(arguments: argparse.Namespace) -> Any:
-    from clisc_nnunet.dataset_conversion.options import Request
+    from clisc_nnunet.dataset_conversion.options import ConversionOptions
 
-    return Request(
+    return ConversionOptions(
         scans=arguments.i,
         dataset_id=arguments.d,
         name=arguments.name,

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from clisc_nnunet.errors import UserError
-from clisc_nnunet.io.atomic_write import whole_file, write_json
+from clisc_nnunet.io.atomic_write import atomic_file, write_json
 from clisc_nnunet.io.paths import is_text, without_folder
 from clisc_nnunet.io.volume import Source, Volume, check_grid, read_volume, write_volume
 from clisc_nnunet.stages.slice_extraction import background_value
@@ -126,7 +126,7 @@ def place_image(source: Path, target: Path, *, copy: bool = False, replace: bool
                 f"nothing, or the scan {source}",
                 "remove it or choose another dataset id",
             )
-    with whole_file(target, _workshop(target)) as temporary:
+    with atomic_file(target, _workshop(target)) as temporary:
         return _copy(source, temporary) if copy else _link(source, temporary)
 
 
@@ -259,8 +259,8 @@ def trainer_settings(folder: Path) -> Any:
     except FileNotFoundError:
         return None
     except (ValueError, AttributeError):
-        cure = "mend it, or move it away"
-        raise UserError(path, "no JSON object", "one", cure) from None
+        hint = "mend it, or move it away"
+        raise UserError(path, "no JSON object", "one", hint) from None
     return made.get(_TRAINER) if isinstance(made, dict) else None
 
 

@@ -18,7 +18,7 @@ from clisc_nnunet.inputs.find_cases import InputFolder
 from clisc_nnunet.models.model_set import ModelNames
 from clisc_nnunet.models.registry import BUNDLED_NAME, ENTRIES
 from clisc_nnunet.pipeline.pseudo_label_pipeline import SHARED_STEPS
-from clisc_nnunet.processes import Crew, dask_crew, local_crew
+from clisc_nnunet.processes import WorkerPool, dask_pool, local_pool
 from clisc_nnunet.settings import Settings, preset, read_settings, updated
 from clisc_nnunet.stages.brain_extraction import check_brain_masks
 
@@ -30,7 +30,7 @@ MODEL_SETS = {
 
 
 @dataclass(frozen=True)
-class Request:
+class ConversionOptions:
     """A call of the command; names as in its help."""
 
     scans: Path
@@ -73,7 +73,7 @@ class Request:
         return self.resume or self.retry_failed or self.only_stage or self.parts > 1
 
 
-def chosen_settings(request: Request) -> Settings:
+def chosen_settings(request: ConversionOptions) -> Settings:
     """Preset or settings file, then the single options."""
     settings = (
         read_settings(request.settings_file) if request.settings_file else preset(request.preset)
@@ -92,7 +92,7 @@ def chosen_settings(request: Request) -> Settings:
     return settings
 
 
-def chosen_models(request: Request) -> ModelNames:
+def chosen_models(request: ConversionOptions) -> ModelNames:
     """The three models by name; files and folders by their absolute path, for other processes."""
     names = MODEL_SETS[request.models]
     given = (request.clip, request.sam, request.classifier)
@@ -109,16 +109,16 @@ def _absolute(name: str) -> str:
     return f"{like}={Path(file).absolute()}" if equals and Path(file).exists() else name
 
 
-def chosen_crews(request: Request, device: torch.device) -> tuple[Crew, Crew]:
+def chosen_crews(request: ConversionOptions, device: torch.device) -> tuple[WorkerPool, WorkerPool]:
     """Who reads and writes scans, and who runs the models: on a GPU, this process alone."""
     if request.scheduler is not None:
-        crew = dask_crew(request.scheduler)
-        return crew, crew
-    crew = local_crew(request.processes)
-    return crew, crew if device.type == "cpu" else local_crew(1)
+        pool = dask_pool(request.scheduler)
+        return pool, pool
+    pool = local_pool(request.processes)
+    return pool, pool if device.type == "cpu" else local_pool(1)
 
 
-def check(request: Request) -> None:
+def check(request: ConversionOptions) -> None:
     """Refuse a call whose numbers make no sense.
 
     Raises
@@ -150,7 +150,7 @@ def check(request: Request) -> None:
         )
 
 
-def read_input(request: Request) -> tuple[tuple[Channel, ...], InputFolder]:
+def read_input(request: ConversionOptions) -> tuple[tuple[Channel, ...], InputFolder]:
     """Channels and cases of a request.
 
     Raises

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import Any
 
 from clisc_nnunet import __version__
-from clisc_nnunet.dataset_conversion.options import Request
+from clisc_nnunet.dataset_conversion.options import ConversionOptions
 from clisc_nnunet.inputs.find_cases import InputFolder
 from clisc_nnunet.models.model_set import Models
 from clisc_nnunet.models.registry import BUNDLED_NAME
@@ -31,7 +31,7 @@ def trainer_key(models: Models, settings: Settings, prompt_channel: int = 0) -> 
 
 
 def run_record(
-    request: Request, work: Casework, found: InputFolder, seconds: float
+    request: ConversionOptions, work: Casework, found: InputFolder, seconds: float
 ) -> dict[str, Any]:
     """How the dataset came about, for `run.json`."""
     packages = ("torch", "open_clip_torch", "segment_anything", "grad-cam", "SimpleITK", "nnunetv2")
@@ -56,7 +56,7 @@ def run_record(
         }
         | extractor,
         "seed": work.settings.seed,
-        "kept": work.ledger.notes,
+        "kept": work.tracker.notes,
         "files_read": sorted(set(work.files_read)),
         "choice": {
             name: [{**asdict(t), "score": t.score} for t in trials]

@@ -16,7 +16,7 @@ def test_an_error_is_one_line_and_survives_a_process_border(tmp_path, kind, stat
     assert type(again) is kind
     assert str(again) == str(error)
     assert (again.where, again.found) == (error.where, error.found)
-    assert (again.expected, again.cure) == (error.expected, error.cure)
+    assert (again.expected, again.hint) == (error.expected, error.hint)
 
 
 def test_odd_names_stay_in_one_line_and_can_be_printed():

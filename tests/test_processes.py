@@ -8,8 +8,8 @@ import torch
 from clisc_nnunet.errors import ScanError, UserError
 from clisc_nnunet.processes import (
     LostProcessError,
-    dask_crew,
-    local_crew,
+    dask_pool,
+    local_pool,
     make_executor,
 )
 
@@ -39,13 +39,13 @@ def test_results_and_errors_come_back_whole(processes):
         assert [executor.submit(math.sqrt, n).result() for n in (4, 9)] == [2, 3]
         with pytest.raises(ScanError, match=r"a\.nii: found x; expected y; z") as caught:
             executor.submit(fail, "a.nii").result()
-    assert caught.value.cure == "z"
+    assert caught.value.hint == "z"
 
 
 def test_a_job_that_fails_stops_no_other():
     jobs = {"a": partial(math.sqrt, 4), "b": partial(fail, "b.nii"), "c": partial(math.sqrt, 9)}
-    with local_crew(1) as crew:
-        results = dict(crew.run(jobs))
+    with local_pool(1) as pool:
+        results = dict(pool.run(jobs))
     assert (results["a"], results["c"]) == (2, 3)
     assert isinstance(results["b"], ScanError)
 
@@ -54,8 +54,8 @@ def test_a_job_has_one_thread_and_the_others_come_back():
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        with local_crew(1) as crew:
-            assert dict(crew.run({"a": threads})) == {"a": 1}
+        with local_pool(1) as pool:
+            assert dict(pool.run({"a": threads})) == {"a": 1}
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
@@ -64,10 +64,10 @@ def test_a_job_has_one_thread_and_the_others_come_back():
 def test_a_process_that_dies_takes_its_own_job_alone(tmp_path):
     jobs = {str(n): partial(math.sqrt, n) for n in range(6)}
     roots = {str(n): math.sqrt(n) for n in range(6)}
-    with local_crew(2) as crew:
-        results = dict(crew.run(jobs | {"crash": crash}))
+    with local_pool(2) as pool:
+        results = dict(pool.run(jobs | {"crash": crash}))
         # By itself: a neighbour that dies first would take the only other try.
-        again = dict(crew.run(jobs | {"once": partial(crash_once, tmp_path / "flag")}))
+        again = dict(pool.run(jobs | {"once": partial(crash_once, tmp_path / "flag")}))
     assert isinstance(results.pop("crash"), LostProcessError)
     assert again.pop("once") == "done"
     assert results == again == roots
@@ -81,4 +81,4 @@ def test_dask_without_a_scheduler_is_told(monkeypatch):
 
     monkeypatch.setattr(distributed, "Client", nobody)
     with pytest.raises(UserError, match="a running Dask scheduler"):
-        dask_crew("tcp://127.0.0.1:1")
+        dask_pool("tcp://127.0.0.1:1")

@@ -9,14 +9,14 @@ from torch import distributed as dist
 
 
 @dataclass(frozen=True)
-class Team:
+class ProcessGroup:
     """Rank of this process and number of processes; all of them call every method together."""
 
     rank: int = 0
     size: int = 1
 
     @classmethod
-    def of_this_process(cls) -> Team:
+    def of_this_process(cls) -> ProcessGroup:
         """The distributed training's ranks, where there is one."""
         if dist.is_available() and dist.is_initialized():
             return cls(dist.get_rank(), dist.get_world_size())

@@ -71,8 +71,8 @@ def export_plain_model(
     for fold in folds:
         for name in checkpoints:
             if not (fold / name).is_file():
-                cure = "finish the training, or name another with -chk"
-                raise UserError(fold / name, "no such file", "a checkpoint", cure)
+                hint = "finish the training, or name another with -chk"
+                raise UserError(fold / name, "no such file", "a checkpoint", hint)
     final = target / f"{STOCK}__{plans}__{configuration}"
     if final.exists() and not overwrite:
         raise UserError(final, "a model", "nothing", "choose another -o, or add --overwrite")
@@ -113,8 +113,8 @@ def _new_folder(path: Path) -> Iterator[Path]:
             with suppress(OSError):
                 parent.rmdir()
         if isinstance(error, NotADirectoryError):
-            cure = "choose another -o"
-            raise UserError(path.parent, "a file on the way", "a folder", cure) from None
+            hint = "choose another -o"
+            raise UserError(path.parent, "a file on the way", "a folder", hint) from None
         if isinstance(error, OSError) and (told := storage_error(error)):
             raise told from None
         raise
@@ -139,8 +139,8 @@ def _copy_fold(fold: Path, target: Path, checkpoints: Sequence[str]) -> dict[str
             raise
         except Exception as error:  # a broken file raises a dozen kinds
             found = f"a file that cannot be read ({type(error).__name__})"
-            cure = "copy it again, or name another with -chk"
-            raise UserError(fold / name, found, "a checkpoint", cure) from None
+            hint = "copy it again, or name another with -chk"
+            raise UserError(fold / name, found, "a checkpoint", hint) from None
         said[name] = {"sha256": file_sha256(fold / name), **checkpoint.pop(ENTRY, {})}
         checkpoint["trainer_name"] = STOCK
         try:
@@ -173,8 +173,8 @@ def model_folder(dataset: str, configuration: str, trainer: str, plans: str) -> 
     """
     root = os.environ.get(RESULTS)
     if not root:
-        cure = "export nnUNet_results=..., or name the model with -i"
-        raise UserError(RESULTS, "nothing", "nnU-Net's results folder", cure)
+        hint = "export nnUNet_results=..., or name the model with -i"
+        raise UserError(RESULTS, "nothing", "nnU-Net's results folder", hint)
     if Path(dataset).name != dataset:
         raise UserError("-d", dataset, "a dataset's id or name", "name the model itself with -i")
     pattern = f"Dataset{int(dataset):03d}_*" if dataset.isdecimal() else dataset
@@ -190,8 +190,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     try:
         if options.i is None and (options.d is None or options.c is None):
-            cure = "name the model with -d and -c, or with -i"
-            raise UserError("call", "neither -i nor -d and -c", "a model", cure)
+            hint = "name the model with -d and -c, or with -i"
+            raise UserError("call", "neither -i nor -d and -c", "a model", hint)
         source = options.i or model_folder(options.d, options.c, options.tr, options.p)
         final = export_plain_model(source, options.o, options.chk, overwrite=options.overwrite)
     except UserError as error:

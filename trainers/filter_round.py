@@ -23,15 +23,15 @@ from clisc_nnunet.io.atomic_write import write_text
 from clisc_nnunet.io.paths import without_folder
 from clisc_nnunet.metrics import overlap
 from clisc_nnunet.processes import peak_memory_gb
-from clisc_nnunet.s3f.case_selection import Judged, Verdict, decision_line, select_cases
-from clisc_nnunet.s3f.dataset_sam import Judge
+from clisc_nnunet.s3f.case_selection import CaseAgreement, Decision, decision_line, select_cases
+from clisc_nnunet.s3f.dataset_sam import DatasetSam
 from clisc_nnunet.s3f.similarity import answer, vote
 from clisc_nnunet.stages.connected_components import large_components
 from clisc_nnunet.trainers.case_lists import CaseLists
-from clisc_nnunet.trainers.distributed import Team
+from clisc_nnunet.trainers.distributed import ProcessGroup
 from clisc_nnunet.trainers.preprocessed_case import PreprocessedCase, scan_geometry
 from clisc_nnunet.trainers.relabelled_dataset import TUMOUR, write_overlay
-from clisc_nnunet.trainers.round_figure import Look, draw_round
+from clisc_nnunet.trainers.round_figure import RoundSnapshot, draw_round
 from clisc_nnunet.trainers.round_settings import RoundSettings, as_plain
 
 # A round's picture shows so many of the worst and of the best cases.
@@ -71,13 +71,13 @@ class Round:
     cases: list[str]
     dataset: nnUNetBaseDataset
     predict: Callable[[np.ndarray], np.ndarray]
-    judge: Callable[[], Judge]
+    dataset_sam: Callable[[], DatasetSam]
     settings: RoundSettings
     lists: CaseLists
     barred: frozenset[str]
     transpose_backward: tuple[int, ...]
     patch: tuple[int, ...]
-    team: Team
+    group: ProcessGroup
 
     @property
     def name(self) -> str:
@@ -126,7 +126,7 @@ class CaseRecord:
     reason: str = ""
 
 
-def hold_round(due: Round) -> dict[str, Any]:
+def run_round(due: Round) -> dict[str, Any]:
     """Hold a round, or read what it decided where it is whole already.
 
     Returns
@@ -134,41 +134,41 @@ def hold_round(due: Round) -> dict[str, Any]:
     dict
         Content of `round_XX.json`.
     """
-    known = due.team.from_first(finished_round(due.report, due.run))
+    known = due.group.from_first(finished_round(due.report, due.run))
     if known is not None:
         return known
-    if due.team.rank == 0:
+    if due.group.rank == 0:
         _clear_the_way(due)
-    due.team.wait()
+    due.group.wait()
     started, before = time.monotonic(), peak_memory_gb()
     _predict_all(due)
-    due.team.wait()
+    due.group.wait()
     predicted = time.monotonic()
-    judge = due.judge()
-    records = due.team.gathered(_judge_all(due, judge))
-    verdicts = _verdicts(due, records)
-    records = {case: replace(records[case], **asdict(verdicts[case])) for case in records}
+    dataset_sam = due.dataset_sam()
+    records = due.group.gathered(_all_agreements(due, dataset_sam))
+    decisions = _verdicts(due, records)
+    records = {case: replace(records[case], **asdict(decisions[case])) for case in records}
     _write_labels(due, records)
-    due.team.wait()
-    judged = time.monotonic()
+    due.group.wait()
+    agreements = time.monotonic()
     facts = {
         "round": due.number,
         "epoch": due.epoch,
         "run": due.run,
         "settings": as_plain(due.settings),
-        "sam": {"name": without_folder(judge.sam.name), "sha256": judge.sam.sha256},
-        "decision": decision_line(_judged(records), verdicts),
+        "sam": {"name": without_folder(dataset_sam.sam.name), "sha256": dataset_sam.sam.sha256},
+        "decision": decision_line(_agreements(records), decisions),
         "seconds": {
             "predicting": round(predicted - started, 1),
-            "judging": round(judged - predicted, 1),
+            "judging": round(agreements - predicted, 1),
         },
         "peak_memory_gb": {"before": before, "after": peak_memory_gb()},
         "cases": {case: asdict(record) for case, record in records.items()},
     }
-    if due.team.rank == 0:
+    if due.group.rank == 0:
         _publish(due, facts)
-    due.team.wait()
-    return due.team.from_first(facts)
+    due.group.wait()
+    return due.group.from_first(facts)
 
 
 def finished_round(report: Path, run: str) -> dict[str, Any] | None:
@@ -218,8 +218,8 @@ def _clear_the_way(due: Round) -> None:
 
 
 def _shown(due: Round, doing: str) -> Iterable[str]:
-    cases = due.team.share(due.cases)
-    return tqdm(cases, f"{due.name}: {doing}", unit="case", disable=due.team.rank > 0)
+    cases = due.group.share(due.cases)
+    return tqdm(cases, f"{due.name}: {doing}", unit="case", disable=due.group.rank > 0)
 
 
 def _predict_all(due: Round) -> None:
@@ -229,23 +229,23 @@ def _predict_all(due: Round) -> None:
         _write_mask(due, case, mask)
 
 
-def _judge_all(due: Round, judge: Judge) -> dict[str, CaseRecord]:
-    return {case: _judge_case(due, judge, case) for case in _shown(due, "judging")}
+def _all_agreements(due: Round, dataset_sam: DatasetSam) -> dict[str, CaseRecord]:
+    return {case: _case_agreement(due, dataset_sam, case) for case in _shown(due, "judging")}
 
 
-def _judge_case(due: Round, judge: Judge, case: str) -> CaseRecord:
+def _case_agreement(due: Round, dataset_sam: DatasetSam, case: str) -> CaseRecord:
     data, seg, _, properties = due.dataset.load_case(case)
     label = np.asarray(seg[:])[0]
     before = label == TUMOUR
     kept = None
-    if judge.kept is not None:
-        kept = judge.kept.find(case, scan_geometry(properties, due.transpose_backward))
+    if dataset_sam.kept is not None:
+        kept = dataset_sam.kept.find(case, scan_geometry(properties, due.transpose_backward))
     seen = PreprocessedCase(
-        np.asarray(data[judge.channel]),
+        np.asarray(data[dataset_sam.channel]),
         label >= 0,
         properties,
         due.transpose_backward,
-        judge.slices,
+        dataset_sam.slices,
         kept,
     )
 
@@ -255,7 +255,7 @@ def _judge_case(due: Round, judge: Judge, case: str) -> CaseRecord:
         # A speck that no slice shows: SAM cannot be asked about it, and an empty answer to an
         # empty mask would look like agreement.
         mask = np.zeros_like(mask)
-    sam = answer(judge.draughtsman, case, seen.stack, shown)
+    sam = answer(dataset_sam.segmenter, case, seen.stack, shown)
     by_label, by_answer = overlap(before, mask), overlap(shown_label, sam.mask)
     measures = {
         "sam": overlap(sam.mask, shown),
@@ -267,7 +267,7 @@ def _judge_case(due: Round, judge: Judge, case: str) -> CaseRecord:
     if due.settings.relabel == "vote":
         new = vote(before, mask, seen.from_slices(sam.mask) & (label >= 0))
     _write_mask(due, case, new)
-    look = Look.of(seen.stack.pixels, shown_label, shown, sam.mask)
+    look = RoundSnapshot.of(seen.stack.pixels, shown_label, shown, sam.mask)
     look.save(due.unfinished / "looks" / f"{case}.npz")
     return CaseRecord(
         similarity=measures[due.settings.measure],
@@ -280,18 +280,18 @@ def _judge_case(due: Round, judge: Judge, case: str) -> CaseRecord:
     )
 
 
-def _judged(records: dict[str, CaseRecord]) -> dict[str, Judged]:
+def _agreements(records: dict[str, CaseRecord]) -> dict[str, CaseAgreement]:
     return {
-        case: Judged(
+        case: CaseAgreement(
             r.similarity, empty=not r.volume_predicted_ml, was_empty=not r.volume_before_ml
         )
         for case, r in records.items()
     }
 
 
-def _verdicts(due: Round, records: dict[str, CaseRecord]) -> dict[str, Verdict]:
+def _verdicts(due: Round, records: dict[str, CaseRecord]) -> dict[str, Decision]:
     return select_cases(
-        _judged(records),
+        _agreements(records),
         due.settings.keep_ratio,
         due.settings.min_similarity,
         due.lists.trusted,
@@ -302,7 +302,7 @@ def _verdicts(due: Round, records: dict[str, CaseRecord]) -> dict[str, Verdict]:
 def _write_labels(due: Round, records: dict[str, CaseRecord]) -> None:
     if due.settings.relabel == "none":
         return
-    for case in due.team.share(due.cases):
+    for case in due.group.share(due.cases):
         if records[case].kept and records[case].reason != "trusted":
             seg = np.asarray(due.dataset.load_case(case)[1][:])
             write_overlay(due.unfinished, case, _read_mask(due, case), seg, due.patch)
@@ -317,7 +317,7 @@ def _publish(due: Round, facts: dict[str, Any]) -> None:
     kept = {case for case, known in facts["cases"].items() if known["kept"]}
     order = sorted(similarity, key=lambda case: (similarity[case], case))
     ends = dict.fromkeys([*order[:SHOWN], *order[-SHOWN:]])
-    looks = {case: Look.load(final / "looks" / f"{case}.npz") for case in ends}
+    looks = {case: RoundSnapshot.load(final / "looks" / f"{case}.npz") for case in ends}
     title = f"round {due.number}, before epoch {due.epoch}: {facts['decision']}"
     draw_round(similarity, kept, looks, title, due.folder / f"{due.name}.png")
     write_text(due.report, json.dumps(facts, indent=1) + "\n")

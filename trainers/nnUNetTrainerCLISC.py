@@ -20,7 +20,7 @@ from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from clisc_nnunet.errors import UserError
-from clisc_nnunet.s3f.dataset_sam import Judge, drew_the_labels, load_judge
+from clisc_nnunet.s3f.dataset_sam import DatasetSam, drew_the_labels, load_dataset_sam
 from clisc_nnunet.trainers.case_lists import EXCLUDE_FILE, CaseLists, read_case_lists
 from clisc_nnunet.trainers.checkpoints import (
     RestartedPolyLR,
@@ -29,15 +29,15 @@ from clisc_nnunet.trainers.checkpoints import (
     restart_network,
     save_with_entry,
 )
-from clisc_nnunet.trainers.distributed import Team
+from clisc_nnunet.trainers.distributed import ProcessGroup
 from clisc_nnunet.trainers.filter_round import (
     Round,
-    hold_round,
     kept_cases,
     relabelled,
+    run_round,
     slices_line,
 )
-from clisc_nnunet.trainers.relabelled_dataset import OVERLAID, TUMOUR, overlay_files
+from clisc_nnunet.trainers.relabelled_dataset import RELABELLED_DATASETS, TUMOUR, overlay_files
 from clisc_nnunet.trainers.round_settings import (
     RoundSettings,
     as_plain,
@@ -87,7 +87,7 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
     def initialize(self) -> None:
         """As nnU-Net's, with datasets that know the labels of rounds."""
         super().initialize()
-        self.dataset_class = OVERLAID[self.dataset_class]
+        self.dataset_class = RELABELLED_DATASETS[self.dataset_class]
         if self._raw_clisc_folder is not None:
             cases = self.dataset_class.get_identifiers(self.preprocessed_dataset_folder)
             with self._told_in_one_line():
@@ -127,8 +127,8 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
         for case in held["relabelled"]:
             for file in overlay_files(folder, case):
                 if not file.is_file():
-                    cure = "bring the folder back, or train anew without --c"
-                    raise UserError(file, "no such file", "a label of this training's round", cure)
+                    hint = "bring the folder back, or train anew without --c"
+                    raise UserError(file, "no such file", "a label of this training's round", hint)
 
     @property
     def _clisc_folder(self) -> Path:
@@ -153,7 +153,7 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
         """Hold the round that is due, if one is, then start the epoch."""
         if any(epoch <= self.current_epoch for epoch in self._rounds_to_come):
             with self._told_in_one_line():
-                self._hold(len(self.state["rounds"]) + 1)
+                self._run_round(len(self.state["rounds"]) + 1)
         super().on_epoch_start()
 
     @property
@@ -173,18 +173,20 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
         trusted, excluded = len(self.lists.trusted), len(self.lists.excluded)
         log(f"CLISC: {trusted} trusted and {excluded} excluded cases")
         if self._rounds_to_come:
-            judge = self._load_judge(torch.device("cpu"))
-            log(f"CLISC: SAM {judge.sam.name}, sha256 {judge.sam.sha256[:12]}")
-            if self.dataset_json.get(ENTRY) and not drew_the_labels(judge.sam, self.dataset_json):
+            dataset_sam = self._load_dataset_sam(torch.device("cpu"))
+            log(f"CLISC: SAM {dataset_sam.sam.name}, sha256 {dataset_sam.sam.sha256[:12]}")
+            if self.dataset_json.get(ENTRY) and not drew_the_labels(
+                dataset_sam.sam, self.dataset_json
+            ):
                 log("CLISC: this is not the SAM that drew the labels")
 
-    def _load_judge(self, device: torch.device) -> Judge:
+    def _load_dataset_sam(self, device: torch.device) -> DatasetSam:
         rounds = self.rounds
-        return load_judge(
+        return load_dataset_sam(
             self.dataset_json, rounds.sam, rounds.looks, device, self._raw_clisc_folder
         )
 
-    def _hold(self, number: int) -> None:
+    def _run_round(self, number: int) -> None:
         # What a killed round is redone from, and what its effect can be measured against.
         self._save_latest()
         self._keep_latest_as(f"checkpoint_before_round_{number:02d}.pth")
@@ -195,7 +197,7 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
         if last:
             data.overlay_folder = self._clisc_folder / last["name"]
         with predicting(self, self.rounds.mirroring) as predict:
-            facts = hold_round(
+            facts = run_round(
                 Round(
                     number=number,
                     epoch=self.current_epoch,
@@ -204,13 +206,13 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
                     cases=sorted(train),
                     dataset=data,
                     predict=predict,
-                    judge=lambda: self._load_judge(self.device),
+                    dataset_sam=lambda: self._load_dataset_sam(self.device),
                     settings=self.rounds,
                     lists=self.lists,
                     barred=frozenset(barred),
                     transpose_backward=tuple(self.plans_manager.transpose_backward),
                     patch=tuple(self.configuration_manager.patch_size),
-                    team=Team.of_this_process(),
+                    group=ProcessGroup.of_this_process(),
                 )
             )
         self.print_to_log_file(f"CLISC round {number}: {facts['decision']}; {facts['seconds']} s")

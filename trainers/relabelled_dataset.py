@@ -18,7 +18,7 @@ from nnunetv2.training.dataloading.nnunet_dataset import (
 TUMOUR = 1
 
 
-class _Overlaid(nnUNetBaseDataset):
+class _Relabelled(nnUNetBaseDataset):
     """Takes the label of a case from `overlay_folder`, where there is one."""
 
     overlay_folder: Path | None = None
@@ -36,18 +36,18 @@ class _Overlaid(nnUNetBaseDataset):
         return data, seg, seg_prev, properties
 
 
-class OverlaidBlosc2(_Overlaid, nnUNetDatasetBlosc2):
+class RelabelledBlosc2(_Relabelled, nnUNetDatasetBlosc2):
     """nnU-Net's usual dataset with labels of a round."""
 
 
-class OverlaidNumpy(_Overlaid, nnUNetDatasetNumpy):
+class RelabelledNumpy(_Relabelled, nnUNetDatasetNumpy):
     """nnU-Net's dataset of .npz files with labels of a round."""
 
 
 # Loaders hand the class to worker processes, so each is a module's own.
-OVERLAID: dict[type[nnUNetBaseDataset], type[_Overlaid]] = {
-    nnUNetDatasetBlosc2: OverlaidBlosc2,
-    nnUNetDatasetNumpy: OverlaidNumpy,
+RELABELLED_DATASETS: dict[type[nnUNetBaseDataset], type[_Relabelled]] = {
+    nnUNetDatasetBlosc2: RelabelledBlosc2,
+    nnUNetDatasetNumpy: RelabelledNumpy,
 }
 
 

@@ -17,7 +17,7 @@ OUTLINES = {"label": "deepskyblue", "network": "red", "SAM": "gold"}
 
 
 @dataclass(frozen=True)
-class Look:
+class RoundSnapshot:
     """One slice of a case.
 
     Parameters
@@ -35,7 +35,7 @@ class Look:
     @classmethod
     def of(
         cls, pixels: np.ndarray, label: np.ndarray, network: np.ndarray, sam: np.ndarray
-    ) -> Look:
+    ) -> RoundSnapshot:
         """The plane with most of prediction and label together; (plane, row, column) each."""
         areas = network.sum(axis=(1, 2)) + label.sum(axis=(1, 2))
         plane = int(areas.argmax()) if areas.any() else len(pixels) // 2
@@ -46,7 +46,7 @@ class Look:
         np.savez_compressed(path, **vars(self))
 
     @classmethod
-    def load(cls, path: Path) -> Look:
+    def load(cls, path: Path) -> RoundSnapshot:
         """Read what `save` wrote."""
         with np.load(path) as file:
             return cls(*(file[name] for name in ("pixels", "label", "network", "sam")))
@@ -55,7 +55,7 @@ class Look:
 def draw_round(
     similarity: Mapping[str, float],
     kept: Collection[str],
-    looks: Mapping[str, Look],
+    looks: Mapping[str, RoundSnapshot],
     title: str,
     path: Path,
 ) -> None:

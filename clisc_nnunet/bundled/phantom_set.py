@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from clisc_nnunet.errors import UserError
-from clisc_nnunet.io.atomic_write import whole_file, write_text
+from clisc_nnunet.io.atomic_write import atomic_file, write_text
 from clisc_nnunet.io.volume import Volume, resample
 from clisc_nnunet.phantoms.anatomy import Anatomy, anatomy_hashes
 from clisc_nnunet.phantoms.phantom import DRAWING, make_phantom
@@ -240,5 +240,5 @@ def _make_file(seed: int) -> None:
     else:
         volume = training_volume(seed, anatomies, settings)
         arrays = {"pixels": volume.pixels, "tumour": np.packbits(volume.tumour)}
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         np.savez_compressed(temporary, **arrays)

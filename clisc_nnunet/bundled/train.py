@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from clisc_nnunet.errors import EXIT_DONE, UserError
 
 if TYPE_CHECKING:
-    from clisc_nnunet.bundled.training_tasks import Recipe
+    from clisc_nnunet.bundled.training_tasks import TrainingTask
     from clisc_nnunet.phantoms.anatomy import Anatomy
 
 MODELS = ("clip", "sam", "classifier", "brain")
@@ -116,12 +116,12 @@ def _train(arguments: argparse.Namespace) -> None:
     from clisc_nnunet.bundled.model_card import Provenance, export_model
     from clisc_nnunet.bundled.phantom_set import ASIDE, read_recipe
     from clisc_nnunet.bundled.training_loop import train
-    from clisc_nnunet.bundled.training_tasks import RECIPES
+    from clisc_nnunet.bundled.training_tasks import TRAINING_TASKS
     from clisc_nnunet.models.weights import BUNDLED
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    recipe = RECIPES[arguments.what]
+    recipe = TRAINING_TASKS[arguments.what]
     held_out = {name: recipe.load(arguments.i, seeds) for name, seeds in recipe.held_out.items()}
     phantoms = recipe.load(arguments.i, None)
     sizes = {name: len(kept) for name, kept in held_out.items()}
@@ -168,7 +168,7 @@ def _train(arguments: argparse.Namespace) -> None:
         print(export_model(arguments.what, shipped, architecture, provenance, figures, folder))
 
 
-def start_from_shipped(name: str, recipe: Recipe, module: Any) -> list[dict[str, Any]]:
+def start_from_shipped(name: str, recipe: TrainingTask, module: Any) -> list[dict[str, Any]]:
     """Put the shipped weights into a module; returns how they came about, the oldest first."""
     from clisc_nnunet.models.weights import bundled_state, load_strictly
 

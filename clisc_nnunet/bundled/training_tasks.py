@@ -46,7 +46,7 @@ Step = Callable[[int], tuple[torch.Tensor, dict[str, float]]]
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TrainingTask:
     """How to build, step and measure one model.
 
     Parameters
@@ -151,8 +151,8 @@ def _build_brain(seed: int) -> tuple[Any, dict[str, Any]]:
 # Shares of axial, coronal and sagittal slices.
 _SAM_VIEWS, _SLICE_VIEWS = (0.6, 0.2, 0.2), (0.76, 0.12, 0.12)
 
-RECIPES = {
-    "sam": Recipe(
+TRAINING_TASKS = {
+    "sam": TrainingTask(
         _build_sam,
         sam_step,
         lambda module, volumes: sam_figures(module.sam, volumes),
@@ -160,14 +160,14 @@ RECIPES = {
         partial(SliceSampler, views=_SAM_VIEWS),
         shipped=lambda module: module.sam,
     ),
-    "clip": Recipe(
+    "clip": TrainingTask(
         _build_clip,
         _clip_step,
         _clip_figures,
         LoopSettings(4000, 1e-3),
         partial(SliceSampler, views=_SLICE_VIEWS),
     ),
-    "classifier": Recipe(
+    "classifier": TrainingTask(
         _build_classifier,
         _classifier_step,
         _classifier_figures,
@@ -175,7 +175,7 @@ RECIPES = {
         partial(SliceSampler, views=_SLICE_VIEWS),
         shipped=lambda module: module.backbone,
     ),
-    "brain": Recipe(
+    "brain": TrainingTask(
         _build_brain,
         brain_step,
         brain_figures,

@@ -18,12 +18,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = "clisc_check_prompts " + " ".join(sys.argv[1:] if argv is None else argv)
     # open_clip still uses a part of torch that warns at import; a user can do nothing about it.
     warnings.filterwarnings("ignore", message=".*torch.jit.*", category=FutureWarning)
-    from clisc_nnunet.quality_control.prompt_comparison import Request, check_folder
+    from clisc_nnunet.quality_control.prompt_comparison import PromptOptions, check_folder
     from clisc_nnunet.quality_control.prompt_separation import table
 
     try:
         outcome = check_folder(
-            Request(
+            PromptOptions(
                 scans=arguments.i,
                 out=arguments.o,
                 prompts=tuple(arguments.prompts or ("paper",)),

@@ -43,7 +43,7 @@ class Finding:
     topic: str
     state: State
     found: str
-    cure: str = ""
+    hint: str = ""
 
 
 def examine() -> list[Finding]:
@@ -120,8 +120,8 @@ def bundled_weights() -> list[Finding]:
     try:
         from clisc_nnunet.models.weights import bundled_state
     except NO_TORCH as error:
-        cure = "mend torch first"
-        return [Finding("bundled weights", "missing", f"not read: {_first_line(error)}", cure)]
+        hint = "mend torch first"
+        return [Finding("bundled weights", "missing", f"not read: {_first_line(error)}", hint)]
 
     findings = []
     for role in ("clip", "sam", "classifier", "brain"):
@@ -129,8 +129,8 @@ def bundled_weights() -> list[Finding]:
             _, card = bundled_state(role)
             findings.append(Finding(f"bundled {role}", "ok", f"sha256 {card['sha256'][:12]}"))
         except UserError as error:
-            cure = "pip install --force-reinstall --no-deps clisc_nnunet"
-            findings.append(Finding(f"bundled {role}", "missing", error.found, cure))
+            hint = "pip install --force-reinstall --no-deps clisc_nnunet"
+            findings.append(Finding(f"bundled {role}", "missing", error.found, hint))
     return findings
 
 
@@ -141,8 +141,8 @@ def published_weights() -> list[Finding]:
 
     findings = []
     if offline():
-        cure = "unset CLISC_OFFLINE HF_HUB_OFFLINE"
-        findings.append(Finding("offline", "note", "nothing will be downloaded", cure))
+        hint = "unset CLISC_OFFLINE HF_HUB_OFFLINE"
+        findings.append(Finding("offline", "note", "nothing will be downloaded", hint))
     for entry in ENTRIES.values():
         path = present(entry)
         if path is not None:
@@ -153,8 +153,8 @@ def published_weights() -> list[Finding]:
             )
         else:
             found = f"not there, {entry.megabytes} MB, downloaded on first use"
-            cure = f"clisc_download_weights {entry.name}"
-            findings.append(Finding(entry.name, "note", found, cure))
+            hint = f"clisc_download_weights {entry.name}"
+            findings.append(Finding(entry.name, "note", found, hint))
     return findings
 
 
@@ -170,8 +170,8 @@ def device() -> list[Finding]:
         return [Finding("device", "ok", f"cuda: {properties.name}, {memory:.0f} GB")]
     if torch.backends.mps.is_available():
         return [Finding("device", "ok", "mps", "nnUNetv2_train ... -device mps")]
-    cure = "nnUNetv2_train ... -device cpu, with the plans of clisc_add_small_plans"
-    return [Finding("device", "note", f"cpu, {os.cpu_count()} cores, no GPU", cure)]
+    hint = "nnUNetv2_train ... -device cpu, with the plans of clisc_add_small_plans"
+    return [Finding("device", "note", f"cpu, {os.cpu_count()} cores, no GPU", hint)]
 
 
 def _first_line(error: BaseException) -> str:
@@ -184,8 +184,8 @@ def as_text(findings: Sequence[Finding]) -> str:
     lines = []
     for finding in findings:
         lines.append(f"{MARKS[finding.state]}  {finding.topic:{width}}  {finding.found}")
-        if finding.cure:
-            lines.append(f"    {'':{width}}  -> {finding.cure}")
+        if finding.hint:
+            lines.append(f"    {'':{width}}  -> {finding.hint}")
     missing = sum(finding.state == "missing" for finding in findings)
     lines.append("")
     lines.append(f"{missing} to mend, see the lines with !!" if missing else "Everything is there.")

@@ -28,11 +28,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     warnings.filterwarnings("ignore", message=".*torch.jit.*", category=FutureWarning)
     from clisc_nnunet.quality_control.prompt_stability import JitterSettings
     from clisc_nnunet.quality_control.quality_page import as_table
-    from clisc_nnunet.quality_control.score_predictions import Request, estimate_quality
+    from clisc_nnunet.quality_control.score_predictions import QualityOptions, estimate_quality
 
     try:
         estimate = estimate_quality(
-            Request(
+            QualityOptions(
                 images=arguments.i,
                 predictions=arguments.p,
                 out=arguments.o,

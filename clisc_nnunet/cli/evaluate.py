@@ -90,10 +90,10 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _of_predictions(arguments: argparse.Namespace) -> str:
-    from clisc_nnunet.evaluation.evaluate import Request, evaluate
+    from clisc_nnunet.evaluation.evaluate import EvaluationOptions, evaluate
 
     return evaluate(
-        Request(
+        EvaluationOptions(
             predictions=arguments.p,
             references=arguments.r,
             out=arguments.o,

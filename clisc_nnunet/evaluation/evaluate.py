@@ -24,9 +24,9 @@ from clisc_nnunet.evaluation.summary import (
     Summary,
     by_dice,
     empty_cases,
+    representative_cases,
     summarise,
     sums,
-    telling_cases,
 )
 from clisc_nnunet.evaluation.tables import markdown, shown, to_csv, to_json
 from clisc_nnunet.inputs.channels import FLAIR
@@ -40,7 +40,7 @@ ON_SCREEN = ("case", "dice", "hd95_mm", "surface_dice", "precision", "recall", "
 
 
 @dataclass(frozen=True)
-class Request:
+class EvaluationOptions:
     """A call of the command; names as in its help."""
 
     predictions: Path
@@ -77,7 +77,7 @@ class Evaluation:
     text: str
 
 
-def evaluate(request: Request) -> Evaluation:
+def evaluate(request: EvaluationOptions) -> Evaluation:
     """Score every prediction, sum up, and write the files if `out` is given.
 
     Raises
@@ -106,7 +106,7 @@ def evaluate(request: Request) -> Evaluation:
 
 
 def explain(
-    request: Request,
+    request: EvaluationOptions,
     scores: Sequence[CaseScores],
     left_out: Sequence[str],
     summary: Sequence[Summary],
@@ -155,7 +155,7 @@ def summary_rows(summary: Sequence[Summary]) -> list[dict[str, str]]:
     ]
 
 
-def _refuse_impossible(request: Request) -> None:
+def _refuse_impossible(request: EvaluationOptions) -> None:
     """Mistakes in the call itself, before any file is read."""
     checks = (
         (request.processes >= 1, "-np", request.processes, "1 or more"),
@@ -196,7 +196,7 @@ def _screen_rows(scores: Sequence[CaseScores]) -> list[dict[str, Any]]:
     return [{key: getattr(s, key) for key in ON_SCREEN} for s in by_dice(scores)]
 
 
-def _score(request: Request, pairs: Sequence[Pair]) -> list[CaseScores]:
+def _score(request: EvaluationOptions, pairs: Sequence[Pair]) -> list[CaseScores]:
     score = partial(score_pair, labels=request.labels, tolerance_mm=request.tolerance_mm)
     with make_executor(request.processes) as executor:
         try:
@@ -208,7 +208,7 @@ def _score(request: Request, pairs: Sequence[Pair]) -> list[CaseScores]:
             raise UserError(f"-np {request.processes}", found, "all done", "give -np 1") from None
 
 
-def _images(request: Request, pairs: Sequence[Pair]) -> dict[str, Source]:
+def _images(request: EvaluationOptions, pairs: Sequence[Pair]) -> dict[str, Source]:
     """Scans by case, of those cases that have one; on the reference's grid."""
     if request.images is None:
         return {}
@@ -225,7 +225,7 @@ def _images(request: Request, pairs: Sequence[Pair]) -> dict[str, Source]:
 
 
 def _write(
-    request: Request,
+    request: EvaluationOptions,
     pairs: Sequence[Pair],
     images: dict[str, Source],
     scores: Sequence[CaseScores],
@@ -254,7 +254,7 @@ def _write(
     by_case = {pair.case: pair for pair in pairs}
     pictures = [
         Picture(title, s, _picture(by_case[s.case], images.get(s.case), request.labels))
-        for title, s in telling_cases(scores).items()
+        for title, s in representative_cases(scores).items()
     ]
     heading = f"Evaluation of {request.predictions.name}"
     page = render(heading, summary_rows(summary), scores, notes, pictures)

@@ -24,7 +24,7 @@ from clisc_nnunet.evaluation.stage_scores import (
 )
 from clisc_nnunet.evaluation.tables import markdown
 from clisc_nnunet.pipeline.label_step import RECORD, written_by_us
-from clisc_nnunet.pipeline.result_cache import Store
+from clisc_nnunet.pipeline.result_cache import ResultCache
 from clisc_nnunet.stages.clip_labels import TUMOUR, UNSURE
 
 Row = dict[str, Any]
@@ -136,11 +136,11 @@ def read_outcomes(dataset: Path) -> dict[str, dict[str, str]]:
 
 def _trust_corrected(outcomes: Mapping[str, dict[str, str]], dataset: Path) -> None:
     """Tell labels that were corrected since the table was written."""
-    store = Store(dataset / "clisc" / "stages")
+    cache = ResultCache(dataset / "clisc" / "stages")
     for case, row in outcomes.items():
         label = dataset / "labelsTr" / f"{case}.nii.gz"
-        known = label.is_file() and store.read_record(case, RECORD)
-        if known and not written_by_us(store, case, label):
+        known = label.is_file() and cache.read_record(case, RECORD)
+        if known and not written_by_us(cache, case, label):
             row["status"] = "trusted"
 
 

@@ -81,7 +81,7 @@ def by_dice(scores: Sequence[CaseScores]) -> list[CaseScores]:
     return sorted(scores, key=lambda s: (np.isnan(s.dice), s.dice, s.case))
 
 
-def telling_cases(scores: Sequence[CaseScores]) -> dict[str, CaseScores]:
+def representative_cases(scores: Sequence[CaseScores]) -> dict[str, CaseScores]:
     """The best, the median and the worst case by Dice, each case once."""
     ranked = [s for s in by_dice(scores) if not np.isnan(s.dice)]
     if not ranked:

@@ -58,6 +58,6 @@ def visible(folder: Path) -> list[Path]:
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
-        cure = "mend its permissions, or move it elsewhere"
-        raise UserError(folder, str(error.strerror), "a folder to be read", cure) from None
+        hint = "mend its permissions, or move it elsewhere"
+        raise UserError(folder, str(error.strerror), "a folder to be read", hint) from None
     return [path for path in entries if not path.name.startswith(".")]

@@ -158,8 +158,8 @@ def _look(
     if is_bids(folder):
         return "BIDS", *find_bids(folder, channels), {}, channels
     if (folder / "imagesTr").is_dir():
-        cure = f"give {folder / 'imagesTr'} instead"
-        raise UserError(folder, "a whole nnU-Net dataset", "a folder of scans", cure)
+        hint = f"give {folder / 'imagesTr'} instead"
+        raise UserError(folder, "a whole nnU-Net dataset", "a folder of scans", hint)
     nested, nested_ignored = _nested([path for path in entries if path.is_dir()], channels)
     scans, ignored = scans_among([path for path in entries if not path.is_dir()])
     if nested and scans:

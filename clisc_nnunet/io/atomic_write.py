@@ -27,7 +27,7 @@ _CANNOT_WRITE = {
 
 
 @contextmanager
-def whole_file(path: Path, folder: Path | None = None) -> Iterator[Path]:
+def atomic_file(path: Path, folder: Path | None = None) -> Iterator[Path]:
     """Give a temporary path that takes the place of `path` when the block ends without an error.
 
     Parameters
@@ -100,5 +100,5 @@ def write_json(path: Path, content: dict[str, Any], *, overwrite: bool) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -18,7 +18,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from clisc_nnunet.errors import ScanError
-from clisc_nnunet.io.atomic_write import whole_file
+from clisc_nnunet.io.atomic_write import atomic_file
 from clisc_nnunet.io.dicom_series import Series, read_series
 from clisc_nnunet.io.geometry import (
     Geometry,
@@ -187,7 +187,7 @@ def write_volume(
     """
     if array.shape != geometry.shape:
         raise ValueError(f"array of shape {array.shape}, geometry of shape {geometry.shape}")
-    with whole_file(path, folder) as temporary:
+    with atomic_file(path, folder) as temporary:
         try:
             sitk.WriteImage(_image(array, geometry), itk_name(temporary), useCompression=True)
             if is_nifti(temporary):

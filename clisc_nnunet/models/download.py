@@ -205,12 +205,12 @@ def _absent(entry: Entry, found: str) -> WeightsError:
     target, source = weights_path(entry), entry.source
     hashed = str(entry.digest) if entry.digest else "no hash is published"
     if isinstance(source, Package):
-        cure = source.address
+        hint = source.address
     elif isinstance(source, Hub) and source.companions:
-        cure = f"fetch {source.address} and beside it {', '.join(source.companions)} to this folder"
+        hint = f"fetch {source.address} and beside it {', '.join(source.companions)} to this folder"
     else:
-        cure = f"fetch {source.address} to this place"
-    return WeightsError(target, found, f"the weights of {entry.name} ({hashed})", cure)
+        hint = f"fetch {source.address} to this place"
+    return WeightsError(target, found, f"the weights of {entry.name} ({hashed})", hint)
 
 
 def _reason(error: BaseException) -> str:

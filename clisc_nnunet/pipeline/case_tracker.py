@@ -12,8 +12,8 @@ from typing import Any
 from tqdm import tqdm
 
 from clisc_nnunet.errors import ScanError, UserError
-from clisc_nnunet.pipeline.result_cache import Recipe, Store
-from clisc_nnunet.processes import Crew, Job
+from clisc_nnunet.pipeline.result_cache import Fingerprint, ResultCache
+from clisc_nnunet.processes import Job, WorkerPool
 
 # Stages with a result per case, in order.
 STAGES = (
@@ -24,11 +24,11 @@ STAGES = (
 # came in again after others had gone on without it.
 FAILURE, LATE = "failure", "late"
 
-Mismatch = Callable[[str, Recipe], str | None]
+Mismatch = Callable[[str, Fingerprint], str | None]
 
 
 @dataclass
-class Ledger:
+class CaseTracker:
     """Cases of a run, by name in order.
 
     Parameters
@@ -39,7 +39,7 @@ class Ledger:
         Try again what was set aside before.
     """
 
-    store: Store
+    cache: ResultCache
     retry: bool = False
     cases: list[str] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
@@ -51,8 +51,8 @@ class Ledger:
         self,
         stage: str,
         title: str,
-        crew: Crew,
-        jobs: Mapping[str, tuple[Recipe, Job]],
+        pool: WorkerPool,
+        jobs: Mapping[str, tuple[Fingerprint, Job]],
         mismatch: Mismatch | None = None,
     ) -> dict[str, Any]:
         """Do a stage for some cases, as far as no earlier result matches its recipe.
@@ -79,19 +79,21 @@ class Ledger:
         UserError
             For a fault that is not one case's, such as a full disk.
         """
-        mismatch = mismatch or (lambda case, recipe: self.store.mismatch(case, stage, recipe))
+        mismatch = mismatch or (
+            lambda case, fingerprint: self.cache.mismatch(case, stage, fingerprint)
+        )
         to_do, reasons = {}, Counter[str | None]()
-        for case, (recipe, job) in jobs.items():
-            self.signatures[case, stage] = recipe.signature
-            if self._failed_before(case, stage, recipe):
+        for case, (fingerprint, job) in jobs.items():
+            self.signatures[case, stage] = fingerprint.signature
+            if self._failed_before(case, stage, fingerprint):
                 continue
-            why = mismatch(case, recipe)
+            why = mismatch(case, fingerprint)
             reasons[why] += 1
             if why is not None:
                 to_do[case] = job
         self._note(title, len(jobs), reasons)
         results = {}
-        work = crew.run(to_do)
+        work = pool.run(to_do)
         for case, result in tqdm(work, f"{title:>15}", len(to_do), unit="case", disable=not to_do):
             if isinstance(result, BaseException):
                 self._failed(case, stage, title, result)
@@ -101,7 +103,7 @@ class Ledger:
 
     def refuse(self, case: str, reason: str) -> None:
         """Set a case aside before its first stage; whenever it can be read, it is tried again."""
-        self.store.write_record(case, FAILURE, {"stage": STAGES[0], "reason": reason})
+        self.cache.write_record(case, FAILURE, {"stage": STAGES[0], "reason": reason})
         self.set_aside(case, reason)
 
     def set_aside(self, case: str, reason: str) -> None:
@@ -127,31 +129,31 @@ class Ledger:
         stages = STAGES[: STAGES.index(last) + 1]
         late = {
             case
-            for case in self.store.cases_with(f"{LATE}.json")
-            if self.store.read_record(case, LATE).get("stage") in stages
+            for case in self.cache.cases_with(f"{LATE}.json")
+            if self.cache.read_record(case, LATE).get("stage") in stages
         }
         return [case for case in self.cases if case not in late]
 
     def forget_latecomers(self) -> None:
         """Nobody is late any more: what the others learnt is learnt anew, with everybody."""
         for case in self.cases:
-            self.store.forget_record(case, LATE)
+            self.cache.forget_record(case, LATE)
 
     def signatures_of(self, stage: str, cases: Iterable[str]) -> list[str]:
         """Signatures of a stage's results."""
         return [self.signatures[case, stage] for case in cases]
 
-    def _failed_before(self, case: str, stage: str, recipe: Recipe) -> bool:
-        record = self.store.read_record(case, FAILURE)
+    def _failed_before(self, case: str, stage: str, fingerprint: Fingerprint) -> bool:
+        record = self.cache.read_record(case, FAILURE)
         if record.get("stage") != stage:
             return False
         if self.retry:
             # Also with another scan in its place: the others went on without this case.
-            self.store.write_record(case, LATE, {"stage": stage})
-        elif record.get("signature") == recipe.signature:
+            self.cache.write_record(case, LATE, {"stage": stage})
+        elif record.get("signature") == fingerprint.signature:
             self.set_aside(case, str(record["reason"]))
             return True
-        self.store.forget_record(case, FAILURE)
+        self.cache.forget_record(case, FAILURE)
         return False
 
     def _failed(self, case: str, stage: str, title: str, error: BaseException) -> None:
@@ -164,7 +166,7 @@ class Ledger:
             first = (str(error).strip() or "no message").splitlines()[0]
             reason = f"{case}: {title} failed: {type(error).__name__}: {first}"
             record["traceback"] = "".join(traceback.format_exception(error))
-        self.store.write_record(case, FAILURE, {**record, "reason": reason})
+        self.cache.write_record(case, FAILURE, {**record, "reason": reason})
         self.set_aside(case, reason)
 
     def _note(self, title: str, count: int, reasons: Counter[str | None]) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from clisc_nnunet.io.atomic_write import whole_file
+from clisc_nnunet.io.atomic_write import atomic_file
 from clisc_nnunet.models.backbones import Backbone
 from clisc_nnunet.models.slice_classifier import SliceClassifier
 from clisc_nnunet.models.weights import load_strictly, read_state
-from clisc_nnunet.pipeline.result_cache import Recipe, sign
+from clisc_nnunet.pipeline.result_cache import Fingerprint, sign
 
 
-def save_classifier(path: Path, classifier: SliceClassifier, recipe: Recipe) -> None:
+def save_classifier(path: Path, classifier: SliceClassifier, fingerprint: Fingerprint) -> None:
     """Write the weights as safetensors, whole or not at all, signed with what they depend on.
 
     Raises
@@ -22,9 +22,9 @@ def save_classifier(path: Path, classifier: SliceClassifier, recipe: Recipe) -> 
     from safetensors.torch import save
 
     state = {k: v.detach().cpu().contiguous() for k, v in classifier.state_dict().items()}
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         # Written here: the library's own errors do not say that a disk is full.
-        temporary.write_bytes(save(state, metadata={"recipe": recipe.text}))
+        temporary.write_bytes(save(state, metadata={"recipe": fingerprint.text}))
 
 
 def load_classifier(path: Path, backbone: Backbone, signature: str) -> SliceClassifier | None:
@@ -43,7 +43,7 @@ def load_classifier(path: Path, backbone: Backbone, signature: str) -> SliceClas
     SliceClassifier or None
         None if there is no whole file with this signature: it is to be trained again.
     """
-    kept = kept_recipe(path)
+    kept = kept_fingerprint(path)
     if kept is None or sign(kept) != signature:
         return None
     state = read_state(path)
@@ -52,7 +52,7 @@ def load_classifier(path: Path, backbone: Backbone, signature: str) -> SliceClas
     return classifier.eval()
 
 
-def kept_recipe(path: Path) -> str | None:
+def kept_fingerprint(path: Path) -> str | None:
     """Text of the recipe in the header of a classifier's file; None if there is no such file."""
     from safetensors import SafetensorError, safe_open
 

@@ -22,7 +22,7 @@ from clisc_nnunet.io.volume import (
 )
 from clisc_nnunet.pipeline.case_result import CaseOutcome, Status
 from clisc_nnunet.pipeline.model_steps import Bench
-from clisc_nnunet.pipeline.result_cache import Recipe, Store
+from clisc_nnunet.pipeline.result_cache import Fingerprint, ResultCache
 from clisc_nnunet.pipeline.serialization import unpack_stack
 from clisc_nnunet.pipeline.slice_step import brain_of_scan
 from clisc_nnunet.settings import PseudoLabelSettings, SliceSettings
@@ -40,7 +40,7 @@ class LabelTask:
 
     draw: DrawTask
     labels: tuple[str, str]
-    recipe: Recipe
+    fingerprint: Fingerprint
 
 
 def label_task(
@@ -73,7 +73,7 @@ def label_task(
     draw = DrawTask(
         case=case,
         scan=scan,
-        store=bench.store,
+        cache=bench.cache,
         slices=slices,
         region=region,
         masks=masks,
@@ -85,7 +85,7 @@ def label_task(
         brain_file=brain_file,
     )
     inputs = [signatures[case, stage] for stage in stages]
-    return LabelTask(draw, labels, Recipe(inputs, settings))
+    return LabelTask(draw, labels, Fingerprint(inputs, settings))
 
 
 def finish_case(task: LabelTask) -> tuple[CaseOutcome, tuple[str, ...]]:
@@ -99,26 +99,28 @@ def finish_case(task: LabelTask) -> tuple[CaseOutcome, tuple[str, ...]]:
         Paths that were read.
     """
     draw, target = task.draw, task.draw.label_file
-    store, case = draw.store, draw.case
+    cache, case = draw.cache, draw.case
     # Killed at any moment, a run leaves either a label whose hash the record has, or none.
-    drawn = store.root / case / "drawn_label.nii.gz"
+    drawn = cache.root / case / "drawn_label.nii.gz"
     volume_ml, read = draw_case(replace(draw, label_file=drawn))
     outcome = describe(task, volume_ml)
     digest = file_sha256(drawn)
-    written = [h for h in store.read_record(case, RECORD).get("sha256", []) if h != digest]
-    record = {"signature": task.recipe.signature, "recipe": task.recipe.text}
+    written = [h for h in cache.read_record(case, RECORD).get("sha256", []) if h != digest]
+    record = {"signature": task.fingerprint.signature, "recipe": task.fingerprint.text}
     content = {**record, "sha256": [*written, digest], "outcome": asdict(outcome)}
-    store.write_record(case, RECORD, content)
+    cache.write_record(case, RECORD, content)
     target.parent.mkdir(parents=True, exist_ok=True)
     # Somebody may have corrected it since the run began.
-    if target.is_file() and not written_by_us(store, case, target):
+    if target.is_file() and not written_by_us(cache, case, target):
         drawn.unlink()
         return corrected(case), read
     os.replace(drawn, target)
     return outcome, read
 
 
-def mismatch(store: Store, recipe: Recipe, draw: DrawTask, *, empty_labels: bool) -> str | None:
+def mismatch(
+    cache: ResultCache, fingerprint: Fingerprint, draw: DrawTask, *, empty_labels: bool
+) -> str | None:
     """Why a label is to be drawn, as `Store.mismatch` says it.
 
     Parameters
@@ -130,11 +132,11 @@ def mismatch(store: Store, recipe: Recipe, draw: DrawTask, *, empty_labels: bool
     empty_labels : bool
         Whether cases without a tumour have a label, too.
     """
-    record = store.read_record(draw.case, RECORD)
+    record = cache.read_record(draw.case, RECORD)
     if not record:
         return ""
-    if record.get("signature") != recipe.signature:
-        return recipe.changes(str(record.get("recipe", ""))) or "another signature"
+    if record.get("signature") != fingerprint.signature:
+        return fingerprint.changes(str(record.get("recipe", ""))) or "another signature"
     label = draw.label_file
     wanted = empty_labels or record["outcome"]["status"] != "empty"
     there = label.is_file() and file_sha256(label) == record["sha256"][-1]
@@ -143,9 +145,9 @@ def mismatch(store: Store, recipe: Recipe, draw: DrawTask, *, empty_labels: bool
     return None
 
 
-def recorded_outcome(store: Store, case: str) -> CaseOutcome:
+def recorded_outcome(cache: ResultCache, case: str) -> CaseOutcome:
     """Outcome of a case whose label is kept."""
-    return CaseOutcome(**store.read_record(case, RECORD)["outcome"])
+    return CaseOutcome(**cache.read_record(case, RECORD)["outcome"])
 
 
 def corrected(case: str) -> CaseOutcome:
@@ -153,16 +155,16 @@ def corrected(case: str) -> CaseOutcome:
     return CaseOutcome(case, "trusted", "label corrected by a person")
 
 
-def written_by_us(store: Store, case: str, label: Path) -> bool:
+def written_by_us(cache: ResultCache, case: str, label: Path) -> bool:
     """Whether a label is one that a run has drawn, now or earlier."""
-    return file_sha256(label) in store.read_record(case, RECORD).get("sha256", [])
+    return file_sha256(label) in cache.read_record(case, RECORD).get("sha256", [])
 
 
 def describe(task: LabelTask, volume_ml: float) -> CaseOutcome:
     """What became of a case whose label has this volume."""
     draw = task.draw
     labels, regions, masks, slices = (
-        draw.store.require(draw.case, *at)
+        draw.cache.require(draw.case, *at)
         for at in (task.labels, draw.region, draw.masks, draw.slices)
     )
     predicted_iou = case_iou(Masks(masks["logits"], masks["predicted_iou"]))
@@ -202,7 +204,7 @@ class DrawTask:
 
     case: str
     scan: Source
-    store: Store
+    cache: ResultCache
     slices: tuple[str, str]
     region: tuple[str, str]
     masks: tuple[str, str]
@@ -224,9 +226,9 @@ def draw_case(task: DrawTask) -> tuple[float, tuple[str, ...]]:
     read : tuple of str
         Paths that were read.
     """
-    stack = unpack_stack(task.store.require(task.case, *task.slices))
-    drawn = task.store.require(task.case, *task.masks)
-    found = task.store.require(task.case, *task.region)
+    stack = unpack_stack(task.cache.require(task.case, *task.slices))
+    drawn = task.cache.require(task.case, *task.masks)
+    found = task.cache.require(task.case, *task.region)
     with recording() as read:
         scan = read_volume(task.scan)
     masks = Masks(drawn["logits"].astype(np.float32), drawn["predicted_iou"])

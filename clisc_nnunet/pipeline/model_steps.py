@@ -14,13 +14,13 @@ from clisc_nnunet.errors import ScanError
 from clisc_nnunet.metrics import agreement
 from clisc_nnunet.models.model_set import ModelNames, Models
 from clisc_nnunet.models.slice_classifier import SliceClassifier
-from clisc_nnunet.pipeline.result_cache import Recipe, Store
+from clisc_nnunet.pipeline.result_cache import Fingerprint, ResultCache
 from clisc_nnunet.pipeline.serialization import unpack_region, unpack_stack
 from clisc_nnunet.settings import Settings
 from clisc_nnunet.stages import classifier_training, clip_labels, layer_cam, roi
 from clisc_nnunet.stages.cam_selection import Sample, Trial, candidates, gather
 from clisc_nnunet.stages.sam.embedding_cache import EmbeddingCache
-from clisc_nnunet.stages.sam.volume_segmenter import Draughtsman, rating, second_opinion
+from clisc_nnunet.stages.sam.volume_segmenter import VolumeSegmenter, rating, second_opinion
 from clisc_nnunet.stages.slice_extraction import SliceStack
 
 
@@ -31,7 +31,7 @@ class RegionFinder:
     classifier: SliceClassifier
     models: Models
     settings: Settings
-    draughtsman: Draughtsman
+    segmenter: VolumeSegmenter
     device: torch.device
 
     def candidates(self) -> tuple[list[str], list[float]]:
@@ -76,11 +76,11 @@ class RegionFinder:
             `predicted_iou` of the axial masks and `agreement` with the region, float (n,);
             `second_opinion`, bool (): whether they are SAM's answer to the whole brain.
         """
-        drawn, second = self.draughtsman.draw(case, stack, region), None
+        drawn, second = self.segmenter.draw(case, stack, region), None
         # A case that gets no label by its first answer gets none by a second one.
         enough, sure = self.settings.pseudo_label.min_case_iou, self.settings.sam.second_opinion
         if enough <= rating(drawn) < sure:
-            second = second_opinion(self.draughtsman, case, stack, region, drawn)
+            second = second_opinion(self.segmenter, case, stack, region, drawn)
         drawn = second or drawn
         logits = drawn.logits[drawn.planes]
         return {
@@ -116,7 +116,7 @@ class RegionFinder:
                 region = self._region(volume, sample.stack, threshold)
                 shown = region[sample.planes].any(axis=(1, 2))
                 drawn = sample.planes[shown]
-                masks = self.draughtsman.axial(sample.case, sample.stack, drawn, region)
+                masks = self.segmenter.axial(sample.case, sample.stack, drawn, region)
                 ious[i, j, shown] = masks.predicted_iou
                 agreements[i, j, shown] = agreement(masks.logits > 0, region[drawn])
         return ious, agreements
@@ -140,7 +140,7 @@ class RegionFinder:
 class Bench:
     """What a process needs to work on any case: names and paths, so that it can be sent."""
 
-    store: Store
+    cache: ResultCache
     settings: Settings
     names: ModelNames
     device: str
@@ -152,11 +152,11 @@ class Bench:
 
     def stack(self, case: str, signature: str) -> SliceStack:
         """Slices of a case."""
-        return unpack_stack(self.store.require(case, "slices", signature))
+        return unpack_stack(self.cache.require(case, "slices", signature))
 
     def classifier_file(self, name: str) -> Path:
         """Where the classifier `raw` or `enhanced` lies."""
-        return self.store.root / f"classifier_{name}.safetensors"
+        return self.cache.root / f"classifier_{name}.safetensors"
 
     def finder(self, name: str, signature: str) -> RegionFinder:
         """Regions of a classifier.
@@ -165,15 +165,15 @@ class Bench:
         rounding, on what its process did before.
         """
         models, settings = self.models, self.settings
-        draughtsman = Draughtsman(
+        segmenter = VolumeSegmenter(
             models.sam, settings.prompts, settings.sam, EmbeddingCache(models.sam, settings.sam)
         )
         trained = _classifier(self, name, signature)
-        return RegionFinder(trained, models, settings, draughtsman, torch.device(self.device))
+        return RegionFinder(trained, models, settings, segmenter, torch.device(self.device))
 
 
 def label_case(
-    bench: Bench, case: str, slices: str, recipe: Recipe, given: Mapping[int, int] | None
+    bench: Bench, case: str, slices: str, fingerprint: Fingerprint, given: Mapping[int, int] | None
 ) -> None:
     """Stages 2 and 3 for a case: CLIP's labels and the vote's, or the given ones as they are.
 
@@ -206,7 +206,7 @@ def label_case(
         sure = clip_labels.sure_labels(probability, settings)
         voted = clip_labels.vote(sure, planes, settings)
     arrays = {"planes": planes, "probability": probability, "label": sure, "voted": voted}
-    bench.store.save(case, "labels", recipe, arrays)
+    bench.cache.save(case, "labels", fingerprint, arrays)
 
 
 def try_case(
@@ -215,7 +215,7 @@ def try_case(
     case: str,
     slices: str,
     trained: str,
-    recipe: Recipe,
+    fingerprint: Fingerprint,
     planes: np.ndarray,
     layers: Sequence[str],
     thresholds: Sequence[float],
@@ -224,7 +224,7 @@ def try_case(
     sample = Sample(case, bench.stack(case, slices), planes)
     ious, agreements = bench.finder(name, trained).answers(sample, layers, thresholds)
     arrays = {"predicted_iou": ious, "agreement": agreements}
-    bench.store.save(case, f"{name}_trials", recipe, arrays)
+    bench.cache.save(case, f"{name}_trials", fingerprint, arrays)
 
 
 def find_case_regions(
@@ -233,24 +233,30 @@ def find_case_regions(
     case: str,
     slices: str,
     trained: str,
-    recipe: Recipe,
+    fingerprint: Fingerprint,
     layer: str,
     threshold: float,
 ) -> None:
     """Stages 5 and 6 for a case."""
     found = bench.finder(name, trained).find(bench.stack(case, slices), layer, threshold)
-    bench.store.save(case, f"{name}_regions", recipe, found)
+    bench.cache.save(case, f"{name}_regions", fingerprint, found)
 
 
 def segment_case(
-    bench: Bench, name: str, case: str, slices: str, trained: str, regions: str, recipe: Recipe
+    bench: Bench,
+    name: str,
+    case: str,
+    slices: str,
+    trained: str,
+    regions: str,
+    fingerprint: Fingerprint,
 ) -> None:
     """Stages 9 and 10 for a case."""
     stack = bench.stack(case, slices)
-    packed = bench.store.require(case, f"{name}_regions", regions)["roi"]
+    packed = bench.cache.require(case, f"{name}_regions", regions)["roi"]
     region = unpack_region(packed, stack.pixels.shape)
     drawn = bench.finder(name, trained).draw(case, stack, region)
-    bench.store.save(case, "masks", recipe, drawn)
+    bench.cache.save(case, "masks", fingerprint, drawn)
 
 
 @lru_cache(2)

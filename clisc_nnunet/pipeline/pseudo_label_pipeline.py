@@ -18,7 +18,7 @@ from clisc_nnunet.errors import NoTumourError, ScanError
 from clisc_nnunet.io.volume import Source, scan_digest
 from clisc_nnunet.models.model_set import ModelNames, Models
 from clisc_nnunet.pipeline.case_result import CaseOutcome, failed_outcomes
-from clisc_nnunet.pipeline.case_tracker import Ledger
+from clisc_nnunet.pipeline.case_tracker import CaseTracker
 from clisc_nnunet.pipeline.label_step import finish_case, label_task, mismatch, recorded_outcome
 from clisc_nnunet.pipeline.model_steps import (
     Bench,
@@ -27,11 +27,11 @@ from clisc_nnunet.pipeline.model_steps import (
     segment_case,
     try_case,
 )
-from clisc_nnunet.pipeline.result_cache import Recipe, Store, sign
+from clisc_nnunet.pipeline.result_cache import Fingerprint, ResultCache, sign
 from clisc_nnunet.pipeline.serialization import unpack_region, unpack_stack
 from clisc_nnunet.pipeline.shared_steps import not_learnt_yet, read_choice, write_choice
-from clisc_nnunet.pipeline.slice_step import check_channels, cut_scan, slices_recipe
-from clisc_nnunet.processes import Crew
+from clisc_nnunet.pipeline.slice_step import check_channels, cut_scan, slices_fingerprint
+from clisc_nnunet.processes import WorkerPool
 from clisc_nnunet.settings import Settings
 from clisc_nnunet.stages import adaptive_masking, classifier_training, clip_labels
 from clisc_nnunet.stages.cam_selection import Trial, best, candidates, gather, spread
@@ -71,11 +71,11 @@ class Casework:
 
     names: ModelNames
     settings: Settings
-    store: Store
+    cache: ResultCache
     device: torch.device
     overlays: Path
-    scan_crew: Crew
-    model_crew: Crew
+    scan_pool: WorkerPool
+    model_pool: WorkerPool
     given_labels: Mapping[str, Mapping[int, int]] | None = None
     share: bool = False
     retry: bool = False
@@ -92,14 +92,14 @@ class Casework:
     _chosen: dict[str, tuple[str, float]] = field(default_factory=dict)
 
     @cached_property
-    def ledger(self) -> Ledger:
+    def tracker(self) -> CaseTracker:
         """Who takes part, and what is kept of whom."""
-        return Ledger(self.store, self.retry)
+        return CaseTracker(self.cache, self.retry)
 
     @property
     def cases(self) -> list[str]:
         """Cases that were not set aside, in order of name."""
-        return self.ledger.cases
+        return self.tracker.cases
 
     @property
     def models(self) -> Models:
@@ -115,25 +115,27 @@ class Casework:
                 brain_file = self._brain_file(case)
                 try:
                     digests = {source: scan_digest(source) for source in (scan, *others)}
-                    recipe = slices_recipe(digests[scan], self.settings.slices, brain_file)
+                    fingerprint = slices_fingerprint(
+                        digests[scan], self.settings.slices, brain_file
+                    )
                 except ScanError as error:
-                    self.ledger.refuse(case, str(error))
+                    self.tracker.refuse(case, str(error))
                     continue
-                self.ledger.cases.append(case)
+                self.tracker.cases.append(case)
                 self.digests |= digests
-                job = partial(cut_scan, case, scan, self.settings.slices, self.store, recipe)
-                jobs[case] = recipe, partial(job, brain_file)
+                job = partial(cut_scan, case, scan, self.settings.slices, self.cache, fingerprint)
+                jobs[case] = fingerprint, partial(job, brain_file)
                 if others:
-                    recipe = Recipe(list(digests.values()))
-                    check = partial(check_channels, case, scan, others, self.store, recipe)
-                    checks[case] = recipe, check
-            cut = self.ledger.run("slices", "slices", self.scan_crew, jobs)
+                    fingerprint = Fingerprint(list(digests.values()))
+                    check = partial(check_channels, case, scan, others, self.cache, fingerprint)
+                    checks[case] = fingerprint, check
+            cut = self.tracker.run("slices", "slices", self.scan_pool, jobs)
             for case, (read, repairs) in cut.items():
                 self.files_read.extend(read)
                 for repair in repairs:
-                    self.ledger.note(f"{scans[case]}: {repair}")
+                    self.tracker.note(f"{scans[case]}: {repair}")
             checks = {case: checks[case] for case in self.cases if case in checks}
-            for read in self.ledger.run("channels", "channels", self.scan_crew, checks).values():
+            for read in self.tracker.run("channels", "channels", self.scan_pool, checks).values():
                 self.files_read.extend(read)
 
     def label_slices(self) -> None:
@@ -145,17 +147,17 @@ class Casework:
             jobs = {}
             for case in self.cases:
                 given = self.given_labels.get(case) if self.given_labels is not None else None
-                slices = self.ledger.signatures[case, "slices"]
-                recipe = (
-                    Recipe(slices, [settings, prompts], clip.identity)
+                slices = self.tracker.signatures[case, "slices"]
+                fingerprint = (
+                    Fingerprint(slices, [settings, prompts], clip.identity)
                     if given is None
-                    else Recipe([slices, sign(sorted(given.items()))], "given labels")
+                    else Fingerprint([slices, sign(sorted(given.items()))], "given labels")
                 )
-                job = partial(label_case, self._bench, case, slices, recipe, given)
-                jobs[case] = recipe, job
-            self.ledger.run("labels", "slice labels", self.model_crew, jobs)
+                job = partial(label_case, self._bench, case, slices, fingerprint, given)
+                jobs[case] = fingerprint, job
+            self.tracker.run("labels", "slice labels", self.model_pool, jobs)
         if not self.share:
-            self.ledger.require_a_case()
+            self.tracker.require_a_case()
             found = {label for case in self.cases for label in self._sure_slices(case)[1].tolist()}
             clip_labels.refuse_one_kind(found, len(self.cases))
 
@@ -163,28 +165,28 @@ class Casework:
         """Stage 4, or 7 and 8 if the slices are masked by the regions of an earlier classifier."""
         with self._clock(f"{name} classifier"):
             path = self._bench.classifier_file(name)
-            kept = classifier_training.kept_recipe(path)
+            kept = classifier_training.kept_fingerprint(path)
             if self.share:
                 self._take_as_it_is(name, path, kept)
                 return
-            on_time = self.ledger.on_time(f"{masked_by}_regions" if masked_by else "labels")
-            recipe = self._training_recipe(on_time, masked_by)
-            if kept != recipe.text:
-                recipe = self._training_recipe(self.cases, masked_by)
-            self.ledger.signatures["", name] = recipe.signature
-            if kept == recipe.text:
-                self.ledger.note(f"{name} classifier: kept")
+            on_time = self.tracker.on_time(f"{masked_by}_regions" if masked_by else "labels")
+            fingerprint = self._training_fingerprint(on_time, masked_by)
+            if kept != fingerprint.text:
+                fingerprint = self._training_fingerprint(self.cases, masked_by)
+            self.tracker.signatures["", name] = fingerprint.signature
+            if kept == fingerprint.text:
+                self.tracker.note(f"{name} classifier: kept")
                 return
             if kept is not None:
-                self.ledger.note(f"{name} classifier: trained again ({recipe.changes(kept)})")
-            self.ledger.forget_latecomers()
-            self._train(name, masked_by, path, recipe)
+                self.tracker.note(f"{name} classifier: trained again ({fingerprint.changes(kept)})")
+            self.tracker.forget_latecomers()
+            self._train(name, masked_by, path, fingerprint)
 
     def choose_cam(self, name: str) -> None:
         """Layer and threshold of the CAM: set, or those that SAM agrees with most on a sample."""
         layers, thresholds = candidates(self.settings, self.models.backbone.layers)
-        file = self.store.root / f"choice_{name}.json"
-        trained = self.ledger.signatures["", name]
+        file = self.cache.root / f"choice_{name}.json"
+        trained = self.tracker.signatures["", name]
         settings = [self.settings.cam, self.settings.roi]
         if len(layers) * len(thresholds) == 1:
             self._chosen[name] = layers[0], thresholds[0]
@@ -202,35 +204,35 @@ class Casework:
     def find_regions(self, name: str) -> None:
         """Stages 5 and 6: CAM of the slices that the classifier calls tumour, and their region."""
         layer, threshold = self._chosen[name]
-        trained = self.ledger.signatures["", name]
+        trained = self.tracker.signatures["", name]
         with self._clock(f"{name} CAM"):
             jobs = {}
             for case in self.cases:
-                slices = self.ledger.signatures[case, "slices"]
-                recipe = Recipe([trained, slices], [layer, threshold, self.settings.roi])
-                jobs[case] = recipe, partial(
+                slices = self.tracker.signatures[case, "slices"]
+                fingerprint = Fingerprint([trained, slices], [layer, threshold, self.settings.roi])
+                jobs[case] = fingerprint, partial(
                     find_case_regions,
-                    self._bench, name, case, slices, trained, recipe, layer, threshold,
+                    self._bench, name, case, slices, trained, fingerprint, layer, threshold,
                 )  # fmt: skip
-            self.ledger.run(f"{name}_regions", f"{name} CAM", self.model_crew, jobs)
+            self.tracker.run(f"{name}_regions", f"{name} CAM", self.model_pool, jobs)
 
     def segment_regions(self, name: str) -> None:
         """Stages 9 and 10: prompts from the regions of classifier `name`, masks from SAM."""
-        settings, trained = self.settings, self.ledger.signatures["", name]
+        settings, trained = self.settings, self.tracker.signatures["", name]
         with self._clock("SAM"):
             jobs = {}
             for case in self.cases:
-                slices = self.ledger.signatures[case, "slices"]
-                regions = self.ledger.signatures[case, f"{name}_regions"]
+                slices = self.tracker.signatures[case, "slices"]
+                regions = self.tracker.signatures[case, f"{name}_regions"]
                 asked = [settings.prompts, settings.sam, settings.pseudo_label.min_case_iou]
-                recipe = Recipe(regions, asked, self.models.sam.identity)
+                fingerprint = Fingerprint(regions, asked, self.models.sam.identity)
                 jobs[case] = (
-                    recipe,
+                    fingerprint,
                     partial(
-                        segment_case, self._bench, name, case, slices, trained, regions, recipe
+                        segment_case, self._bench, name, case, slices, trained, regions, fingerprint
                     ),
                 )
-            self.ledger.run("masks", "SAM", self.model_crew, jobs)
+            self.tracker.run("masks", "SAM", self.model_pool, jobs)
 
     def draw_labels(
         self,
@@ -250,7 +252,7 @@ class Casework:
                     case,
                     name,
                     scans[case],
-                    self.ledger.signatures,
+                    self.tracker.signatures,
                     labels_folder,
                     self.overlays,
                     self._brain_file(case),
@@ -258,19 +260,21 @@ class Casework:
                 for case in self.cases
                 if case not in trusted
             }
-            jobs = {case: (task.recipe, partial(finish_case, task)) for case, task in tasks.items()}
+            jobs = {
+                case: (task.fingerprint, partial(finish_case, task)) for case, task in tasks.items()
+            }
 
-            def why(case: str, recipe: Recipe) -> str | None:
+            def why(case: str, fingerprint: Fingerprint) -> str | None:
                 return mismatch(
-                    self.store, recipe, tasks[case].draw, empty_labels=self.empty_labels
+                    self.cache, fingerprint, tasks[case].draw, empty_labels=self.empty_labels
                 )
 
-            drawn = self.ledger.run("label", "labels", self.scan_crew, jobs, why)
+            drawn = self.tracker.run("label", "labels", self.scan_pool, jobs, why)
         for _, read in drawn.values():
             self.files_read.extend(read)
-        outcomes = {told.case: told for told in failed_outcomes(self.ledger.failures)}
+        outcomes = {told.case: told for told in failed_outcomes(self.tracker.failures)}
         for case in tasks.keys() - outcomes.keys():
-            outcomes[case] = drawn[case][0] if case in drawn else recorded_outcome(self.store, case)
+            outcomes[case] = drawn[case][0] if case in drawn else recorded_outcome(self.cache, case)
         outcomes |= {case: told for case, told in trusted.items() if case in self.cases}
         self.outcomes = [outcomes[case] for case in sorted(outcomes)]
 
@@ -280,7 +284,7 @@ class Casework:
 
     def arrays(self, case: str, stage: str) -> dict[str, np.ndarray]:
         """Result of a stage of this run."""
-        return self.store.require(case, stage, self.ledger.signatures[case, stage])
+        return self.cache.require(case, stage, self.tracker.signatures[case, stage])
 
     def region(self, case: str, name: str) -> np.ndarray:
         """Region of interest of a case, bool (plane, row, column)."""
@@ -290,24 +294,26 @@ class Casework:
 
     @cached_property
     def _bench(self) -> Bench:
-        return Bench(self.store, self.settings, self.names, str(self.device))
+        return Bench(self.cache, self.settings, self.names, str(self.device))
 
     @cached_property
     def _remembered_stack(self) -> Callable[[str], SliceStack]:
         return lru_cache(REMEMBERED_STACKS)(lambda case: unpack_stack(self.arrays(case, "slices")))
 
-    def _training_recipe(self, cases: Sequence[str], masked_by: str | None) -> Recipe:
-        inputs = self.ledger.signatures_of("labels", cases)
+    def _training_fingerprint(self, cases: Sequence[str], masked_by: str | None) -> Fingerprint:
+        inputs = self.tracker.signatures_of("labels", cases)
         settings: list[Any] = [self.settings.classifier, self.settings.seed]
         if masked_by:
-            inputs += self.ledger.signatures_of(f"{masked_by}_regions", cases)
+            inputs += self.tracker.signatures_of(f"{masked_by}_regions", cases)
             settings.append(self.settings.masking)
-        return Recipe(sign(inputs), settings, self.models.backbone.sha256)
+        return Fingerprint(sign(inputs), settings, self.models.backbone.sha256)
 
     def _brain_file(self, case: str) -> Path | None:
         return self.brain_masks / f"{case}.nii.gz" if self.brain_masks else None
 
-    def _train(self, name: str, masked_by: str | None, path: Path, recipe: Recipe) -> None:
+    def _train(
+        self, name: str, masked_by: str | None, path: Path, fingerprint: Fingerprint
+    ) -> None:
         examples = [
             (case, int(plane), int(label))
             for case in self.cases
@@ -324,7 +330,7 @@ class Casework:
             self.settings.seed,
             self.device,
         )
-        classifier_training.save_classifier(path, trained, recipe)
+        classifier_training.save_classifier(path, trained, fingerprint)
 
     def _masked(self, name: str, case: str) -> np.ndarray:
         """Slices of a case without the most telling part of the regions of a classifier."""
@@ -336,12 +342,12 @@ class Casework:
 
     def _take_as_it_is(self, name: str, path: Path, kept: str | None) -> None:
         """A share of the cases works with the classifier that was learnt from all."""
-        mine = self._training_recipe([], "raw" if name == "enhanced" else None)
+        mine = self._training_fingerprint([], "raw" if name == "enhanced" else None)
         if kept is None:
             raise not_learnt_yet(path, f"no {name} classifier", name)
         if not mine.differs_by_inputs_alone(kept):
             raise not_learnt_yet(path, f"a classifier with {mine.changes(kept)}", name)
-        self.ledger.signatures["", name] = sign(kept)
+        self.tracker.signatures["", name] = sign(kept)
 
     def _sure_slices(self, case: str) -> tuple[np.ndarray, np.ndarray]:
         """Planes with a sure label after the vote, and the labels."""
@@ -350,27 +356,28 @@ class Casework:
         return arrays["planes"][sure], arrays["voted"][sure]
 
     def _choose(self, name: str, layers: Sequence[str], thresholds: Sequence[float]) -> Trial:
-        title, trained = f"{name} choice", self.ledger.signatures["", name]
+        title, trained = f"{name} choice", self.tracker.signatures["", name]
         while True:
             # Evenly over the cases in order of name, so that the order of files does not matter.
-            there = self.ledger.on_time(f"{name}_trials")
+            there = self.tracker.on_time(f"{name}_trials")
             shown = [case for case in there if (self._sure_slices(case)[1] == 1).any()]
             sample = spread(np.array(shown), SAMPLE_CASES).tolist()
             jobs = {}
             for case in sample:
                 planes = spread(self._tumour_planes(case), SAMPLE_SLICES)
-                slices = self.ledger.signatures[case, "slices"]
+                slices = self.tracker.signatures[case, "slices"]
                 s = self.settings
-                recipe = Recipe(
+                fingerprint = Fingerprint(
                     [trained, slices, planes.tolist()],
                     [layers, thresholds, s.roi, s.prompts, s.sam.axial_alone()],
                     self.models.sam.identity,
                 )
-                jobs[case] = recipe, partial(
+                jobs[case] = fingerprint, partial(
                     try_case,
-                    self._bench, name, case, slices, trained, recipe, planes, layers, thresholds,
+                    self._bench, name, case, slices, trained, fingerprint,
+                    planes, layers, thresholds,
                 )  # fmt: skip
-            self.ledger.run(f"{name}_trials", title, self.model_crew, jobs)
+            self.tracker.run(f"{name}_trials", title, self.model_pool, jobs)
             if not sample or set(sample) <= set(self.cases):
                 break
         answers = [self.arrays(case, f"{name}_trials") for case in sample]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from clisc_nnunet.io.atomic_write import (
-    whole_file,
+    atomic_file,
     write_text,
 )
 
@@ -33,7 +33,7 @@ def sign(*parts: Any) -> str:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Fingerprint:
     """What a result is made from; kept beside it, so that a change can be told.
 
     Parameters
@@ -95,7 +95,7 @@ def _leaves(before: Any, now: Any, name: str = "") -> Iterator[str]:
 
 
 @dataclass(frozen=True)
-class Store:
+class ResultCache:
     """Arrays and records by case and stage, under one folder."""
 
     root: Path
@@ -116,10 +116,12 @@ class Store:
         """Arrays of a result and its recipe, whatever that is; None if there are none."""
         arrays = self._read(case, stage)
         try:
-            recipe = json.loads(str((arrays or {}).pop("recipe", "")))
+            fingerprint = json.loads(str((arrays or {}).pop("recipe", "")))
         except json.JSONDecodeError:
             return None  # no result, or one of another's making
-        return (arrays, recipe) if arrays is not None and isinstance(recipe, dict) else None
+        return (
+            (arrays, fingerprint) if arrays is not None and isinstance(fingerprint, dict) else None
+        )
 
     def require(self, case: str, stage: str, signature: str) -> dict[str, np.ndarray]:
         """Arrays of a result that an earlier stage has made."""
@@ -128,22 +130,22 @@ class Store:
             raise RuntimeError(f"{self.path(case, stage)} is gone or was changed during the run")
         return kept
 
-    def mismatch(self, case: str, stage: str, recipe: Recipe) -> str | None:
+    def mismatch(self, case: str, stage: str, fingerprint: Fingerprint) -> str | None:
         """Why a result is to be made: empty if there was none, None if the kept one matches."""
         if not self.path(case, stage).exists():
             return ""
         arrays = self._read(case, stage)
         if arrays is None:
             return "a damaged file"
-        if str(arrays.get("signature", "")) == recipe.signature:
+        if str(arrays.get("signature", "")) == fingerprint.signature:
             return None
-        return recipe.changes(str(arrays.get("recipe", ""))) or "another signature"
+        return fingerprint.changes(str(arrays.get("recipe", ""))) or "another signature"
 
     def save(
         self,
         case: str,
         stage: str,
-        recipe: Recipe | str,
+        fingerprint: Fingerprint | str,
         arrays: Mapping[str, np.ndarray],
     ) -> None:
         """Write a result whole or not at all, signed with its recipe or a signature of one's own.
@@ -153,12 +155,12 @@ class Store:
         StorageError
         """
         signed = (
-            {"signature": recipe.signature, "recipe": recipe.text}
-            if isinstance(recipe, Recipe)
-            else {"signature": recipe}
+            {"signature": fingerprint.signature, "recipe": fingerprint.text}
+            if isinstance(fingerprint, Fingerprint)
+            else {"signature": fingerprint}
         )
         content: dict[str, Any] = {**arrays, **{k: np.array(v) for k, v in signed.items()}}
-        with whole_file(self.path(case, stage)) as temporary, temporary.open("wb") as file:
+        with atomic_file(self.path(case, stage)) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, **content)
 
     def read_record(self, case: str, name: str) -> dict[str, Any]:

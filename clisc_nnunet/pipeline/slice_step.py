@@ -19,7 +19,7 @@ from clisc_nnunet.io.volume import (
     scan_digest,
 )
 from clisc_nnunet.models.weights import read_card
-from clisc_nnunet.pipeline.result_cache import Recipe, Store
+from clisc_nnunet.pipeline.result_cache import Fingerprint, ResultCache
 from clisc_nnunet.pipeline.serialization import (
     pack_geometry,
     pack_stack,
@@ -33,8 +33,8 @@ def cut_scan(
     case: str,
     source: Source,
     settings: SliceSettings,
-    store: Store,
-    recipe: Recipe,
+    cache: ResultCache,
+    fingerprint: Fingerprint,
     brain_file: Path | None = None,
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Stage 1 for one case, into the store.
@@ -66,11 +66,13 @@ def cut_scan(
         opened = open_scan(source, settings, brain_file)
     share = np.array(opened.brain.sum() / brain_mask(opened.scan.array).sum(), np.float32)
     found = {"brain_share": share, "scan": pack_geometry(opened.scan.geometry)}
-    store.save(case, "slices", recipe, {**pack_stack(opened.stack), **found})
+    cache.save(case, "slices", fingerprint, {**pack_stack(opened.stack), **found})
     return tuple(read), opened.scan.repairs
 
 
-def slices_recipe(digest: str, settings: SliceSettings, brain_file: Path | None) -> Recipe:
+def slices_fingerprint(
+    digest: str, settings: SliceSettings, brain_file: Path | None
+) -> Fingerprint:
     """What the slices of a scan of this digest are made from.
 
     Raises
@@ -81,16 +83,20 @@ def slices_recipe(digest: str, settings: SliceSettings, brain_file: Path | None)
     brain = None
     if brain_file is not None:
         if not brain_file.is_file():
-            cure = "add it, or leave the case out"
-            raise ScanError(brain_file, "no such file", "a brain mask for each case", cure)
+            hint = "add it, or leave the case out"
+            raise ScanError(brain_file, "no such file", "a brain mask for each case", hint)
         brain = scan_digest(brain_file)
     elif settings.brain == "extracted":
         brain = read_card("brain")["sha256"]
-    return Recipe(digest, settings, brain)
+    return Fingerprint(digest, settings, brain)
 
 
 def check_channels(
-    case: str, prompt: Source, others: Sequence[Source], store: Store, recipe: Recipe
+    case: str,
+    prompt: Source,
+    others: Sequence[Source],
+    cache: ResultCache,
+    fingerprint: Fingerprint,
 ) -> tuple[str, ...]:
     """Beside stage 1: read the further channels of a case, at which no stage looks.
 
@@ -119,7 +125,7 @@ def check_channels(
     with recording() as read:
         for other in others:
             check_grid(other, read_volume(other).geometry, grid)
-    store.save(case, "channels", recipe, {})
+    cache.save(case, "channels", fingerprint, {})
     return tuple(read)
 
 

@@ -17,11 +17,11 @@ from clisc_nnunet.io.volume import Source, read_geometry, read_mask
 from clisc_nnunet.metrics import overlap
 from clisc_nnunet.pipeline.slice_step import open_scan
 from clisc_nnunet.quality_control.prompt_stability import JitterSettings, stability
-from clisc_nnunet.s3f.dataset_slices import KeptSlices
+from clisc_nnunet.s3f.dataset_slices import DatasetSlices
 from clisc_nnunet.s3f.similarity import answer
 from clisc_nnunet.settings import SliceSettings
 from clisc_nnunet.stages.connected_components import count_components
-from clisc_nnunet.stages.sam.volume_segmenter import Draughtsman
+from clisc_nnunet.stages.sam.volume_segmenter import VolumeSegmenter
 from clisc_nnunet.stages.slice_extraction import SliceStack, mask_on_slices
 
 # What a score is made of; each is higher where a prediction is likelier to be good.
@@ -58,7 +58,7 @@ def open_prediction(
     prediction: Path,
     settings: SliceSettings,
     brain_file: Path | None = None,
-    kept: KeptSlices | None = None,
+    kept: DatasetSlices | None = None,
 ) -> OpenedPrediction:
     """Read a scan and what was predicted for it (voxels above 0).
 
@@ -144,8 +144,8 @@ class View:
     answer: np.ndarray
 
 
-def judge_prediction(
-    draughtsman: Draughtsman, opened: OpenedPrediction, jitter: JitterSettings
+def score_prediction(
+    segmenter: VolumeSegmenter, opened: OpenedPrediction, jitter: JitterSettings
 ) -> tuple[CaseQuality, list[View]]:
     """Ask SAM about one prediction.
 
@@ -165,13 +165,13 @@ def judge_prediction(
             case, "empty", reason, volume_ml=opened.volume_ml, components=opened.components
         )
         return found, telling_views(stack.pixels, mask, mask)
-    drawn = answer(draughtsman, case, stack, mask)
+    drawn = answer(segmenter, case, stack, mask)
     found = CaseQuality(
         case,
         "judged",
         similarity=overlap(mask, drawn.mask),
         predicted_iou=drawn.predicted_iou,
-        stability=stability(draughtsman, case, stack, mask, jitter),
+        stability=stability(segmenter, case, stack, mask, jitter),
         volume_ml=opened.volume_ml,
         answer_ml=float(drawn.mask.sum()) * stack.geometry.voxel_ml,
         components=opened.components,

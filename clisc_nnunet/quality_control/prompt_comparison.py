@@ -26,7 +26,7 @@ WRITTEN = (".html", ".png")
 
 
 @dataclass(frozen=True)
-class Request:
+class PromptOptions:
     """A call of the command; names as in its help."""
 
     scans: Path
@@ -51,7 +51,7 @@ class Outcome:
     failures: dict[str, str]
 
 
-def check_folder(request: Request) -> Outcome:
+def check_folder(request: PromptOptions) -> Outcome:
     """Check prompt sets on a few volumes, and write page or picture.
 
     Raises

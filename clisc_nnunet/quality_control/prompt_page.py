@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from clisc_nnunet.io.atomic_write import whole_file, write_text
+from clisc_nnunet.io.atomic_write import atomic_file, write_text
 from clisc_nnunet.quality_control.prompt_separation import PromptCheck, advice, extreme_slices
 from clisc_nnunet.report.html import figure_uri, render, slice_uri
 
@@ -63,7 +63,7 @@ def write_picture(checks: Sequence[PromptCheck], pixels: Pixels, path: Path) -> 
         grid = below.subplots(2, STRIP, squeeze=False)
         for row, most in zip(grid, (True, False), strict=True):
             _draw_strip(row, check, pixels, most=most)
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         figure.savefig(temporary, dpi=90, format="png")
 
 

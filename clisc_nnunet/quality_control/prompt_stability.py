@@ -13,7 +13,7 @@ from clisc_nnunet.metrics import overlap
 from clisc_nnunet.stages.sam import batched_predictor
 from clisc_nnunet.stages.sam.prompts import make_prompts
 from clisc_nnunet.stages.sam.types import Prompts
-from clisc_nnunet.stages.sam.volume_segmenter import Draughtsman
+from clisc_nnunet.stages.sam.volume_segmenter import VolumeSegmenter
 from clisc_nnunet.stages.slice_extraction import SliceStack
 
 
@@ -59,7 +59,7 @@ def jittered(prompts: Prompts, amount: float, side: int, rng: np.random.Generato
 
 
 def stability(
-    draughtsman: Draughtsman,
+    segmenter: VolumeSegmenter,
     case: str,
     stack: SliceStack,
     mask: np.ndarray,
@@ -84,17 +84,17 @@ def stability(
     """
     planes = np.flatnonzero(mask.any(axis=(1, 2)))
     rng = np.random.default_rng([settings.seed, zlib.crc32(case.encode())])
-    side, batch = stack.pixels.shape[-1], draughtsman.settings.batch
+    side, batch = stack.pixels.shape[-1], segmenter.settings.batch
     answers: list[list[np.ndarray]] = [[] for _ in range(settings.repeats)]
     for start in range(0, len(planes), batch):
         rows = planes[start : start + batch]
         # The embeddings are those of the first look: only the prompts are decoded anew.
-        embeddings = draughtsman.embeddings.get(case, rows, stack.pixels[rows])
-        prompts = make_prompts(stack.pixels[rows], mask[rows], draughtsman.prompts)
+        embeddings = segmenter.embeddings.get(case, rows, stack.pixels[rows])
+        prompts = make_prompts(stack.pixels[rows], mask[rows], segmenter.prompts)
         for answer in answers:
             moved = jittered(prompts, settings.amount, side, rng)
             drawn = batched_predictor.segment(
-                draughtsman.model.sam, embeddings, moved, side, draughtsman.settings
+                segmenter.model.sam, embeddings, moved, side, segmenter.settings
             )
             answer.append((drawn.logits > 0) & stack.brain[rows])
     volumes = [np.concatenate(answer) for answer in answers]

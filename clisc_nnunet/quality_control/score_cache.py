@@ -17,26 +17,26 @@ from tqdm import tqdm
 from clisc_nnunet.errors import ScanError
 from clisc_nnunet.io.volume import Source, read_geometry, scan_digest
 from clisc_nnunet.pipeline.case_tracker import kept_line
-from clisc_nnunet.pipeline.result_cache import Recipe, Store
-from clisc_nnunet.pipeline.slice_step import slices_recipe
+from clisc_nnunet.pipeline.result_cache import Fingerprint, ResultCache
+from clisc_nnunet.pipeline.slice_step import slices_fingerprint
 from clisc_nnunet.processes import make_executor
 from clisc_nnunet.quality_control.prediction_scores import (
     CaseQuality,
     OpenedPrediction,
     View,
-    judge_prediction,
     open_prediction,
+    score_prediction,
 )
 from clisc_nnunet.quality_control.prompt_stability import JitterSettings
-from clisc_nnunet.s3f.dataset_slices import KeptSlices
+from clisc_nnunet.s3f.dataset_slices import DatasetSlices
 from clisc_nnunet.settings import SliceSettings
-from clisc_nnunet.stages.sam.volume_segmenter import Draughtsman
+from clisc_nnunet.stages.sam.volume_segmenter import VolumeSegmenter
 
 STAGE = "quality"
 
 
 @dataclass
-class Judgements:
+class ScoreCache:
     """Judgements of many cases, each kept as soon as it is made.
 
     Parameters
@@ -62,19 +62,19 @@ class Judgements:
         Cases that are judged on kept slices.
     """
 
-    store: Store
-    draughtsman: Draughtsman
+    cache: ResultCache
+    segmenter: VolumeSegmenter
     slices: SliceSettings
     jitter: JitterSettings
     processes: int = 1
     brain_masks: Path | None = None
-    kept: KeptSlices | None = None
-    recipes: dict[str, Recipe] = field(default_factory=dict)
+    kept: DatasetSlices | None = None
+    recipes: dict[str, Fingerprint] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     taken_over: int = 0
     on_kept_slices: int = 0
 
-    def judge(self, images: Mapping[str, Source], predictions: Mapping[str, Path]) -> None:
+    def score(self, images: Mapping[str, Source], predictions: Mapping[str, Path]) -> None:
         """Judge the predictions whose judgement is not there, or was of something else.
 
         Raises
@@ -82,22 +82,22 @@ class Judgements:
         StorageError
             If the disk is full. A case that cannot be read is one of the failures.
         """
-        self.store.remove_leftovers()
+        self.cache.remove_leftovers()
         to_do = self._missing(images, predictions)
         opened = self._opened(images, to_do)
         for case, job in tqdm(opened, "quality", len(to_do), unit="case", disable=not to_do):
             try:
-                quality, views = judge_prediction(self.draughtsman, job.result(), self.jitter)
+                quality, views = score_prediction(self.segmenter, job.result(), self.jitter)
             except ScanError as error:
                 self.failures[case] = str(error)
                 del self.recipes[case]
             else:
-                save_judgement(self.store, self.recipes[case], quality, views)
+                save_scores(self.cache, self.recipes[case], quality, views)
 
     def __iter__(self) -> Iterator[tuple[CaseQuality, list[View]]]:
         """Judged cases with their views."""
-        for case, recipe in self.recipes.items():
-            yield load_judgement(self.store, recipe, case)
+        for case, fingerprint in self.recipes.items():
+            yield load_scores(self.cache, fingerprint, case)
 
     def _missing(
         self, images: Mapping[str, Source], predictions: Mapping[str, Path]
@@ -106,12 +106,12 @@ class Judgements:
         reasons, missing = Counter[str | None](), {}
         for case, prediction in predictions.items():
             try:
-                recipe = self._recipe(case, images[case], prediction)
+                fingerprint = self._fingerprint(case, images[case], prediction)
             except ScanError as error:
                 self.failures[case] = str(error)
                 continue
-            self.recipes[case] = recipe
-            why = self.store.mismatch(case, STAGE, recipe)
+            self.recipes[case] = fingerprint
+            why = self.cache.mismatch(case, STAGE, fingerprint)
             reasons[why] += 1
             if why is not None:
                 missing[case] = prediction
@@ -121,10 +121,10 @@ class Judgements:
             tqdm.write(f"quality: {line}", file=sys.stdout)
         return missing
 
-    def _recipe(self, case: str, image: Source, prediction: Path) -> Recipe:
+    def _fingerprint(self, case: str, image: Source, prediction: Path) -> Fingerprint:
         """All that a judgement depends on, beside the name of its case."""
         scan, kept = scan_digest(image), None
-        brain = slices_recipe(scan, self.slices, self._brain_file(case)).weights
+        brain = slices_fingerprint(scan, self.slices, self._brain_file(case)).weights
         stack = self.kept.find(case, read_geometry(image)) if self.kept else None
         if stack is not None:
             self.on_kept_slices += 1
@@ -132,12 +132,12 @@ class Judgements:
             brain = None
         settings = {
             "slices": self.slices,
-            "prompts": self.draughtsman.prompts,
-            "sam": self.draughtsman.settings,
+            "prompts": self.segmenter.prompts,
+            "sam": self.segmenter.settings,
             "jitter": self.jitter,
         }
         inputs = [scan, scan_digest(prediction), kept]
-        return Recipe(inputs, settings, [self.draughtsman.model.identity, brain])
+        return Fingerprint(inputs, settings, [self.segmenter.model.identity, brain])
 
     def _brain_file(self, case: str) -> Path | None:
         return self.brain_masks and self.brain_masks / f"{case}.nii.gz"
@@ -164,8 +164,8 @@ class Judgements:
             yield from ahead
 
 
-def save_judgement(
-    store: Store, recipe: Recipe, quality: CaseQuality, views: Sequence[View]
+def save_scores(
+    cache: ResultCache, fingerprint: Fingerprint, quality: CaseQuality, views: Sequence[View]
 ) -> None:
     """Write a judgement and its views, one or more of one shape, whole or not at all.
 
@@ -180,12 +180,14 @@ def save_judgement(
         "prediction": np.stack([view.prediction for view in views]),
         "answer": np.stack([view.answer for view in views]),
     }
-    store.save(quality.case, STAGE, recipe, arrays)
+    cache.save(quality.case, STAGE, fingerprint, arrays)
 
 
-def load_judgement(store: Store, recipe: Recipe, case: str) -> tuple[CaseQuality, list[View]]:
+def load_scores(
+    cache: ResultCache, fingerprint: Fingerprint, case: str
+) -> tuple[CaseQuality, list[View]]:
     """Inverse of `save_judgement`, for a judgement that is there and of this recipe."""
-    arrays = store.require(case, STAGE, recipe.signature)
+    arrays = cache.require(case, STAGE, fingerprint.signature)
     columns = (arrays[name] for name in ("titles", "pixels", "prediction", "answer"))
     views = [View(str(title), *slices) for title, *slices in zip(*columns, strict=True)]
     return CaseQuality(**json.loads(str(arrays["quality"]))), views

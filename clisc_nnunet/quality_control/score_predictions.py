@@ -17,13 +17,13 @@ from clisc_nnunet.inputs.find_cases import find_prompt_scans, scan_ending
 from clisc_nnunet.io.atomic_write import write_text
 from clisc_nnunet.io.volume import Source
 from clisc_nnunet.models.device import chosen_device
-from clisc_nnunet.pipeline.result_cache import Store
+from clisc_nnunet.pipeline.result_cache import ResultCache
 from clisc_nnunet.quality_control.prediction_scores import CaseQuality, rank_cases
 from clisc_nnunet.quality_control.prompt_stability import JitterSettings
 from clisc_nnunet.quality_control.quality_page import as_csv, as_json, as_page, view_content
-from clisc_nnunet.quality_control.score_cache import STAGE, Judgements
-from clisc_nnunet.s3f.dataset_sam import load_judge, prompt_channel
-from clisc_nnunet.s3f.similarity import Looks
+from clisc_nnunet.quality_control.score_cache import STAGE, ScoreCache
+from clisc_nnunet.s3f.dataset_sam import load_dataset_sam, prompt_channel
+from clisc_nnunet.s3f.similarity import SamPasses
 from clisc_nnunet.stages.brain_extraction import check_brain_masks
 
 DEFAULT_OUT = "quality"
@@ -33,14 +33,14 @@ NNUNET_RAW = "nnUNet_raw"
 
 
 @dataclass(frozen=True)
-class Request:
+class QualityOptions:
     """A call of the command; names as in its help."""
 
     images: Path
     predictions: Path
     out: Path | None = None
     sam: str = ""
-    looks: Looks = "all"
+    looks: SamPasses = "all"
     jitter: JitterSettings = field(default_factory=JitterSettings)
     device: str | None = None
     processes: int = 2
@@ -65,7 +65,7 @@ class Estimate:
         return sum(case.status == "failed" for case in self.cases)
 
 
-def estimate_quality(request: Request) -> Estimate:
+def estimate_quality(request: QualityOptions) -> Estimate:
     """Rank predictions by how far SAM confirms them; write CSV, JSON and HTML.
 
     Each judged case is kept at once, and taken over by a later call with `resume`.
@@ -98,7 +98,7 @@ def estimate_quality(request: Request) -> Estimate:
     out = request.out or request.predictions / DEFAULT_OUT
     _make_folder(out, resume=request.resume)
     device = chosen_device(request.device)
-    judge = load_judge(
+    score = load_dataset_sam(
         described,
         request.sam,
         request.looks,
@@ -112,16 +112,16 @@ def estimate_quality(request: Request) -> Estimate:
         CaseQuality(case, "failed", f"no scan of this name in {request.images}")
         for case in predictions.keys() - known.keys()
     ]
-    judged = Judgements(
-        Store(out / JUDGED),
-        judge.draughtsman,
-        judge.slices,
+    judged = ScoreCache(
+        ResultCache(out / JUDGED),
+        score.segmenter,
+        score.slices,
         request.jitter,
         request.processes,
         request.brain_masks,
-        judge.kept,
+        score.kept,
     )
-    judged.judge(images, known)
+    judged.score(images, known)
     cases += [CaseQuality(case, "failed", reason) for case, reason in judged.failures.items()]
     views = {}
     for quality, seen in judged:
@@ -131,7 +131,7 @@ def estimate_quality(request: Request) -> Estimate:
     facts = {
         "command": request.command,
         "clisc_nnunet": __version__,
-        "sam": {"name": judge.sam.name, "sha256": judge.sam.sha256},
+        "sam": {"name": score.sam.name, "sha256": score.sam.sha256},
         "looks": request.looks,
         "jitter": asdict(request.jitter),
         "device": str(device),
@@ -191,7 +191,7 @@ def dataset_json(predictions: Path) -> Mapping[str, Any]:
     return {}
 
 
-def _images(request: Request, described: Mapping[str, Any]) -> dict[str, Source]:
+def _images(request: QualityOptions, described: Mapping[str, Any]) -> dict[str, Source]:
     """Scans by case: of the channel that was asked for, or else that the labels were drawn on."""
     number, names = prompt_channel(described), described.get("channel_names", {})
     # nnU-Net predicts from folders of these channels, so their numbers mean the same there.
@@ -200,7 +200,7 @@ def _images(request: Request, described: Mapping[str, Any]) -> dict[str, Source]
     return find_prompt_scans(request.images, request.channels, prompt, nnunet_numbers(names))
 
 
-def _clisc_folder(request: Request) -> Path | None:
+def _clisc_folder(request: QualityOptions) -> Path | None:
     """What the converter has left beside the images, if they are a dataset's training images."""
     images = request.images.absolute()
     if images.name != "imagesTr" or request.brain_masks is not None:
@@ -208,7 +208,7 @@ def _clisc_folder(request: Request) -> Path | None:
     return images.parent / "clisc"
 
 
-def _records(request: Request) -> list[Path]:
+def _records(request: QualityOptions) -> list[Path]:
     """Where the converter may have left `run.json`: scans or labels of a dataset, or nnUNet_raw."""
     datasets = [folder.absolute().parent for folder in (request.images, request.predictions)]
     raw = os.environ.get(NNUNET_RAW)
@@ -224,7 +224,7 @@ def _records(request: Request) -> list[Path]:
 def _make_folder(out: Path, *, resume: bool) -> None:
     """Make sure that results can be written, before hours are spent on them, and replace none."""
     if not resume and (
-        (out / "quality.json").exists() or Store(out / JUDGED).cases_with(f"{STAGE}.npz")
+        (out / "quality.json").exists() or ResultCache(out / JUDGED).cases_with(f"{STAGE}.npz")
     ):
         raise UserError(
             out,
@@ -236,5 +236,5 @@ def _make_folder(out: Path, *, resume: bool) -> None:
         write_text(out / ".written", "")
         (out / ".written").unlink()
     except OSError as error:
-        cure = "choose another folder with -o"
-        raise UserError(out, str(error.strerror), "a folder to write to", cure) from None
+        hint = "choose another folder with -o"
+        raise UserError(out, str(error.strerror), "a folder to write to", hint) from None

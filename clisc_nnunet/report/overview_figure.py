@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from clisc_nnunet.io.atomic_write import whole_file
+from clisc_nnunet.io.atomic_write import atomic_file
 from clisc_nnunet.pipeline.case_result import CaseOutcome, least_sure_first
 from clisc_nnunet.pipeline.pseudo_label_pipeline import Casework
 from clisc_nnunet.report.case_planes import (
@@ -58,7 +58,7 @@ def overview(work: Casework, outcomes: Sequence[CaseOutcome], path: Path) -> Non
         axes.set_title(name, fontsize=9)
     for axes, outcome in zip(grid, shown, strict=False):
         draw_row(axes, row_title(outcome), plane_views(work, outcome)[0])
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         figure.savefig(temporary, dpi=80)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from clisc_nnunet.dataset_layout import EXCLUDE_FILE, TRUSTED_FILE, read_names
-from clisc_nnunet.io.atomic_write import whole_file
+from clisc_nnunet.io.atomic_write import atomic_file
 from clisc_nnunet.pipeline.case_result import CaseOutcome, least_sure_first
 from clisc_nnunet.pipeline.pseudo_label_pipeline import Casework
 from clisc_nnunet.report import case_planes
@@ -89,7 +89,7 @@ def write_report(
         written=datetime.now().astimezone().strftime("%d %B %Y, %H:%M %Z"),
     )
     with (
-        whole_file(path) as temporary,
+        atomic_file(path) as temporary,
         temporary.open("w", encoding="utf-8", errors="backslashreplace") as file,
     ):
         file.writelines(page)

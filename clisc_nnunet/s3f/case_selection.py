@@ -18,7 +18,7 @@ Reason = Literal[
 
 
 @dataclass(frozen=True)
-class Judged:
+class CaseAgreement:
     """What is known of a case when the decision falls.
 
     Parameters
@@ -37,7 +37,7 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Decision:
     """Whether a case stays in the training set, and why."""
 
     kept: bool
@@ -45,12 +45,12 @@ class Verdict:
 
 
 def select_cases(
-    judged: Mapping[str, Judged],
+    agreements: Mapping[str, CaseAgreement],
     keep_ratio: float,
     min_similarity: float = 0.0,
     trusted: Collection[str] = (),
     barred: Collection[str] = (),
-) -> dict[str, Verdict]:
+) -> dict[str, Decision]:
     """Keep the cases on which SAM and the network agree best (paper: 80 %).
 
     Parameters
@@ -73,40 +73,42 @@ def select_cases(
         is kept as what it is, an example of a healthy brain; a case whose tumour is gone drops
         out, as in the paper.
     """
-    verdicts: dict[str, Verdict] = {}
-    for case, known in judged.items():
+    decisions: dict[str, Decision] = {}
+    for case, known in agreements.items():
         if case in trusted:
-            verdicts[case] = Verdict(True, "trusted")
+            decisions[case] = Decision(True, "trusted")
         elif case in barred:
-            verdicts[case] = Verdict(False, "left out before")
+            decisions[case] = Decision(False, "left out before")
         elif known.empty and known.was_empty:
-            verdicts[case] = Verdict(True, "no tumour, as before")
+            decisions[case] = Decision(True, "no tumour, as before")
         elif known.empty:
-            verdicts[case] = Verdict(False, "empty prediction")
+            decisions[case] = Decision(False, "empty prediction")
     ranked = sorted(
-        (case for case in judged if case not in verdicts),
-        key=lambda case: (-judged[case].similarity, case),
+        (case for case in agreements if case not in decisions),
+        key=lambda case: (-agreements[case].similarity, case),
     )
     kept = max(int(keep_ratio * len(ranked) + 1e-9), 1)
     for position, case in enumerate(ranked):
-        if judged[case].similarity < min_similarity:
-            verdicts[case] = Verdict(False, "below the least similarity")
+        if agreements[case].similarity < min_similarity:
+            decisions[case] = Decision(False, "below the least similarity")
         elif position < kept:
-            verdicts[case] = Verdict(True, "similar")
+            decisions[case] = Decision(True, "similar")
         else:
-            verdicts[case] = Verdict(False, "dissimilar")
-    return {case: verdicts[case] for case in judged}
+            decisions[case] = Decision(False, "dissimilar")
+    return {case: decisions[case] for case in agreements}
 
 
-def decision_line(judged: Mapping[str, Judged], verdicts: Mapping[str, Verdict]) -> str:
+def decision_line(
+    agreements: Mapping[str, CaseAgreement], decisions: Mapping[str, Decision]
+) -> str:
     """The decision in one line for the log."""
-    kept = [case for case, verdict in verdicts.items() if verdict.kept]
-    similar = [judged[case].similarity for case in kept if verdicts[case].reason == "similar"]
-    line = f"kept {len(kept)} of {len(verdicts)} cases"
+    kept = [case for case, decision in decisions.items() if decision.kept]
+    similar = [agreements[case].similarity for case in kept if decisions[case].reason == "similar"]
+    line = f"kept {len(kept)} of {len(decisions)} cases"
     if similar:
         line += f": similarity {min(similar):.3f} or more"
-    rejected = _counted([v.reason for v in verdicts.values() if not v.kept])
-    special = _counted([v.reason for v in verdicts.values() if v.kept and v.reason != "similar"])
+    rejected = _counted([v.reason for v in decisions.values() if not v.kept])
+    special = _counted([v.reason for v in decisions.values() if v.kept and v.reason != "similar"])
     return "; ".join(
         [line, *([f"among them {special}"] if special else []), f"rejected {rejected or 'none'}"]
     )

@@ -16,14 +16,14 @@ from clisc_nnunet.io.paths import without_folder
 from clisc_nnunet.models.locate import find_entry, like_and_path
 from clisc_nnunet.models.registry import BUNDLED_NAME
 from clisc_nnunet.models.sam import SamModel, load_sam
-from clisc_nnunet.s3f.dataset_slices import KeptSlices
-from clisc_nnunet.s3f.similarity import Looks, make_draughtsman
+from clisc_nnunet.s3f.dataset_slices import DatasetSlices
+from clisc_nnunet.s3f.similarity import SamPasses, make_volume_segmenter
 from clisc_nnunet.settings import Settings, SliceSettings, preset, updated
-from clisc_nnunet.stages.sam.volume_segmenter import Draughtsman
+from clisc_nnunet.stages.sam.volume_segmenter import VolumeSegmenter
 
 
 @dataclass(frozen=True)
-class Judge:
+class DatasetSam:
     """SAM and how it is asked.
 
     Parameters
@@ -39,22 +39,22 @@ class Judge:
     """
 
     sam: SamModel
-    draughtsman: Draughtsman
+    segmenter: VolumeSegmenter
     slices: SliceSettings
     channel: int = 0
-    kept: KeptSlices | None = None
+    kept: DatasetSlices | None = None
 
 
-def load_judge(
+def load_dataset_sam(
     dataset_json: Mapping[str, Any],
     name: str,
-    looks: Looks,
+    looks: SamPasses,
     device: torch.device,
     clisc: Path | None = None,
     *,
     records: Sequence[Path] = (),
     option: str = "CLISC_SAM=",
-) -> Judge:
+) -> DatasetSam:
     """Load the judge of a dataset.
 
     Parameters
@@ -83,8 +83,10 @@ def load_judge(
         folders = [clisc, *records] if clisc is not None else records
         name = find_sam(_entry(dataset_json, "sam"), folders, option)
     model = load_sam(name, device)
-    kept = None if clisc is None else KeptSlices(clisc, settings.slices)
-    return Judge(model, make_draughtsman(model, settings, looks), settings.slices, channel, kept)
+    kept = None if clisc is None else DatasetSlices(clisc, settings.slices)
+    return DatasetSam(
+        model, make_volume_segmenter(model, settings, looks), settings.slices, channel, kept
+    )
 
 
 def pipeline_settings(dataset_json: Mapping[str, Any]) -> Settings:

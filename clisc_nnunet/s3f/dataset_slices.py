@@ -11,14 +11,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from clisc_nnunet.io.volume import Geometry, same_grid
-from clisc_nnunet.pipeline.result_cache import Store
+from clisc_nnunet.pipeline.result_cache import ResultCache
 from clisc_nnunet.pipeline.serialization import unpack_geometry, unpack_stack
 from clisc_nnunet.settings import SliceSettings
 from clisc_nnunet.stages.slice_extraction import SliceStack
 
 
 @dataclass(frozen=True)
-class KeptSlices:
+class DatasetSlices:
     """Slices beside a raw dataset; there may be none, where it was moved or is not ours.
 
     Parameters
@@ -34,12 +34,12 @@ class KeptSlices:
 
     def find(self, case: str, scan: Geometry) -> SliceStack | None:
         """Slices of a case, or None where none are kept of a scan on these voxels."""
-        kept = Store(self.folder / "stages").as_kept(case, "slices")
+        kept = ResultCache(self.folder / "stages").as_kept(case, "slices")
         if kept is None:
             return None
-        arrays, recipe = kept
+        arrays, fingerprint = kept
         wanted = json.loads(json.dumps(asdict(self.settings)))
         # Those of earlier versions do not say where their scan lay.
-        if recipe.get("settings") != wanted or "scan" not in arrays:
+        if fingerprint.get("settings") != wanted or "scan" not in arrays:
             return None
         return unpack_stack(arrays) if same_grid(unpack_geometry(arrays["scan"]), scan) else None

@@ -15,10 +15,10 @@ from clisc_nnunet.models.sam import SamModel
 from clisc_nnunet.settings import Settings
 from clisc_nnunet.stages.pseudo_label import fill_holes
 from clisc_nnunet.stages.sam.embedding_cache import EmbeddingCache
-from clisc_nnunet.stages.sam.volume_segmenter import Draughtsman
+from clisc_nnunet.stages.sam.volume_segmenter import VolumeSegmenter
 from clisc_nnunet.stages.slice_extraction import SliceStack
 
-Looks = Literal["axial", "all"]
+SamPasses = Literal["axial", "all"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Answer:
     predicted_iou: float
 
 
-def make_draughtsman(model: SamModel, settings: Settings, looks: Looks) -> Draughtsman:
+def make_volume_segmenter(model: SamModel, settings: Settings, looks: SamPasses) -> VolumeSegmenter:
     """SAM as S3F prompts it.
 
     Parameters
@@ -52,10 +52,10 @@ def make_draughtsman(model: SamModel, settings: Settings, looks: Looks) -> Draug
         drawing = drawing.axial_alone()
     # The paper's boxes touch the mask; a network's outline is closer than a CAM's.
     prompts = replace(settings.prompts, margin=0)
-    return Draughtsman(model, prompts, drawing, EmbeddingCache(model, drawing))
+    return VolumeSegmenter(model, prompts, drawing, EmbeddingCache(model, drawing))
 
 
-def answer(draughtsman: Draughtsman, case: str, stack: SliceStack, mask: np.ndarray) -> Answer:
+def answer(segmenter: VolumeSegmenter, case: str, stack: SliceStack, mask: np.ndarray) -> Answer:
     """Let SAM draw what a mask points at.
 
     Parameters
@@ -66,7 +66,7 @@ def answer(draughtsman: Draughtsman, case: str, stack: SliceStack, mask: np.ndar
     mask : bool ndarray of shape stack.pixels.shape
         The network's prediction on the grid of the slices.
     """
-    drawn = draughtsman.draw(case, stack, mask)
+    drawn = segmenter.draw(case, stack, mask)
     estimate = float(drawn.predicted_iou.mean()) if len(drawn.planes) else float("nan")
     return Answer((fill_holes(drawn.logits) > 0) & stack.brain, estimate)
 

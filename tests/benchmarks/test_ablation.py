@@ -11,9 +11,9 @@ from helpers.finished import SCAN, SHAPE, FinishedCase, block, on_scan, write_fi
 from benchmarks import ablation
 from benchmarks.ablation import ARMS, DEFAULT, Result, link_stages, main, table
 from benchmarks.perfect_labels import perfect_labels
-from clisc_nnunet.dataset_conversion.conversion import Request, chosen_settings
+from clisc_nnunet.dataset_conversion.conversion import ConversionOptions, chosen_settings
 from clisc_nnunet.io.volume import write_volume
-from clisc_nnunet.pipeline.result_cache import Store
+from clisc_nnunet.pipeline.result_cache import ResultCache
 from clisc_nnunet.settings import Settings
 
 TRUTH = block(slice(2, 5), slice(2, 10), slice(3, 13))
@@ -60,7 +60,7 @@ def run(folders, *options):
 
 @pytest.mark.parametrize("name", ARMS)
 def test_every_arm_is_a_change_of_settings_that_exist(name):
-    changed = chosen_settings(Request(ablation.Path(), 501, options=ARMS[name].options))
+    changed = chosen_settings(ConversionOptions(ablation.Path(), 501, options=ARMS[name].options))
     same = changed == Settings()
     assert same == (name == DEFAULT or ARMS[name].perfect_labels)
 
@@ -98,7 +98,9 @@ def test_stages_of_the_default_are_there_for_others_but_not_changed_by_them(tmp_
     before = kept.read_bytes()
     assert linked.read_bytes() == before
     # The store replaces files: a link to the old one keeps what it had.
-    Store(tmp_path / "b" / "clisc" / "stages").save("one", "slices", "new", {"x": np.zeros(1)})
+    ResultCache(tmp_path / "b" / "clisc" / "stages").save(
+        "one", "slices", "new", {"x": np.zeros(1)}
+    )
     assert kept.read_bytes() == before
 
 

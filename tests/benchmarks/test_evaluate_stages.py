@@ -12,7 +12,7 @@ from clisc_nnunet.evaluation.stage_scores import score_case
 from clisc_nnunet.evaluation.stage_tables import case_rows, means
 from clisc_nnunet.io.hashing import file_sha256
 from clisc_nnunet.io.volume import write_volume
-from clisc_nnunet.pipeline.result_cache import Store
+from clisc_nnunet.pipeline.result_cache import ResultCache
 from clisc_nnunet.settings import MaskingSettings, Settings
 from clisc_nnunet.stages.clip_labels import NORMAL, TUMOUR, UNSURE
 
@@ -122,10 +122,10 @@ def test_a_label_of_a_persons_hand_is_not_scored(dataset, references, tmp_path, 
 def test_a_label_that_was_corrected_after_the_run_is_not_scored(
     dataset, references, tmp_path, capsys
 ):
-    store = Store(dataset / "clisc" / "stages")
+    cache = ResultCache(dataset / "clisc" / "stages")
     for case in ("good", "poor"):
         digest = file_sha256(dataset / "labelsTr" / f"{case}.nii.gz")
-        store.write_record(case, "label", {"sha256": [digest]})
+        cache.write_record(case, "label", {"sha256": [digest]})
     write_volume(dataset / "labelsTr" / "poor.nii.gz", on_scan(TRUTH).astype(np.uint8), SCAN)
     assert main(["-d", str(dataset), "-r", str(references)]) == 0
     assert "Trusted, not scored: poor." in capsys.readouterr().out

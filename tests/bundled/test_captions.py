@@ -2,7 +2,7 @@ import open_clip
 import pytest
 
 from clisc_nnunet.bundled.captions import draw_captions
-from clisc_nnunet.bundled.training_tasks import RECIPES
+from clisc_nnunet.bundled.training_tasks import TRAINING_TASKS
 from clisc_nnunet.models.clip import ClosedVocabulary
 from clisc_nnunet.models.weights import read_card
 from clisc_nnunet.stages.clip_labels import PAPER_PROMPTS
@@ -11,7 +11,7 @@ from clisc_nnunet.stages.clip_labels import PAPER_PROMPTS
 @pytest.fixture(scope="module")
 def learnt():
     """Architecture of the bundled CLIP as its recipe builds it."""
-    return RECIPES["clip"].build(0)[1]
+    return TRAINING_TASKS["clip"].build(0)[1]
 
 
 def test_captions_of_both_classes_differ():

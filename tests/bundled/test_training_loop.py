@@ -15,7 +15,7 @@ from clisc_nnunet.bundled.slice_sampler import SliceSampler
 from clisc_nnunet.bundled.train import main, start_from_shipped
 from clisc_nnunet.bundled.train_brain import brain_figures
 from clisc_nnunet.bundled.training_loop import LoopSettings, learning_rate, train
-from clisc_nnunet.bundled.training_tasks import RECIPES
+from clisc_nnunet.bundled.training_tasks import TRAINING_TASKS
 from clisc_nnunet.errors import UserError
 from clisc_nnunet.io.hashing import file_sha256
 from clisc_nnunet.models.weights import bundled_state, load_strictly, read_card, read_state
@@ -47,9 +47,9 @@ def test_prompts_are_spoilt_but_usable(volumes):
     assert max(sizes) > 3  # far too large
 
 
-@pytest.mark.parametrize("name", list(RECIPES))
+@pytest.mark.parametrize("name", list(TRAINING_TASKS))
 def test_the_loss_falls_and_the_file_loads(volumes, tmp_path, name):
-    recipe = RECIPES[name]
+    recipe = TRAINING_TASKS[name]
     module, architecture = recipe.build(0)
     phantoms = [ball_head(0), ball_head(1)] if name == "brain" else volumes
     step = recipe.step(module, recipe.source(phantoms), 0, AugmentSettings())
@@ -71,7 +71,7 @@ def test_the_loss_falls_and_the_file_loads(volumes, tmp_path, name):
 
 
 def test_a_training_may_go_on_from_the_shipped_weights_and_tells_so():
-    recipe = RECIPES["classifier"]
+    recipe = TRAINING_TASKS["classifier"]
     module, _ = recipe.build(0)
     history = start_from_shipped("classifier", recipe, module)
     state, card = bundled_state("classifier")
@@ -165,9 +165,9 @@ def bundled_main(tmp_path, monkeypatch):
     (tmp_path / "SET" / "recipe.json").write_text('{"drawing": 1, "kept_aside": {"drawing": 1}}')
     heads = [ball_head(0), ball_head(1)]
     quick = replace(
-        RECIPES["brain"], load=lambda *_: heads, figures=lambda *_: {}, step=_quick_step
+        TRAINING_TASKS["brain"], load=lambda *_: heads, figures=lambda *_: {}, step=_quick_step
     )
-    monkeypatch.setitem(RECIPES, "brain", quick)
+    monkeypatch.setitem(TRAINING_TASKS, "brain", quick)
     whole = ["brain", "-i", str(tmp_path / "SET"), "-o", str(tmp_path / "WORK"), "--steps", "2"]
     return lambda *options: main([*whole, *options])
 

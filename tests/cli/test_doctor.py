@@ -68,7 +68,7 @@ def test_a_trainer_that_nnunet_does_not_find_is_told(monkeypatch):
     monkeypatch.setattr(doctor, "TRAINER", "nnUNetTrainerCLISC_nowhere")
     (finding,) = doctor.trainer_resolves()
     assert finding.state == "missing"
-    assert finding.cure.startswith("export nnUNet_extTrainer=")
+    assert finding.hint.startswith("export nnUNet_extTrainer=")
 
 
 def test_a_tampered_bundled_model_is_told(monkeypatch, tmp_path):

@@ -14,7 +14,7 @@ import torch
 from clisc_nnunet.cli.estimate_quality import main
 from clisc_nnunet.io.volume import Geometry, write_volume
 from clisc_nnunet.models.sam import SamModel, load_sam
-from clisc_nnunet.pipeline.result_cache import Recipe, Store
+from clisc_nnunet.pipeline.result_cache import Fingerprint, ResultCache
 from clisc_nnunet.pipeline.slice_step import cut_scan
 from clisc_nnunet.quality_control.score_predictions import dataset_json, find_predictions
 from clisc_nnunet.settings import Settings
@@ -150,7 +150,7 @@ def test_what_is_interrupted_says_how_to_go_on(folders, monkeypatch, capsys):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(
-        "clisc_nnunet.quality_control.score_predictions.Judgements.judge", interrupt
+        "clisc_nnunet.quality_control.score_predictions.ScoreCache.score", interrupt
     )
     assert call(folders) == 130
     assert "the same command with --continue goes on" in capsys.readouterr().err
@@ -176,8 +176,8 @@ def test_what_cannot_be_judged_is_set_aside(folders, head, capsys):
 def test_training_images_are_shown_as_the_converter_saw_them(folders, head):
     settings = replace(Settings().slices, plane_mm=8.0)
     images = (folders / "images").rename(folders / "imagesTr")
-    store, scan = Store(folders / "clisc" / "stages"), images / "good_0000.nii.gz"
-    cut_scan("good", scan, settings, store, Recipe("scan", settings))
+    cache, scan = ResultCache(folders / "clisc" / "stages"), images / "good_0000.nii.gz"
+    cut_scan("good", scan, settings, cache, Fingerprint("scan", settings))
     predictions = folders / "predictions"
     (predictions / "moved.nii.gz").unlink()
     common = ["-i", str(images), "-p", str(predictions), *FAST]

@@ -12,7 +12,7 @@ from clisc_nnunet.errors import UserError
 from clisc_nnunet.io.hashing import file_sha256
 from clisc_nnunet.io.volume import Geometry, scan_digest, write_volume
 from clisc_nnunet.pipeline.case_result import CaseOutcome
-from clisc_nnunet.pipeline.result_cache import Recipe, Store
+from clisc_nnunet.pipeline.result_cache import Fingerprint, ResultCache
 from clisc_nnunet.trainers import case_lists
 
 GRID = Geometry((4, 4, 3), (1.0, 1.0, 2.0), (0.0, 0.0, 0.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
@@ -25,11 +25,11 @@ def dataset(tmp_path):
     label, scan = tmp_path / "labelsTr" / "a.nii.gz", tmp_path / "scans" / "a.nii.gz"
     for path in (label, scan):
         write_volume(path, np.eye(4, dtype=np.uint8)[None].repeat(3, 0), GRID)
-    store = Store(tmp_path / "clisc" / "stages")
+    cache = ResultCache(tmp_path / "clisc" / "stages")
     outcome = asdict(CaseOutcome("a", "labelled", "drawn", label_ml=0.024))
-    store.write_record("a", "label", {"sha256": ["old", file_sha256(label)], "outcome": outcome})
-    store.save("a", "slices", Recipe(scan_digest(scan)), {})
-    return tmp_path, {"a": scan, "b": tmp_path / "scans" / "b.nii.gz"}, store
+    cache.write_record("a", "label", {"sha256": ["old", file_sha256(label)], "outcome": outcome})
+    cache.save("a", "slices", Fingerprint(scan_digest(scan)), {})
+    return tmp_path, {"a": scan, "b": tmp_path / "scans" / "b.nii.gz"}, cache
 
 
 def correct(folder, grid=GRID):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from clisc_nnunet.dataset_conversion.dry_run import MB_PER_CASE, plan
-from clisc_nnunet.dataset_conversion.options import Request
+from clisc_nnunet.dataset_conversion.options import ConversionOptions
 from clisc_nnunet.errors import UserError
-from clisc_nnunet.pipeline.result_cache import Store
+from clisc_nnunet.pipeline.result_cache import ResultCache
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def request_of(tmp_path):
         (tmp_path / "scans" / name).touch()
 
     def make(**options):
-        return Request(tmp_path / "scans", 501, root=tmp_path / "raw", **options)
+        return ConversionOptions(tmp_path / "scans", 501, root=tmp_path / "raw", **options)
 
     return make
 
@@ -35,9 +35,9 @@ def test_cases_disk_and_what_is_left_out_are_told(request_of, tmp_path):
 
 
 def test_what_is_done_and_who_failed_is_told(request_of, tmp_path):
-    store = Store(tmp_path / "raw" / "Dataset501_CLISC" / "clisc" / "stages")
-    store.save("a", "slices", "signed", {"values": np.arange(2)})
-    store.write_record("b", "failure", {"stage": "slices", "reason": "b.mha: found x"})
+    cache = ResultCache(tmp_path / "raw" / "Dataset501_CLISC" / "clisc" / "stages")
+    cache.save("a", "slices", "signed", {"values": np.arange(2)})
+    cache.write_record("b", "failure", {"stage": "slices", "reason": "b.mha: found x"})
     before = sorted(Path(tmp_path).rglob("*"))
     text = plan(request_of(resume=True))
     assert "  slices: 1 of 2 cases" in text

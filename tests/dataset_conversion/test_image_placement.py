@@ -14,10 +14,10 @@ from clisc_nnunet.inputs.cases import Case
 from clisc_nnunet.io.hashing import file_sha256
 from clisc_nnunet.io.volume import Geometry, scan_digest, write_volume
 from clisc_nnunet.pipeline.case_result import CaseOutcome
-from clisc_nnunet.pipeline.case_tracker import FAILURE, Ledger
+from clisc_nnunet.pipeline.case_tracker import FAILURE, CaseTracker
 from clisc_nnunet.pipeline.label_step import RECORD
-from clisc_nnunet.pipeline.result_cache import Store
-from clisc_nnunet.processes import local_crew
+from clisc_nnunet.pipeline.result_cache import ResultCache
+from clisc_nnunet.processes import local_pool
 
 GRID = Geometry((7, 6, 5), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
 
@@ -41,14 +41,16 @@ def run(tmp_path):
     folder = tmp_path / "Dataset501_CLISC"
 
     def place(**options):
-        with local_crew(1) as crew:
+        with local_pool(1) as pool:
             work = SimpleNamespace(
-                ledger=Ledger(Store(folder / "clisc" / "stages"), cases=["a", "b"], **options),
-                scan_crew=crew,
+                tracker=CaseTracker(
+                    ResultCache(folder / "clisc" / "stages"), cases=["a", "b"], **options
+                ),
+                scan_pool=pool,
                 digests=digests,
                 outcomes=[CaseOutcome(name, "labelled", "drawn", label_ml=3.0) for name in "ab"],
             )
-            return place_cases(work, cases, folder, copy=True), work.ledger
+            return place_cases(work, cases, folder, copy=True), work.tracker
 
     def placed():
         return sorted(path.name for path in folder.glob("imagesTr/*"))
@@ -61,10 +63,10 @@ ALL = [*OF_A, "b_0000.nii.gz", "b_0001.nii.gz"]
 
 
 def test_whole_cases_are_placed_and_their_outcomes_stay(run):
-    outcomes, ledger = run.place()
+    outcomes, tracker = run.place()
     assert run.placed() == ALL
     assert [o.status for o in outcomes] == ["labelled", "labelled"]
-    assert ledger.failures == {}
+    assert tracker.failures == {}
 
 
 @pytest.mark.parametrize("channel", [0, 1])
@@ -82,12 +84,12 @@ def test_a_spoilt_scan_sets_its_case_aside(run, spoil, message, channel, before)
         run.place()  # images of an earlier run lie there
     path = run.cases[1].channels[channel]
     spoil(path)
-    outcomes, ledger = run.place()
+    outcomes, tracker = run.place()
     assert run.placed() == OF_A
     assert [(o.status, o.label_ml) for o in outcomes] == [("labelled", 3.0), ("failed", 0.0)]
     assert message in outcomes[1].reason and path.name in outcomes[1].reason
-    assert ledger.failures == {"b": outcomes[1].reason}
-    assert ledger.store.read_record("b", FAILURE)["stage"] == "images"
+    assert tracker.failures == {"b": outcomes[1].reason}
+    assert tracker.cache.read_record("b", FAILURE)["stage"] == "images"
 
 
 def test_a_scan_that_vanishes_in_the_middle_of_it_leaves_no_half_case(run, monkeypatch):
@@ -131,15 +133,15 @@ def test_what_is_no_part_of_the_dataset_any_more_is_taken_out(run, capsys):
     """Of the cases of earlier runs, `a` stays; of what people have put there or checked, all."""
     run.place()
     labels = {name: run.folder / "labelsTr" / f"{name}.nii.gz" for name in "abcde"}
-    store = Store(run.folder / "clisc" / "stages")
+    cache = ResultCache(run.folder / "clisc" / "stages")
     for number, (name, label) in enumerate(labels.items()):
         write(label, number)
         if name != "d":
             drawn = "another" if name == "c" else file_sha256(label)
-            store.write_record(name, RECORD, {"sha256": [drawn]})
+            cache.write_record(name, RECORD, {"sha256": [drawn]})
     write(run.folder / "imagesTr" / "d_0001.nii.gz", 3)
     (run.folder / "clisc" / "trusted.txt").write_text("e")
-    take_out_all_but(["a"], 1, run.folder, store)
+    take_out_all_but(["a"], 1, run.folder, cache)
     assert run.placed() == ["a_0000.nii.gz", "d_0001.nii.gz"]
     assert [name for name in labels if labels[name].exists()] == ["a", "c", "d", "e"]
     assert "taken out of imagesTr: b_0000.nii.gz" in capsys.readouterr().out

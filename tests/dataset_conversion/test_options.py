@@ -2,13 +2,13 @@ from pathlib import Path
 
 import pytest
 
-from clisc_nnunet.dataset_conversion.options import Request, check, chosen_models
+from clisc_nnunet.dataset_conversion.options import ConversionOptions, check, chosen_models
 from clisc_nnunet.errors import UserError
 from clisc_nnunet.models.model_set import ModelNames
 
 
 def request(**options):
-    return Request(Path("scans"), 501, **options)
+    return ConversionOptions(Path("scans"), 501, **options)
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ def snapshot(root):
 
 
 def is_a_line(error):
-    assert all((error.where, error.found, error.expected, error.cure))
+    assert all((error.where, error.found, error.expected, error.hint))
     assert "\n" not in str(error)
     str(error).encode("utf-8")
 

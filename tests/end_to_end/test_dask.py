@@ -12,7 +12,7 @@ from helpers.quick import convert, labels
 
 from clisc_nnunet.cli.make_phantoms import main as make_phantoms
 from clisc_nnunet.errors import ScanError
-from clisc_nnunet.processes import dask_crew
+from clisc_nnunet.processes import dask_pool
 
 distributed = pytest.importorskip("distributed")
 
@@ -40,8 +40,8 @@ def fail():
 def test_a_case_of_a_worker_that_died_is_taken_by_another(cluster, tmp_path):
     jobs = {str(n): partial(math.sqrt, n) for n in range(6)}
     jobs |= {"once": partial(crash_once, tmp_path / "flag"), "bad": fail}
-    with dask_crew(cluster.scheduler_address) as crew:
-        results = dict(crew.run(jobs))
+    with dask_pool(cluster.scheduler_address) as pool:
+        results = dict(pool.run(jobs))
     assert results.pop("once") == "done"
     assert str(results.pop("bad")) == "a.nii: found x; expected y; z"
     assert results == {str(n): math.sqrt(n) for n in range(6)}

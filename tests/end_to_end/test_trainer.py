@@ -22,7 +22,7 @@ from helpers.clisc_training import (
 )
 from helpers.tiny_nnunet import CASES, NAME
 
-from clisc_nnunet.pipeline.result_cache import Recipe, Store
+from clisc_nnunet.pipeline.result_cache import Fingerprint, ResultCache
 from clisc_nnunet.pipeline.slice_step import cut_scan
 from clisc_nnunet.settings import SliceSettings
 from clisc_nnunet.trainers import filter_round
@@ -59,8 +59,8 @@ def test_sam_sees_the_slices_of_the_labels_where_the_dataset_has_them(nnunet_roo
     settings = SliceSettings(plane_mm=12.0)
     for case in CASES[:4]:
         scan = raw / "imagesTr" / f"{case}_0000.nii.gz"
-        store = Store(raw / "clisc" / "stages")
-        cut_scan(case, scan, settings, store, Recipe("scan", settings))
+        cache = ResultCache(raw / "clisc" / "stages")
+        cut_scan(case, scan, settings, cache, Fingerprint("scan", settings))
     trainer = train(make_trainer(nnunet_root))
     known = {case: found["kept_slices"] for case, found in facts(trainer)["cases"].items()}
     assert known == {case: case in CASES[:4] for case in CASES}
@@ -129,7 +129,7 @@ def test_training_needs_no_image_or_label_of_the_raw_dataset(nnunet_root):
 
 
 @pytest.mark.parametrize(
-    "moment", ["_predict_all", "_judge_case", "_write_labels", "draw_round", "write_text"]
+    "moment", ["_predict_all", "_case_agreement", "_write_labels", "draw_round", "write_text"]
 )
 def test_killed_in_a_round_it_goes_on_as_if_it_had_not_been(nnunet_root, moment, monkeypatch):
     whole = train(make_trainer(nnunet_root))

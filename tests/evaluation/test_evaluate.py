@@ -11,7 +11,7 @@ from helpers.evaluated import png_size
 from helpers.finished import SCAN, SHAPE, FinishedCase, block, on_scan, write_finished
 
 from clisc_nnunet.cli.evaluate import main
-from clisc_nnunet.evaluation.evaluate import Request, evaluate
+from clisc_nnunet.evaluation.evaluate import EvaluationOptions, evaluate
 from clisc_nnunet.io.volume import write_volume
 from clisc_nnunet.processes import InThisProcess
 
@@ -42,7 +42,7 @@ def call(folders):
 
 
 def test_scores_of_known_masks(folders):
-    result = evaluate(Request(*folders, processes=1))
+    result = evaluate(EvaluationOptions(*folders, processes=1))
     scores = {s.case: s for s in result.scores}
     assert scores["good"].dice == scores["good"].surface_dice == 1.0
     half = scores["half"]
@@ -57,7 +57,7 @@ def test_scores_of_known_masks(folders):
 
 
 def test_empty_masks_are_counted(folders):
-    result = evaluate(Request(*folders, processes=1))
+    result = evaluate(EvaluationOptions(*folders, processes=1))
     found = {s.measure: s for s in result.summary}
     assert (found["dice"].cases, found["dice"].mean) == (4, pytest.approx((1 + 2 / 3) / 4))
     assert (found["hd95_mm"].cases, found["hd95_mm"].undefined) == (2, 3)
@@ -103,7 +103,7 @@ def test_labels_of_interest(folders, call, capsys):
     labels = on_scan(TRUTH).astype(np.uint8) * 2 + on_scan(HALF)  # 3 in one half, 2 in the other
     for folder in folders:
         write_volume(folder / "good.nii.gz", labels, SCAN)
-    result = evaluate(Request(*folders, labels=(3,), processes=1))
+    result = evaluate(EvaluationOptions(*folders, labels=(3,), processes=1))
     good = next(s for s in result.scores if s.case == "good")
     assert good.predicted_ml == good.reference_ml == pytest.approx(1.62)
     assert main([*call, "--label-of-interest", "7"]) == 2
@@ -131,7 +131,7 @@ def test_impossible_calls(folders, call, option, value, message, capsys):
 
 
 def test_two_processes_give_the_same(folders):
-    alone, together = (evaluate(Request(*folders, processes=n)) for n in (1, 2))
+    alone, together = (evaluate(EvaluationOptions(*folders, processes=n)) for n in (1, 2))
     assert repr(alone.scores) == repr(together.scores)
 
 

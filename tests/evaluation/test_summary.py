@@ -5,7 +5,13 @@ import numpy as np
 import pytest
 from helpers.evaluated import ONE
 
-from clisc_nnunet.evaluation.summary import by_dice, empty_cases, summarise, sums, telling_cases
+from clisc_nnunet.evaluation.summary import (
+    by_dice,
+    empty_cases,
+    representative_cases,
+    summarise,
+    sums,
+)
 
 NAN = math.nan
 
@@ -46,10 +52,10 @@ def test_worst_first_undefined_last():
 
 def test_best_median_and_worst():
     cases = [replace(ONE, case=str(n), dice=n / 10) for n in range(4)]
-    assert {k: s.case for k, s in telling_cases(cases).items()} == {
+    assert {k: s.case for k, s in representative_cases(cases).items()} == {
         "best": "3",
         "median": "1",
         "worst": "0",
     }
-    assert [s.case for s in telling_cases(cases[:1]).values()] == ["0"]
-    assert telling_cases([HEALTHY]) == {}
+    assert [s.case for s in representative_cases(cases[:1]).values()] == ["0"]
+    assert representative_cases([HEALTHY]) == {}

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from clisc_nnunet.io.volume import Geometry, write_volume
-from clisc_nnunet.pipeline.result_cache import Store
+from clisc_nnunet.pipeline.result_cache import ResultCache
 from clisc_nnunet.pipeline.serialization import pack_stack, unpack_stack
 from clisc_nnunet.settings import Settings
 from clisc_nnunet.stages.slice_extraction import SliceStack
@@ -100,7 +100,7 @@ def write_finished(folder: Path, cases: dict[str, FinishedCase], failed: str) ->
     rows = [{"case": failed, "status": "failed", "predicted_iou": 0.0}]
     for name, case in cases.items():
         for stage, arrays in stage_arrays(case).items():
-            Store(folder / "clisc" / "stages").save(name, stage, "any", arrays)
+            ResultCache(folder / "clisc" / "stages").save(name, stage, "any", arrays)
         write_volume(folder / "clisc" / "roi" / f"{name}.nii.gz", on_scan(case.enhanced), SCAN)
         labelled = bool(case.label.any())
         if labelled:

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from clisc_nnunet.errors import EXIT_CANNOT_WRITE, StorageError
-from clisc_nnunet.io.atomic_write import storage_error, whole_file
+from clisc_nnunet.io.atomic_write import atomic_file, storage_error
 from clisc_nnunet.io.volume import Geometry, write_volume
-from clisc_nnunet.pipeline.result_cache import Store
+from clisc_nnunet.pipeline.result_cache import ResultCache
 
 GRID = Geometry((100, 100, 30), (1, 1, 1), (0, 0, 0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
 NOISE = np.random.default_rng(0).random(GRID.shape).astype(np.float32)
@@ -17,7 +17,7 @@ NOISE = np.random.default_rng(0).random(GRID.shape).astype(np.float32)
 
 def test_a_file_takes_its_place_when_it_is_whole(tmp_path):
     path = tmp_path / "new" / "a.txt"
-    with whole_file(path) as temporary:
+    with atomic_file(path) as temporary:
         temporary.write_text("one")
         assert not path.exists()
         assert temporary.name.endswith("a.txt")
@@ -27,14 +27,14 @@ def test_a_file_takes_its_place_when_it_is_whole(tmp_path):
 
 def test_an_error_leaves_the_earlier_file(tmp_path):
     (tmp_path / "a.txt").write_text("one")
-    with pytest.raises(KeyError), whole_file(tmp_path / "a.txt") as temporary:
+    with pytest.raises(KeyError), atomic_file(tmp_path / "a.txt") as temporary:
         temporary.write_text("two")
         raise KeyError
     assert [p.read_text() for p in tmp_path.iterdir()] == ["one"]
 
 
 def test_two_writers_have_a_file_each(tmp_path):
-    with whole_file(tmp_path / "a") as first, whole_file(tmp_path / "a") as second:
+    with atomic_file(tmp_path / "a") as first, atomic_file(tmp_path / "a") as second:
         assert first != second
         first.touch(), second.touch()
 
@@ -54,7 +54,7 @@ def little_room():
 def test_a_file_that_does_not_fit_is_told_and_leaves_nothing(tmp_path, little_room, name):
     with pytest.raises(StorageError, match=r"File too large.*repeat the command"):
         if name == "a.npz":
-            Store(tmp_path).save("case", "a", "signed", {"noise": NOISE})
+            ResultCache(tmp_path).save("case", "a", "signed", {"noise": NOISE})
         else:
             write_volume(tmp_path / "case" / name, NOISE, GRID)
     assert list((tmp_path / "case").iterdir()) == []

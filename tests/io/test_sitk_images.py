@@ -36,7 +36,7 @@ def told(path: Path) -> str:
     with pytest.raises(ScanError) as caught:
         read_volume(path)
     assert "\n" not in str(caught.value)
-    assert all((caught.value.where, caught.value.found, caught.value.expected, caught.value.cure))
+    assert all((caught.value.where, caught.value.found, caught.value.expected, caught.value.hint))
     return str(caught.value)
 
 
@@ -238,7 +238,7 @@ def holds_what_it_promises(path: Path) -> None:
     try:
         volume = read_volume(path)
     except ScanError as error:
-        assert all((error.where, error.found, error.expected, error.cure))
+        assert all((error.where, error.found, error.expected, error.hint))
         assert "\n" not in str(error)
         return
     assert volume.array.dtype == np.float32 and volume.array.ndim == 3

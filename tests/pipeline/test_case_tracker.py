@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from clisc_nnunet.errors import ScanError, StorageError, UserError
-from clisc_nnunet.pipeline.case_tracker import FAILURE, LATE, Ledger
-from clisc_nnunet.pipeline.result_cache import Recipe, Store
-from clisc_nnunet.processes import local_crew
+from clisc_nnunet.pipeline.case_tracker import FAILURE, LATE, CaseTracker
+from clisc_nnunet.pipeline.result_cache import Fingerprint, ResultCache
+from clisc_nnunet.processes import local_pool
 
 
-def make(store, case, recipe, error=None):
+def make(cache, case, fingerprint, error=None):
     if error is not None:
         raise error
-    store.save(case, "slices", recipe, {"values": np.arange(2)})
+    cache.save(case, "slices", fingerprint, {"values": np.arange(2)})
     return "made"
 
 
@@ -23,91 +23,91 @@ def run(tmp_path):
     """Run stage `slices` for cases a and b; b may fail. Ledger and results."""
 
     def go(error=None, settings="s", **options):
-        store = Store(tmp_path)
-        ledger = Ledger(store, cases=["a", "b"], **options)
+        cache = ResultCache(tmp_path)
+        tracker = CaseTracker(cache, cases=["a", "b"], **options)
         jobs = {}
         for case in ("a", "b"):
-            recipe = Recipe(case, settings)
+            fingerprint = Fingerprint(case, settings)
             wrong = error if case == "b" else None
-            jobs[case] = recipe, partial(make, store, case, recipe, wrong)
-        with local_crew(1) as crew:
-            return ledger, ledger.run("slices", "slices", crew, jobs)
+            jobs[case] = fingerprint, partial(make, cache, case, fingerprint, wrong)
+        with local_pool(1) as pool:
+            return tracker, tracker.run("slices", "slices", pool, jobs)
 
     return go
 
 
 def test_what_matches_is_kept_and_what_does_not_is_told(run):
-    ledger, made = run()
-    assert (made, ledger.notes) == ({"a": "made", "b": "made"}, [])
-    ledger, made = run()
-    assert (made, ledger.notes) == ({}, ["slices: 2 of 2 kept"])
-    ledger, made = run(settings="t")
+    tracker, made = run()
+    assert (made, tracker.notes) == ({"a": "made", "b": "made"}, [])
+    tracker, made = run()
+    assert (made, tracker.notes) == ({}, ["slices: 2 of 2 kept"])
+    tracker, made = run(settings="t")
     assert len(made) == 2
     expected = 'slices: 0 of 2 kept; 2 made again (settings "t", before "s")'
-    assert ledger.notes == [expected]
+    assert tracker.notes == [expected]
 
 
 def test_a_failed_case_is_set_aside_and_not_tried_again(run):
-    ledger, made = run(ValueError("a bug\nof two lines"))
+    tracker, made = run(ValueError("a bug\nof two lines"))
     assert made == {"a": "made"}
-    assert ledger.cases == ["a"]
-    assert ledger.failures == {"b": "b: slices failed: ValueError: a bug"}
-    assert "Traceback" in ledger.store.read_record("b", FAILURE)["traceback"]
-    ledger, made = run()  # would succeed now
-    assert (made, ledger.cases) == ({}, ["a"])
-    assert ledger.failures == {"b": "b: slices failed: ValueError: a bug"}
+    assert tracker.cases == ["a"]
+    assert tracker.failures == {"b": "b: slices failed: ValueError: a bug"}
+    assert "Traceback" in tracker.cache.read_record("b", FAILURE)["traceback"]
+    tracker, made = run()  # would succeed now
+    assert (made, tracker.cases) == ({}, ["a"])
+    assert tracker.failures == {"b": "b: slices failed: ValueError: a bug"}
 
 
 def test_without_a_case_a_run_ends_with_the_first_reason(run):
-    ledger, _ = run()
-    ledger.require_a_case()
+    tracker, _ = run()
+    tracker.require_a_case()
     for case in "ab":
-        ledger.set_aside(case, f"{case}.nii: cut")
+        tracker.set_aside(case, f"{case}.nii: cut")
     with pytest.raises(UserError, match=r"no usable scan among 2 \(a.nii: cut\)"):
-        ledger.require_a_case()
+        tracker.require_a_case()
 
 
 def test_retried_it_comes_in_late(run):
     run(ScanError("b.nii", "x", "y", "z"))
-    ledger, made = run(retry=True)
-    assert (made, ledger.cases) == ({"b": "made"}, ["a", "b"])
-    assert ledger.store.read_record("b", FAILURE) == {}
-    assert ledger.store.read_record("b", LATE) == {"stage": "slices"}
-    assert ledger.on_time("slices") == ["a"]
-    ledger.forget_latecomers()
-    assert ledger.on_time("slices") == ["a", "b"]
+    tracker, made = run(retry=True)
+    assert (made, tracker.cases) == ({"b": "made"}, ["a", "b"])
+    assert tracker.cache.read_record("b", FAILURE) == {}
+    assert tracker.cache.read_record("b", LATE) == {"stage": "slices"}
+    assert tracker.on_time("slices") == ["a"]
+    tracker.forget_latecomers()
+    assert tracker.on_time("slices") == ["a", "b"]
 
 
 def test_retried_with_another_scan_it_is_late_all_the_same(run):
     run(ScanError("b.nii", "x", "y", "z"))
-    ledger, made = run(settings="t", retry=True)
+    tracker, made = run(settings="t", retry=True)
     assert sorted(made) == ["a", "b"]
-    assert ledger.on_time("labels") == ["a"]
+    assert tracker.on_time("labels") == ["a"]
 
 
 def test_a_scan_that_could_not_be_opened_is_tried_whenever_it_can(run):
-    ledger, _ = run()
-    ledger.refuse("b", "no permission")
-    assert (ledger.cases, ledger.failures) == (["a"], {"b": "no permission"})
-    ledger, _ = run()
-    assert (ledger.cases, ledger.failures) == (["a", "b"], {})
+    tracker, _ = run()
+    tracker.refuse("b", "no permission")
+    assert (tracker.cases, tracker.failures) == (["a"], {"b": "no permission"})
+    tracker, _ = run()
+    assert (tracker.cases, tracker.failures) == (["a", "b"], {})
 
 
 def test_with_other_settings_it_is_tried_again(run):
     run(ScanError("b.nii", "x", "y", "z"))
-    ledger, made = run(settings="t")
-    assert (sorted(made), ledger.failures) == (["a", "b"], {})
+    tracker, made = run(settings="t")
+    assert (sorted(made), tracker.failures) == (["a", "b"], {})
 
 
 def test_who_is_late_at_a_later_stage_was_on_time_before(run):
-    ledger, _ = run()
-    ledger.store.write_record("b", LATE, {"stage": "raw_regions"})
-    assert ledger.on_time("labels") == ["a", "b"]
-    assert ledger.on_time("raw_regions") == ["a"]
+    tracker, _ = run()
+    tracker.cache.write_record("b", LATE, {"stage": "raw_regions"})
+    assert tracker.on_time("labels") == ["a", "b"]
+    assert tracker.on_time("raw_regions") == ["a"]
 
 
 def test_a_full_disk_is_nobodys_failure(run):
     with pytest.raises(StorageError):
         run(StorageError("b", "no space", "room", "make room"))
-    ledger, made = run()
-    assert (made, ledger.failures) == ({"b": "made"}, {})
+    tracker, made = run()
+    assert (made, tracker.failures) == ({"b": "made"}, {})

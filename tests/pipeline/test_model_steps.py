@@ -21,7 +21,7 @@ from clisc_nnunet.settings import (
 )
 from clisc_nnunet.stages.cam_selection import Sample, candidates, spread
 from clisc_nnunet.stages.sam.embedding_cache import EmbeddingCache
-from clisc_nnunet.stages.sam.volume_segmenter import Draughtsman, Drawn
+from clisc_nnunet.stages.sam.volume_segmenter import VolumeMasks, VolumeSegmenter
 from clisc_nnunet.stages.slice_extraction import make_slices
 
 CPU = torch.device("cpu")
@@ -39,8 +39,8 @@ def finder():
         sam = load_sam("bundled", CPU)
         models = Models(None, SamModel(sam.sam, "bundled", ""), backbone)
         cache = EmbeddingCache(models.sam, settings.sam)
-        draughtsman = Draughtsman(models.sam, settings.prompts, settings.sam, cache)
-        return RegionFinder(SliceClassifier(backbone).eval(), models, settings, draughtsman, CPU)
+        segmenter = VolumeSegmenter(models.sam, settings.prompts, settings.sam, cache)
+        return RegionFinder(SliceClassifier(backbone).eval(), models, settings, segmenter, CPU)
 
     return make
 
@@ -83,7 +83,9 @@ def test_an_unsure_case_that_gets_a_label_is_drawn_once_more(
     finder, seen, monkeypatch, sure, enough, asked
 ):
     stack, region, _ = seen
-    other = Drawn(np.full(region.shape, 3, np.float32), np.array([5]), np.array([0.9], np.float32))
+    other = VolumeMasks(
+        np.full(region.shape, 3, np.float32), np.array([5]), np.array([0.9], np.float32)
+    )
     monkeypatch.setattr(model_steps, "second_opinion", lambda *_: other)
     settings = {
         "sam": SamSettings(views=("axial",), close_up=0.0, second_opinion=sure),

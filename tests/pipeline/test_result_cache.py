@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from clisc_nnunet.io.atomic_write import write_text
-from clisc_nnunet.pipeline.result_cache import Recipe, Store, sign
+from clisc_nnunet.pipeline.result_cache import Fingerprint, ResultCache, sign
 from clisc_nnunet.settings import RoiSettings
 
 
@@ -17,52 +17,55 @@ def test_signature_depends_on_every_part():
 
 
 def test_a_result_is_kept_under_its_signature(tmp_path):
-    store, recipe = Store(tmp_path), Recipe("scan", RoiSettings(), "weights")
-    assert store.mismatch("case", "stage", recipe) == ""
-    store.save("case", "stage", recipe, {"values": np.arange(3)})
-    assert store.mismatch("case", "stage", recipe) is None
-    kept = store.load("case", "stage", recipe.signature)
+    cache, fingerprint = ResultCache(tmp_path), Fingerprint("scan", RoiSettings(), "weights")
+    assert cache.mismatch("case", "stage", fingerprint) == ""
+    cache.save("case", "stage", fingerprint, {"values": np.arange(3)})
+    assert cache.mismatch("case", "stage", fingerprint) is None
+    kept = cache.load("case", "stage", fingerprint.signature)
     assert {key: value.tolist() for key, value in kept.items()} == {"values": [0, 1, 2]}
-    assert store.load("case", "stage", "other") is None
+    assert cache.load("case", "stage", "other") is None
 
 
 @pytest.mark.parametrize(
     ("recipe", "told"),
     [
-        (Recipe("scan", RoiSettings(threshold=0.2), "w"), "settings threshold: 0.2, before 0.0"),
-        (Recipe("other", RoiSettings(), "w"), "other inputs"),
-        (Recipe("scan", RoiSettings(), "v"), "other weights"),
-        (Recipe("other", RoiSettings(), "v"), "other weights, other inputs"),
+        (
+            Fingerprint("scan", RoiSettings(threshold=0.2), "w"),
+            "settings threshold: 0.2, before 0.0",
+        ),
+        (Fingerprint("other", RoiSettings(), "w"), "other inputs"),
+        (Fingerprint("scan", RoiSettings(), "v"), "other weights"),
+        (Fingerprint("other", RoiSettings(), "v"), "other weights, other inputs"),
     ],
 )
-def test_what_changed_is_told(tmp_path, recipe, told):
-    store = Store(tmp_path)
-    store.save("case", "stage", Recipe("scan", RoiSettings(), "w"), {"values": np.arange(3)})
-    assert store.mismatch("case", "stage", recipe) == told
+def test_what_changed_is_told(tmp_path, fingerprint, told):
+    cache = ResultCache(tmp_path)
+    cache.save("case", "stage", Fingerprint("scan", RoiSettings(), "w"), {"values": np.arange(3)})
+    assert cache.mismatch("case", "stage", fingerprint) == told
 
 
 def test_another_version_of_the_code_is_told(tmp_path, monkeypatch):
-    store, recipe = Store(tmp_path), Recipe("scan")
-    store.save("case", "stage", recipe, {"values": np.arange(3)})
+    cache, fingerprint = ResultCache(tmp_path), Fingerprint("scan")
+    cache.save("case", "stage", fingerprint, {"values": np.arange(3)})
     monkeypatch.setattr("clisc_nnunet.pipeline.result_cache.FORMAT", 99)
-    assert store.mismatch("case", "stage", recipe) == "other code"
+    assert cache.mismatch("case", "stage", fingerprint) == "other code"
 
 
 def test_a_damaged_file_is_told(tmp_path):
-    store = Store(tmp_path)
-    store.save("case", "stage", Recipe("scan"), {"values": np.arange(3)})
-    store.path("case", "stage").write_bytes(b"PK")
-    assert store.mismatch("case", "stage", Recipe("scan")) == "a damaged file"
+    cache = ResultCache(tmp_path)
+    cache.save("case", "stage", Fingerprint("scan"), {"values": np.arange(3)})
+    cache.path("case", "stage").write_bytes(b"PK")
+    assert cache.mismatch("case", "stage", Fingerprint("scan")) == "a damaged file"
 
 
 def test_records_are_read_back_and_forgotten(tmp_path):
-    store = Store(tmp_path)
-    assert store.read_record("case", "failure") == {}
-    store.write_record("case", "failure", {"reason": "x"})
-    assert store.read_record("case", "failure") == {"reason": "x"}
-    assert store.cases_with("failure.json") == ["case"]
-    store.forget_record("case", "failure")
-    assert store.read_record("case", "failure") == {}
+    cache = ResultCache(tmp_path)
+    assert cache.read_record("case", "failure") == {}
+    cache.write_record("case", "failure", {"reason": "x"})
+    assert cache.read_record("case", "failure") == {"reason": "x"}
+    assert cache.cases_with("failure.json") == ["case"]
+    cache.forget_record("case", "failure")
+    assert cache.read_record("case", "failure") == {}
 
 
 def test_leftovers_go_only_when_they_are_nobodys(tmp_path):
@@ -71,53 +74,53 @@ def test_leftovers_go_only_when_they_are_nobodys(tmp_path):
     for path in (old, young):
         path.touch()
     os.utime(old, (0, 0))
-    Store(tmp_path).remove_leftovers()
+    ResultCache(tmp_path).remove_leftovers()
     assert list(old.parent.iterdir()) == [young]
 
 
 @pytest.mark.parametrize("keep", [0, 10, 100])
 def test_a_truncated_result_counts_as_absent(tmp_path, keep):
-    store = Store(tmp_path)
-    store.save("case", "stage", "abc", {"values": np.arange(100)})
-    path = store.path("case", "stage")
+    cache = ResultCache(tmp_path)
+    cache.save("case", "stage", "abc", {"values": np.arange(100)})
+    path = cache.path("case", "stage")
     path.write_bytes(path.read_bytes()[:keep])
-    assert store.load("case", "stage", "abc") is None
+    assert cache.load("case", "stage", "abc") is None
     with pytest.raises(RuntimeError, match="is gone or was changed"):
-        store.require("case", "stage", "abc")
+        cache.require("case", "stage", "abc")
 
 
 def test_a_damaged_result_counts_as_absent_unless_it_is_still_the_same(tmp_path):
-    store, values = Store(tmp_path), np.arange(20)
-    store.save("case", "stage", "abc", {"values": values})
-    whole = store.path("case", "stage").read_bytes()
+    cache, values = ResultCache(tmp_path), np.arange(20)
+    cache.save("case", "stage", "abc", {"values": values})
+    whole = cache.path("case", "stage").read_bytes()
     found = 0
     for place in range(len(whole)):
         damaged = bytearray(whole)
         damaged[place] ^= 1
-        store.path("case", "stage").write_bytes(bytes(damaged))
-        kept = store.load("case", "stage", "abc")
+        cache.path("case", "stage").write_bytes(bytes(damaged))
+        kept = cache.load("case", "stage", "abc")
         found += kept is None
         assert kept is None or np.array_equal(kept["values"], values)
     assert found > len(whole) / 2  # the rest are dates and the like
 
 
 def test_a_failed_save_leaves_the_earlier_result(tmp_path):
-    store = Store(tmp_path)
-    store.save("case", "stage", "abc", {"values": np.arange(3)})
+    cache = ResultCache(tmp_path)
+    cache.save("case", "stage", "abc", {"values": np.arange(3)})
     with pytest.raises(ValueError, match="inhomogeneous"):
-        store.save("case", "stage", "other", {"values": [[1], [2, 3]]})
-    assert store.require("case", "stage", "abc")["values"].tolist() == [0, 1, 2]
+        cache.save("case", "stage", "other", {"values": [[1], [2, 3]]})
+    assert cache.require("case", "stage", "abc")["values"].tolist() == [0, 1, 2]
 
 
 def test_nothing_half_written_is_left(tmp_path):
-    store = Store(tmp_path)
+    cache = ResultCache(tmp_path)
 
     class Broken:
         def __array__(self, *_, **__):
             raise RuntimeError("disk full")
 
     with pytest.raises(RuntimeError, match="disk full"):
-        store.save("case", "stage", "abc", {"values": Broken()})
+        cache.save("case", "stage", "abc", {"values": Broken()})
     assert list((tmp_path / "case").iterdir()) == []
 
 

@@ -10,7 +10,7 @@ from helpers.acquisitions import turned
 from clisc_nnunet.errors import ScanError
 from clisc_nnunet.io.volume import read_mask, read_volume, same_grid, write_volume
 from clisc_nnunet.pipeline.label_step import DrawTask, draw_case
-from clisc_nnunet.pipeline.result_cache import Recipe, Store
+from clisc_nnunet.pipeline.result_cache import Fingerprint, ResultCache
 from clisc_nnunet.pipeline.serialization import pack_stack, unpack_stack
 from clisc_nnunet.pipeline.slice_step import check_channels, cut_scan
 from clisc_nnunet.settings import PseudoLabelSettings, SliceSettings
@@ -18,7 +18,7 @@ from clisc_nnunet.stages.slice_extraction import make_slices
 
 # The head is made up and has no skull.
 SETTINGS = SliceSettings(brain="given")
-S = Recipe("scan")
+S = Fingerprint("scan")
 
 
 @pytest.fixture
@@ -34,9 +34,9 @@ def scan(head, tmp_path):
 
 def test_a_stack_survives_the_store(head, tmp_path):
     stack = make_slices(head[0], SETTINGS)
-    store = Store(tmp_path)
-    store.save("case", "slices", "abc", pack_stack(stack))
-    again = unpack_stack(store.require("case", "slices", "abc"))
+    cache = ResultCache(tmp_path)
+    cache.save("case", "slices", "abc", pack_stack(stack))
+    again = unpack_stack(cache.require("case", "slices", "abc"))
     assert np.array_equal(again.pixels, stack.pixels)
     assert np.array_equal(again.brain, stack.brain)
     assert again.brain.dtype == bool
@@ -45,9 +45,9 @@ def test_a_stack_survives_the_store(head, tmp_path):
 
 def test_a_scan_is_cut_and_its_path_is_told(scan, tmp_path):
     path, _ = scan
-    store = Store(tmp_path)
-    assert cut_scan("case", path, SETTINGS, store, S) == ((str(path),), ())
-    stack = unpack_stack(store.require("case", "slices", S.signature))
+    cache = ResultCache(tmp_path)
+    assert cut_scan("case", path, SETTINGS, cache, S) == ((str(path),), ())
+    stack = unpack_stack(cache.require("case", "slices", S.signature))
     assert np.array_equal(stack.pixels, make_slices(read_volume(path), SETTINGS).pixels)
 
 
@@ -55,7 +55,7 @@ def test_a_scan_that_cannot_be_used_leaves_nothing(scan, tmp_path):
     path, _ = scan
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(ScanError, match=r"scan.nii.gz: found a file that cannot be read \(5000"):
-        cut_scan("case", path, SETTINGS, Store(tmp_path / "stages"), S)
+        cut_scan("case", path, SETTINGS, ResultCache(tmp_path / "stages"), S)
     assert not (tmp_path / "stages").exists()
 
 
@@ -65,16 +65,16 @@ def test_a_speck_is_no_brain(head, tmp_path):
     array[30, 40, 35] = 9.0
     write_volume(tmp_path / "speck.nii.gz", array, volume.geometry)
     with pytest.raises(ScanError, match="no plane with brain"):
-        cut_scan("case", tmp_path / "speck.nii.gz", SETTINGS, Store(tmp_path), S)
+        cut_scan("case", tmp_path / "speck.nii.gz", SETTINGS, ResultCache(tmp_path), S)
 
 
 @pytest.fixture
 def task(scan, tmp_path):
     """A case of which SAM drew exactly the blob; region and CAM are its left half."""
     path, _ = scan
-    store = Store(tmp_path / "stages")
-    cut_scan("case", path, SETTINGS, store, S)
-    stack = unpack_stack(store.require("case", "slices", S.signature))
+    cache = ResultCache(tmp_path / "stages")
+    cut_scan("case", path, SETTINGS, cache, S)
+    stack = unpack_stack(cache.require("case", "slices", S.signature))
     blob = stack.pixels > 200
     planes = np.flatnonzero(blob.any(axis=(1, 2)))
     half = blob & (np.indices(blob.shape)[2] > np.argwhere(blob)[:, 2].mean())
@@ -88,11 +88,11 @@ def task(scan, tmp_path):
         "cam": (200 * half[planes]).astype(np.uint8),
         "roi": np.packbits(half),
     }
-    store.save("case", "masks", "m", masks)
-    store.save("case", "regions", "r", region)
+    cache.save("case", "masks", "m", masks)
+    cache.save("case", "regions", "r", region)
     files = [tmp_path / "out" / name / "case.nii.gz" for name in ("labels", "cam", "roi")]
     return DrawTask(
-        "case", path, store, ("slices", S.signature), ("regions", "r"), ("masks", "m"),
+        "case", path, cache, ("slices", S.signature), ("regions", "r"), ("masks", "m"),
         PseudoLabelSettings(), SETTINGS, *files,
     )  # fmt: skip
 
@@ -121,9 +121,9 @@ def test_a_case_that_sam_is_sure_of_keeps_its_label(task):
 
 
 def test_a_case_that_sam_is_not_sure_of_has_an_empty_label(task):
-    drawn = task.store.require("case", "masks", "m")
+    drawn = task.cache.require("case", "masks", "m")
     unsure = {**drawn, "predicted_iou": np.full(len(drawn["planes"]), 0.4, np.float32)}
-    task.store.save("case", "masks", "unsure", unsure)
+    task.cache.save("case", "masks", "unsure", unsure)
     settings = PseudoLabelSettings(min_case_iou=0.5)
     volume_ml, _ = draw_case(replace(task, masks=("masks", "unsure"), settings=settings))
     assert volume_ml == 0
@@ -138,11 +138,11 @@ def test_a_scan_with_skull_is_cut_round_its_brain(head, tmp_path, monkeypatch):
         "clisc_nnunet.pipeline.slice_step.brain_to_see", lambda scan, settings: core
     )
     write_volume(tmp_path / "scan.nii.gz", volume.array, volume.geometry)
-    store = Store(tmp_path / "stages")
-    cut_scan("case", tmp_path / "scan.nii.gz", SliceSettings(), store, S)
-    stack = unpack_stack(store.require("case", "slices", S.signature))
+    cache = ResultCache(tmp_path / "stages")
+    cut_scan("case", tmp_path / "scan.nii.gz", SliceSettings(), cache, S)
+    stack = unpack_stack(cache.require("case", "slices", S.signature))
     expected = make_slices(read_volume(tmp_path / "scan.nii.gz"), SliceSettings(), core)
-    share = store.require("case", "slices", S.signature)["brain_share"]
+    share = cache.require("case", "slices", S.signature)["brain_share"]
     assert share == pytest.approx(core.sum() / (volume.array != 0).sum())
     assert np.array_equal(stack.pixels, expected.pixels)
 
@@ -163,7 +163,7 @@ def test_the_label_is_written_last(task, monkeypatch):
 
 
 def test_results_that_are_gone_are_told(task):
-    task.store.path("case", "masks").unlink()
+    task.cache.path("case", "masks").unlink()
     with pytest.raises(RuntimeError, match="is gone or was changed"):
         draw_case(task)
 
@@ -174,11 +174,11 @@ def test_a_given_brain_takes_the_place_of_the_extracted_one(head, tmp_path):
     core[:, :20] = False
     for name, array in (("scan", volume.array), ("brain", core)):
         write_volume(tmp_path / f"{name}.nii.gz", array, volume.geometry)
-    store, brain_file = Store(tmp_path / "stages"), tmp_path / "brain.nii.gz"
+    cache, brain_file = ResultCache(tmp_path / "stages"), tmp_path / "brain.nii.gz"
     settings = SliceSettings(brain="extracted")
-    read, _ = cut_scan("case", tmp_path / "scan.nii.gz", settings, store, S, brain_file=brain_file)
+    read, _ = cut_scan("case", tmp_path / "scan.nii.gz", settings, cache, S, brain_file=brain_file)
     assert read == (str(tmp_path / "scan.nii.gz"), str(brain_file))
-    stack = unpack_stack(store.require("case", "slices", S.signature))
+    stack = unpack_stack(cache.require("case", "slices", S.signature))
     assert np.array_equal(stack.pixels, make_slices(volume, settings, core).pixels)
 
 
@@ -196,7 +196,7 @@ def test_further_channels_must_be_whole_and_lie_on_the_same_voxels(
     write_volume(other, volume.array, replace(volume.geometry, origin=(x + shift, y, z)))
     other.write_bytes(other.read_bytes()[:cut])
     expected = pytest.raises(ScanError, match=rf"t1\.nii\.gz: found .*{message}")
-    store = Store(tmp_path / "stages")
+    cache = ResultCache(tmp_path / "stages")
     with expected if message else nullcontext():
-        assert check_channels("case", scan, [other], store, S) == (str(other),)
-    assert (store.mismatch("case", "channels", S) is None) == (message is None)
+        assert check_channels("case", scan, [other], cache, S) == (str(other),)
+    assert (cache.mismatch("case", "channels", S) is None) == (message is None)

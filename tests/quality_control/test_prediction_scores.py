@@ -7,20 +7,20 @@ import torch
 from clisc_nnunet.errors import ScanError
 from clisc_nnunet.io.volume import write_volume
 from clisc_nnunet.models.sam import load_sam
-from clisc_nnunet.pipeline.result_cache import Recipe, Store
+from clisc_nnunet.pipeline.result_cache import Fingerprint, ResultCache
 from clisc_nnunet.pipeline.slice_step import cut_scan
 from clisc_nnunet.quality_control.prediction_scores import (
     CaseQuality,
     OpenedPrediction,
-    judge_prediction,
     open_prediction,
     rank_cases,
+    score_prediction,
     telling_views,
     trust,
 )
 from clisc_nnunet.quality_control.prompt_stability import JitterSettings
-from clisc_nnunet.s3f.dataset_slices import KeptSlices
-from clisc_nnunet.s3f.similarity import make_draughtsman
+from clisc_nnunet.s3f.dataset_slices import DatasetSlices
+from clisc_nnunet.s3f.similarity import make_volume_segmenter
 from clisc_nnunet.settings import Settings
 from clisc_nnunet.stages.slice_extraction import make_slices
 
@@ -28,8 +28,8 @@ JITTER = JitterSettings(repeats=2)
 
 
 @pytest.fixture(scope="module")
-def draughtsman():
-    return make_draughtsman(load_sam("bundled", torch.device("cpu")), Settings(), "axial")
+def segmenter():
+    return make_volume_segmenter(load_sam("bundled", torch.device("cpu")), Settings(), "axial")
 
 
 @pytest.fixture
@@ -38,10 +38,10 @@ def opened(head):
     return OpenedPrediction("good", stack, stack.pixels > 200, 17.0, 1)
 
 
-def test_sam_confirms_what_lies_on_the_tumour(draughtsman, opened):
-    good, views = judge_prediction(draughtsman, opened, JITTER)
+def test_sam_confirms_what_lies_on_the_tumour(segmenter, opened):
+    good, views = score_prediction(segmenter, opened, JITTER)
     wrong = replace(opened, case="wrong", mask=np.roll(opened.mask, -30, axis=1))
-    bad, _ = judge_prediction(draughtsman, wrong, JITTER)
+    bad, _ = score_prediction(segmenter, wrong, JITTER)
     assert good.status == bad.status == "judged" and good.reason == ""
     assert good.similarity > 0.6 and good.similarity > bad.similarity
     assert good.predicted_iou > bad.predicted_iou
@@ -54,9 +54,9 @@ def test_sam_confirms_what_lies_on_the_tumour(draughtsman, opened):
     ("volume_ml", "reason"),
     [(0.0, "the prediction is empty"), (0.003, "too small to show on a slice (0.003 ml)")],
 )
-def test_nothing_to_judge_is_told_and_shown(draughtsman, opened, volume_ml, reason):
+def test_nothing_to_judge_is_told_and_shown(segmenter, opened, volume_ml, reason):
     empty = replace(opened, mask=np.zeros_like(opened.mask), volume_ml=volume_ml)
-    found, views = judge_prediction(draughtsman, empty, JITTER)
+    found, views = score_prediction(segmenter, empty, JITTER)
     assert found.status == "empty" and reason in found.reason
     assert found.similarity is found.predicted_iou is found.stability is None
     assert len(views) == 1 and views[0].pixels.any() and not views[0].prediction.any()
@@ -144,14 +144,14 @@ def test_slices_of_the_labels_go_above_new_ones(head, tmp_path):
     files = tmp_path / "scan.nii.gz", tmp_path / "mask.nii.gz"
     settings = replace(Settings().slices, plane_mm=8.0)
     brain = tmp_path / "brain.nii.gz"
-    kept = KeptSlices(tmp_path / "clisc", settings)
+    kept = DatasetSlices(tmp_path / "clisc", settings)
     expected = make_slices(volume, settings, core).pixels
     without = open_prediction("a", *files, settings, None, kept)
     assert not without.kept_slices and not np.array_equal(without.stack.pixels, expected)
     given = open_prediction("a", *files, settings, brain)
     assert np.array_equal(given.stack.pixels, expected) and not given.kept_slices
-    store = Store(tmp_path / "clisc" / "stages")
-    cut_scan("a", files[0], settings, store, Recipe("scan", settings), brain)
+    cache = ResultCache(tmp_path / "clisc" / "stages")
+    cut_scan("a", files[0], settings, cache, Fingerprint("scan", settings), brain)
     opened = open_prediction("a", *files, settings, None, kept)
     assert np.array_equal(opened.stack.pixels, expected) and opened.kept_slices
     assert np.array_equal(opened.mask, given.mask)

@@ -13,7 +13,7 @@ from clisc_nnunet.quality_control.prompt_stability import (
     mean_overlap,
     stability,
 )
-from clisc_nnunet.s3f.similarity import make_draughtsman
+from clisc_nnunet.s3f.similarity import make_volume_segmenter
 from clisc_nnunet.settings import PromptSettings, Settings
 from clisc_nnunet.stages.sam.prompts import make_prompts
 from clisc_nnunet.stages.sam.types import Prompts
@@ -99,22 +99,22 @@ def test_overlap_of_all_pairs():
 
 def test_a_bright_blob_is_stable_and_nothing_is_not(sam, seen):
     stack, blob = seen
-    draughtsman = make_draughtsman(sam, Settings(), "axial")
-    sure = stability(draughtsman, "a", stack, blob, JitterSettings())
+    segmenter = make_volume_segmenter(sam, Settings(), "axial")
+    sure = stability(segmenter, "a", stack, blob, JitterSettings())
     assert 0.8 < sure < 1
     # A prompt on plain brain, where there is no outline to hold on to.
     plain = np.roll(blob, -30, axis=1) & stack.brain
-    assert stability(draughtsman, "b", stack, plain, JitterSettings(amount=0.2)) < sure
+    assert stability(segmenter, "b", stack, plain, JitterSettings(amount=0.2)) < sure
 
 
 def test_seed_and_case_decide_and_nothing_else(sam, seen):
     stack, blob = seen
-    draughtsman = make_draughtsman(sam, Settings(), "axial")
+    segmenter = make_volume_segmenter(sam, Settings(), "axial")
     settings = JitterSettings(repeats=2, amount=0.5)
-    first = stability(draughtsman, "a", stack, blob, settings)
-    other = stability(draughtsman, "b", stack, blob, settings)
-    assert stability(draughtsman, "a", stack, blob, settings) == first != other
-    assert stability(draughtsman, "a", stack, blob, replace(settings, seed=1)) != first
+    first = stability(segmenter, "a", stack, blob, settings)
+    other = stability(segmenter, "b", stack, blob, settings)
+    assert stability(segmenter, "a", stack, blob, settings) == first != other
+    assert stability(segmenter, "a", stack, blob, replace(settings, seed=1)) != first
 
 
 def test_a_sam_that_draws_nothing_is_not_called_stable(sam, seen, monkeypatch):
@@ -127,5 +127,5 @@ def test_a_sam_that_draws_nothing_is_not_called_stable(sam, seen, monkeypatch):
         return Masks(np.full((len(prompts), side, side), -1.0), np.zeros(len(prompts)))
 
     monkeypatch.setattr(module.sam, "segment", nothing)
-    draughtsman = make_draughtsman(sam, Settings(), "axial")
-    assert stability(draughtsman, "a", stack, blob, JitterSettings()) == 0
+    segmenter = make_volume_segmenter(sam, Settings(), "axial")
+    assert stability(segmenter, "a", stack, blob, JitterSettings()) == 0

@@ -6,19 +6,19 @@ import numpy as np
 import pytest
 
 from clisc_nnunet.errors import ScanError
-from clisc_nnunet.pipeline.result_cache import Recipe, Store
+from clisc_nnunet.pipeline.result_cache import Fingerprint, ResultCache
 from clisc_nnunet.quality_control import score_cache
 from clisc_nnunet.quality_control.prediction_scores import CaseQuality, View
 from clisc_nnunet.quality_control.prompt_stability import JitterSettings
 from clisc_nnunet.quality_control.score_cache import (
     STAGE,
-    Judgements,
-    load_judgement,
-    save_judgement,
+    ScoreCache,
+    load_scores,
+    save_scores,
 )
 from clisc_nnunet.settings import PromptSettings, SamSettings, SliceSettings
 
-RECIPE = Recipe("inputs", "settings")
+RECIPE = Fingerprint("inputs", "settings")
 
 
 def views(seed=0, count=2):
@@ -43,11 +43,11 @@ def asked(monkeypatch):
     """Cases that SAM was asked about."""
     cases = []
 
-    def judge(draughtsman, opened, jitter):
+    def score(segmenter, opened, jitter):
         cases.append(opened)
         return CaseQuality(opened, "judged", "", None, None, 0.1 + 0.2, 0.5, 1.0), views()
 
-    monkeypatch.setattr(score_cache, "judge_prediction", judge)
+    monkeypatch.setattr(score_cache, "judge_prediction", score)
     monkeypatch.setattr(score_cache, "open_prediction", lambda case, *_: case)
     return cases
 
@@ -64,19 +64,19 @@ def files(tmp_path):
     return folders
 
 
-def judge(tmp_path, files, **others):
+def score(tmp_path, files, **others):
     options = {"slices": SliceSettings(), "jitter": JitterSettings(), **others}
-    made = Judgements(Store(tmp_path / "judged"), Sam(), **options)
-    made.judge(**files)
+    made = ScoreCache(ResultCache(tmp_path / "judged"), Sam(), **options)
+    made.score(**files)
     return made
 
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_judgement_comes_back_as_it_was(tmp_path, count):
     quality = CaseQuality("a", "judged", "", None, None, 0.1 + 0.2, 1 / 3, 1.0, 12.5, 3e-7, 4)
-    store, shown = Store(tmp_path), views(count=count)
-    save_judgement(store, RECIPE, quality, shown)
-    again, seen = load_judgement(store, RECIPE, "a")
+    cache, shown = ResultCache(tmp_path), views(count=count)
+    save_scores(cache, RECIPE, quality, shown)
+    again, seen = load_scores(cache, RECIPE, "a")
     assert again == quality
     assert [view.title for view in seen] == [view.title for view in shown]
     for view, before in zip(seen, shown, strict=True):
@@ -86,10 +86,10 @@ def test_a_judgement_comes_back_as_it_was(tmp_path, count):
 
 
 def test_what_is_there_is_not_asked_again(tmp_path, files, asked, capsys):
-    first = judge(tmp_path, files)
+    first = score(tmp_path, files)
     assert asked == ["a", "b", "c"] and first.taken_over == 0
     assert capsys.readouterr().out == ""
-    again = judge(tmp_path, files)
+    again = score(tmp_path, files)
     assert asked == ["a", "b", "c"] and again.taken_over == 3
     assert [quality for quality, _ in again] == [quality for quality, _ in first]
     assert "quality: 3 of 3 kept" in capsys.readouterr().out
@@ -97,10 +97,10 @@ def test_what_is_there_is_not_asked_again(tmp_path, files, asked, capsys):
 
 @pytest.mark.parametrize("folder", ["images", "predictions"])
 def test_a_changed_file_is_judged_anew(tmp_path, files, asked, capsys, folder):
-    judge(tmp_path, files)
+    score(tmp_path, files)
     files[folder]["b"].write_text("another")
     del asked[:]
-    assert judge(tmp_path, files).taken_over == 2
+    assert score(tmp_path, files).taken_over == 2
     assert asked == ["b"]
     assert "2 of 3 kept; 1 made again (other inputs)" in capsys.readouterr().out
 
@@ -114,8 +114,8 @@ def test_a_changed_file_is_judged_anew(tmp_path, files, asked, capsys, folder):
     ],
 )
 def test_other_settings_are_judged_anew(tmp_path, files, asked, change):
-    judge(tmp_path, files)
-    assert judge(tmp_path, files, **change).taken_over == 0
+    score(tmp_path, files)
+    assert score(tmp_path, files, **change).taken_over == 0
     assert asked == [*"abc", *"abc"]
 
 
@@ -130,18 +130,18 @@ def test_other_settings_are_judged_anew(tmp_path, files, asked, change):
 def test_another_sam_or_other_looks_are_asked_anew(
     tmp_path, files, asked, monkeypatch, part, value
 ):
-    judge(tmp_path, files)
+    score(tmp_path, files)
     monkeypatch.setattr(Sam, part, value)
-    assert judge(tmp_path, files).taken_over == 0
+    assert score(tmp_path, files).taken_over == 0
     assert asked == [*"abc", *"abc"]
 
 
 def test_a_damaged_judgement_is_made_again(tmp_path, files, asked, capsys):
-    first = judge(tmp_path, files)
-    path = first.store.path("b", STAGE)
+    first = score(tmp_path, files)
+    path = first.cache.path("b", STAGE)
     path.write_bytes(path.read_bytes()[:50])
     del asked[:]
-    again = judge(tmp_path, files)
+    again = score(tmp_path, files)
     assert asked == ["b"] and len(list(again)) == 3
     assert "1 made again (a damaged file)" in capsys.readouterr().out
 
@@ -156,35 +156,35 @@ def test_what_cannot_be_read_is_a_failure_and_tried_again(tmp_path, files, asked
 
     with monkeypatch.context() as patch:
         patch.setattr(score_cache, "open_prediction", refuse)
-        found = judge(tmp_path, files)
+        found = score(tmp_path, files)
     assert found.failures.keys() == {"a", "b"} and "found noise" in found.failures["b"]
     assert [quality.case for quality, _ in found] == ["c"]
     files["images"]["a"].write_text("there")
-    assert judge(tmp_path, files).failures == {}
+    assert score(tmp_path, files).failures == {}
     assert asked == ["c", "a", "b"]
 
 
 def test_stopped_at_any_case_it_gives_the_same(tmp_path, files, asked, monkeypatch):
-    whole = list(judge(tmp_path / "whole", files))
-    work = score_cache.judge_prediction
+    whole = list(score(tmp_path / "whole", files))
+    work = score_cache.score_prediction
     for stop in "abc":
 
-        def stopped(draughtsman, opened, jitter, stop=stop):
+        def stopped(segmenter, opened, jitter, stop=stop):
             if opened == stop:
                 raise KeyboardInterrupt
-            return work(draughtsman, opened, jitter)
+            return work(segmenter, opened, jitter)
 
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(score_cache, "judge_prediction", stopped)
-            judge(tmp_path, files)
+            score(tmp_path, files)
     del asked[:]
-    again = judge(tmp_path, files)
+    again = score(tmp_path, files)
     assert asked == ["c"]
     assert [quality for quality, _ in again] == [quality for quality, _ in whole]
 
 
 def test_a_record_is_plain_json(tmp_path):
-    save_judgement(Store(tmp_path), RECIPE, CaseQuality("a", "empty", "why"), views(count=1))
+    save_scores(ResultCache(tmp_path), RECIPE, CaseQuality("a", "empty", "why"), views(count=1))
     with np.load(tmp_path / "a" / f"{STAGE}.npz") as file:
         assert json.loads(str(file["quality"]))["reason"] == "why"
         assert json.loads(str(file["recipe"]))["inputs"] == "inputs"

@@ -8,7 +8,7 @@ from clisc_nnunet.errors import UserError
 from clisc_nnunet.models.sam import load_sam
 from clisc_nnunet.s3f.dataset_sam import (
     drew_the_labels,
-    load_judge,
+    load_dataset_sam,
     pipeline_settings,
     prompt_channel,
 )
@@ -19,14 +19,16 @@ CPU = torch.device("cpu")
 
 def test_sam_sees_the_slices_that_the_labels_were_drawn_on():
     content = {"clisc": {"settings": {"slices": {"plane_mm": 7.0}, "prompts": {"margin": 9}}}}
-    judge = load_judge(content, "", "all", CPU)
-    assert judge.slices.plane_mm == 7.0
-    assert judge.draughtsman.prompts.margin == 0
-    assert judge.sam.name == "bundled"
+    dataset_sam = load_dataset_sam(content, "", "all", CPU)
+    assert dataset_sam.slices.plane_mm == 7.0
+    assert dataset_sam.segmenter.prompts.margin == 0
+    assert dataset_sam.sam.name == "bundled"
 
 
 def test_the_looks_are_the_ones_asked_for():
-    everything, axial = (load_judge({}, "", looks, CPU).draughtsman for looks in ("all", "axial"))
+    everything, axial = (
+        load_dataset_sam({}, "", looks, CPU).segmenter for looks in ("all", "axial")
+    )
     assert everything.settings == Settings().sam
     assert axial.settings.views == ("axial",) and axial.settings.close_up == 0
     assert everything.settings.views != axial.settings.views
@@ -34,9 +36,9 @@ def test_the_looks_are_the_ones_asked_for():
 
 def test_a_name_goes_above_the_datasets_own():
     content = {"clisc": {"sam": {"name": "nothing.pth"}}}
-    assert load_judge(content, "bundled", "all", CPU).sam.name == "bundled"
+    assert load_dataset_sam(content, "bundled", "all", CPU).sam.name == "bundled"
     with pytest.raises(UserError, match=r"other\.pth"):
-        load_judge(content, "other.pth", "all", CPU)
+        load_dataset_sam(content, "other.pth", "all", CPU)
 
 
 def test_the_papers_settings_come_with_what_was_changed_in_them():
@@ -44,7 +46,7 @@ def test_the_papers_settings_come_with_what_was_changed_in_them():
     settings = pipeline_settings({"clisc": made})
     expected = replace(PRESETS["paper"].slices, plane_mm=7.0)
     assert settings.slices == expected
-    assert load_judge({"clisc": made}, "", "all", CPU).slices == expected
+    assert load_dataset_sam({"clisc": made}, "", "all", CPU).slices == expected
     assert made == {"settings": {"preset": "paper", "slices": {"plane_mm": 7.0}}}
 
 
@@ -61,7 +63,7 @@ def test_the_papers_settings_come_with_what_was_changed_in_them():
 )
 def test_settings_that_are_none_of_ours_are_told(settings, message):
     with pytest.raises(UserError, match=message):
-        load_judge({"clisc": {"settings": settings}}, "", "all", CPU)
+        load_dataset_sam({"clisc": {"settings": settings}}, "", "all", CPU)
 
 
 def test_a_dataset_of_others_gets_the_default():
@@ -70,12 +72,14 @@ def test_a_dataset_of_others_gets_the_default():
 
 
 def test_the_sam_that_drew_the_labels_is_known_by_its_hash():
-    judge = load_judge({}, "bundled", "axial", CPU)
-    content = {"clisc": {"sam": {"name": "bundled", "sha256": judge.sam.sha256}}}
-    assert drew_the_labels(judge.sam, content)
-    assert not drew_the_labels(judge.sam, {"clisc": {"sam": {"sha256": "0"}}})
-    assert not drew_the_labels(judge.sam, {"clisc": {"sam": {"name": "bundled", "sha256": "0"}}})
-    assert not drew_the_labels(judge.sam, {})
+    dataset_sam = load_dataset_sam({}, "bundled", "axial", CPU)
+    content = {"clisc": {"sam": {"name": "bundled", "sha256": dataset_sam.sam.sha256}}}
+    assert drew_the_labels(dataset_sam.sam, content)
+    assert not drew_the_labels(dataset_sam.sam, {"clisc": {"sam": {"sha256": "0"}}})
+    assert not drew_the_labels(
+        dataset_sam.sam, {"clisc": {"sam": {"name": "bundled", "sha256": "0"}}}
+    )
+    assert not drew_the_labels(dataset_sam.sam, {})
 
 
 def test_the_same_file_taken_for_another_sam_did_not_draw_them(sam_file):
@@ -90,15 +94,15 @@ def test_the_same_file_taken_for_another_sam_did_not_draw_them(sam_file):
 
 def test_an_unknown_sam_is_told():
     with pytest.raises(UserError, match=r"nothing\.pth: found no such file.* CLISC_SAM=FILE"):
-        load_judge({"clisc": {"sam": {"name": "nothing.pth"}}}, "", "all", CPU)
+        load_dataset_sam({"clisc": {"sam": {"name": "nothing.pth"}}}, "", "all", CPU)
 
 
 def test_a_file_of_another_sam_judges_only_if_it_is_named(sam_file, tmp_path, monkeypatch):
     content = {"clisc": {"sam": {"name": "mine.pth", "sha256": "f00d"}}}
     monkeypatch.chdir(sam_file.parent)
     with pytest.raises(UserError, match="another file under this name"):
-        load_judge(content, "", "all", CPU)
-    assert not drew_the_labels(load_judge(content, "mine.pth", "all", CPU).sam, content)
+        load_dataset_sam(content, "", "all", CPU)
+    assert not drew_the_labels(load_dataset_sam(content, "mine.pth", "all", CPU).sam, content)
 
 
 def test_the_sam_of_the_labels_is_loaded_from_where_the_converter_had_it(sam_file, tmp_path):
@@ -107,22 +111,22 @@ def test_the_sam_of_the_labels_is_loaded_from_where_the_converter_had_it(sam_fil
     (tmp_path / "run.json").write_text(json.dumps({"models": {"sam": {"name": drew.name}}}))
     content = {"clisc": {"sam": noted}}
     for where in ({"clisc": tmp_path}, {"records": [tmp_path / "none", tmp_path]}):
-        judge = load_judge(content, "", "all", CPU, **where)
-        assert judge.sam.name == drew.name and drew_the_labels(judge.sam, content)
+        dataset_sam = load_dataset_sam(content, "", "all", CPU, **where)
+        assert dataset_sam.sam.name == drew.name and drew_the_labels(dataset_sam.sam, content)
 
 
 @pytest.mark.parametrize("content", [{"settings": []}, {"settings": None}, [1], None, {"sam": "x"}])
 def test_odd_content_of_dataset_json_is_told_or_passed_over(content):
     if content in (None, {"settings": None}, {"settings": []}):
-        assert load_judge({"clisc": content}, "", "all", CPU).sam.name == "bundled"
+        assert load_dataset_sam({"clisc": content}, "", "all", CPU).sam.name == "bundled"
     else:
         with pytest.raises(UserError, match=r"dataset\.json: clisc"):
-            load_judge({"clisc": content}, "", "all", CPU)
+            load_dataset_sam({"clisc": content}, "", "all", CPU)
 
 
 def test_sam_looks_at_the_channel_that_the_labels_were_drawn_on():
     content = {"channel_names": {"0": "T1", "1": "FLAIR"}, "clisc": {"prompt_channel": 1}}
-    assert load_judge(content, "", "all", CPU).channel == 1
+    assert load_dataset_sam(content, "", "all", CPU).channel == 1
     assert prompt_channel({"channel_names": {"0": "FLAIR"}}) == prompt_channel({}) == 0
 
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from clisc_nnunet.io.volume import write_volume
-from clisc_nnunet.pipeline.result_cache import Recipe, Store
+from clisc_nnunet.pipeline.result_cache import Fingerprint, ResultCache
 from clisc_nnunet.pipeline.serialization import pack_stack
 from clisc_nnunet.pipeline.slice_step import cut_scan
-from clisc_nnunet.s3f.dataset_slices import KeptSlices
+from clisc_nnunet.s3f.dataset_slices import DatasetSlices
 from clisc_nnunet.settings import SliceSettings
 from clisc_nnunet.stages.slice_extraction import make_slices
 
@@ -25,15 +25,18 @@ def cut(head, tmp_path):
     core[:, :30] = False
     for name, array in (("scan", volume.array), ("brain", core)):
         write_volume(tmp_path / f"{name}.nii.gz", array, volume.geometry)
-    store, recipe = Store(tmp_path / "clisc" / "stages"), Recipe("scan", SETTINGS, "mask")
+    cache, fingerprint = (
+        ResultCache(tmp_path / "clisc" / "stages"),
+        Fingerprint("scan", SETTINGS, "mask"),
+    )
     scan, brain = tmp_path / "scan.nii.gz", tmp_path / "brain.nii.gz"
-    cut_scan("a", scan, SETTINGS, store, recipe, brain)
-    return store, core
+    cut_scan("a", scan, SETTINGS, cache, fingerprint, brain)
+    return cache, core
 
 
 def test_they_are_the_ones_that_sam_saw(cut, head, tmp_path):
     _, core = cut
-    found = KeptSlices(tmp_path / "clisc", SETTINGS).find("a", head[0].geometry)
+    found = DatasetSlices(tmp_path / "clisc", SETTINGS).find("a", head[0].geometry)
     expected = make_slices(head[0], SETTINGS, core)
     assert np.array_equal(found.pixels, expected.pixels)
     assert np.array_equal(found.brain, expected.brain)
@@ -41,7 +44,7 @@ def test_they_are_the_ones_that_sam_saw(cut, head, tmp_path):
 
 
 def test_rounding_in_a_header_is_passed_over_and_another_scan_is_not(cut, head, tmp_path):
-    kept, grid = KeptSlices(tmp_path / "clisc", SETTINGS), head[0].geometry
+    kept, grid = DatasetSlices(tmp_path / "clisc", SETTINGS), head[0].geometry
     x, y, z = grid.origin
     assert kept.find("a", replace(grid, origin=(x + 1e-4, y, z))) is not None
     assert kept.find("a", replace(grid, origin=(x + 1, y, z))) is None
@@ -51,26 +54,28 @@ def test_rounding_in_a_header_is_passed_over_and_another_scan_is_not(cut, head, 
 
 def test_other_settings_and_other_places_have_none(cut, head, tmp_path):
     grid = head[0].geometry
-    assert KeptSlices(tmp_path / "clisc", replace(SETTINGS, plane_mm=5.0)).find("a", grid) is None
-    assert KeptSlices(tmp_path / "elsewhere", SETTINGS).find("a", grid) is None
+    assert (
+        DatasetSlices(tmp_path / "clisc", replace(SETTINGS, plane_mm=5.0)).find("a", grid) is None
+    )
+    assert DatasetSlices(tmp_path / "elsewhere", SETTINGS).find("a", grid) is None
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut", None])
 def test_what_cannot_be_read_or_says_too_little_is_passed_over(cut, head, tmp_path, content):
-    store, _ = cut
+    cache, _ = cut
     stack = make_slices(head[0], SETTINGS)
     if content is None:  # as an earlier version kept it
-        store.save("a", "slices", Recipe("scan", SETTINGS, "mask"), pack_stack(stack))
+        cache.save("a", "slices", Fingerprint("scan", SETTINGS, "mask"), pack_stack(stack))
     else:
-        store.path("a", "slices").write_bytes(content)
-    assert KeptSlices(tmp_path / "clisc", SETTINGS).find("a", head[0].geometry) is None
+        cache.path("a", "slices").write_bytes(content)
+    assert DatasetSlices(tmp_path / "clisc", SETTINGS).find("a", head[0].geometry) is None
 
 
 def test_a_result_is_read_with_its_recipe(tmp_path):
-    store = Store(tmp_path)
-    store.save("a", "slices", Recipe("x", {"n": 1}), {"values": np.arange(3)})
-    arrays, recipe = store.as_kept("a", "slices")
+    cache = ResultCache(tmp_path)
+    cache.save("a", "slices", Fingerprint("x", {"n": 1}), {"values": np.arange(3)})
+    arrays, fingerprint = cache.as_kept("a", "slices")
     assert arrays["values"].tolist() == [0, 1, 2]
-    assert recipe == json.loads(Recipe("x", {"n": 1}).text)
-    store.save("a", "slices", "signed", {"values": np.arange(3)})
-    assert store.as_kept("a", "slices") is None and store.as_kept("b", "slices") is None
+    assert fingerprint == json.loads(Fingerprint("x", {"n": 1}).text)
+    cache.save("a", "slices", "signed", {"values": np.arange(3)})
+    assert cache.as_kept("a", "slices") is None and cache.as_kept("b", "slices") is None

@@ -8,9 +8,9 @@ from hypothesis.extra.numpy import arrays
 
 from clisc_nnunet.metrics import overlap
 from clisc_nnunet.models.sam import load_sam
-from clisc_nnunet.s3f.similarity import answer, make_draughtsman, vote
+from clisc_nnunet.s3f.similarity import answer, make_volume_segmenter, vote
 from clisc_nnunet.settings import PRESETS, Settings
-from clisc_nnunet.stages.sam.volume_segmenter import Drawn
+from clisc_nnunet.stages.sam.volume_segmenter import VolumeMasks
 from clisc_nnunet.stages.slice_extraction import make_slices
 
 masks = arrays(bool, (3, 4, 5))
@@ -30,10 +30,10 @@ def seen(head):
 @pytest.mark.parametrize("looks", ["axial", "all"])
 def test_sam_confirms_a_good_mask_and_not_a_bad_one(sam, seen, looks):
     stack, blob = seen
-    draughtsman = make_draughtsman(sam, Settings(), looks)
-    good = answer(draughtsman, "case", stack, blob)
+    segmenter = make_volume_segmenter(sam, Settings(), looks)
+    good = answer(segmenter, "case", stack, blob)
     elsewhere = np.roll(blob, -40, axis=1) & stack.brain
-    bad = answer(draughtsman, "other", stack, elsewhere)
+    bad = answer(segmenter, "other", stack, elsewhere)
     # SAM draws round what is bright, which counts in a blob as small as this.
     assert overlap(good.mask, blob) > 0.7
     assert overlap(bad.mask, elsewhere) < 0.6
@@ -46,7 +46,7 @@ class Drawing:
 
     def __init__(self, logits, iou):
         planes = np.flatnonzero((logits > 0).any(axis=(1, 2)))
-        self.drawn = Drawn(logits, planes, np.asarray(iou, np.float32))
+        self.drawn = VolumeMasks(logits, planes, np.asarray(iou, np.float32))
 
     def draw(self, case, stack, region):
         self.asked = case, region
@@ -64,28 +64,30 @@ def test_an_answer_has_no_holes_and_stays_in_the_brain(seen):
     outside = np.argwhere(~stack.brain[middle])[0]
     logits[middle, outside[0], outside[1]] = 5.0
     before = logits.copy()
-    draughtsman = Drawing(logits, [0.25, 0.75])
-    found = answer(draughtsman, "case", stack, blob)
+    segmenter = Drawing(logits, [0.25, 0.75])
+    found = answer(segmenter, "case", stack, blob)
     assert np.array_equal(found.mask, whole)
     assert found.predicted_iou == pytest.approx(0.5)
-    assert draughtsman.asked[0] == "case"
-    assert np.array_equal(draughtsman.asked[1], blob)
+    assert segmenter.asked[0] == "case"
+    assert np.array_equal(segmenter.asked[1], blob)
     assert np.array_equal(logits, before)
 
 
 def test_an_empty_mask_has_an_empty_answer(sam, seen):
     stack, blob = seen
-    found = answer(make_draughtsman(sam, Settings(), "all"), "case", stack, np.zeros_like(blob))
+    found = answer(
+        make_volume_segmenter(sam, Settings(), "all"), "case", stack, np.zeros_like(blob)
+    )
     assert not found.mask.any()
     assert np.isnan(found.predicted_iou)
 
 
 def test_boxes_touch_the_mask_and_the_papers_look_is_one(sam):
-    draughtsman = make_draughtsman(sam, PRESETS["default"], "axial")
-    assert draughtsman.prompts.margin == 0
-    assert draughtsman.settings.views == ("axial",)
-    assert draughtsman.settings.close_up == 0
-    everything = make_draughtsman(sam, PRESETS["default"], "all")
+    segmenter = make_volume_segmenter(sam, PRESETS["default"], "axial")
+    assert segmenter.prompts.margin == 0
+    assert segmenter.settings.views == ("axial",)
+    assert segmenter.settings.close_up == 0
+    everything = make_volume_segmenter(sam, PRESETS["default"], "all")
     assert everything.settings == PRESETS["default"].sam
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from clisc_nnunet.errors import NoTumourError, UserError
 from clisc_nnunet.pipeline.classifier_file import load_classifier, save_classifier
-from clisc_nnunet.pipeline.result_cache import Recipe
+from clisc_nnunet.pipeline.result_cache import Fingerprint
 from clisc_nnunet.settings import ClassifierSettings
 from clisc_nnunet.stages import classifier_training as stage
 from clisc_nnunet.stages.classifier_training import (
@@ -155,14 +155,14 @@ def test_augmentation_mirrors_left_and_right_only():
 def test_a_classifier_is_kept_and_found_again_by_its_signature(trained, tmp_path):
     network, _ = trained
     path = tmp_path / "folder" / "classifier.safetensors"
-    save_classifier(path, network, Recipe("signed"))
+    save_classifier(path, network, Fingerprint("signed"))
     slices, _, _ = squares(6, seed=2)
-    found = load_classifier(path, small_backbone(), Recipe("signed").signature)
+    found = load_classifier(path, small_backbone(), Fingerprint("signed").signature)
     np.testing.assert_array_equal(
         predict_tumour_probability(found, slices, CPU),
         predict_tumour_probability(network, slices, CPU),
     )
-    assert load_classifier(path, small_backbone(), Recipe("other").signature) is None
+    assert load_classifier(path, small_backbone(), Fingerprint("other").signature) is None
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
@@ -171,7 +171,7 @@ def test_an_absent_or_broken_file_means_to_train_again(tmp_path, content):
     path = tmp_path / "classifier.safetensors"
     if content is not None:
         path.write_bytes(content)
-    assert load_classifier(path, small_backbone(), Recipe("signed").signature) is None
+    assert load_classifier(path, small_backbone(), Fingerprint("signed").signature) is None
 
 
 @pytest.mark.parametrize(

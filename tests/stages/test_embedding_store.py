@@ -13,8 +13,8 @@ from clisc_nnunet.stages.sam.embedding_cache import (
     FOLDER,
     LIMIT_GB,
     EmbeddingCache,
-    EmbeddingShelf,
-    shelf_of_environment,
+    EmbeddingStore,
+    embedding_store_from_environment,
 )
 
 PLANES = np.arange(3)
@@ -65,17 +65,17 @@ def test_a_broken_file_is_made_again(random_sam, pixels, folder):
 
 def test_it_grows_no_further_than_its_limit(tmp_path):
     embedding = torch.ones(4, 2, 2)
-    shelf = EmbeddingShelf(tmp_path, limit=2.2 * (embedding.numel() * 4 + 128))
+    embedding_store = EmbeddingStore(tmp_path, limit=2.2 * (embedding.numel() * 4 + 128))
     for name in "abc":
-        shelf.put(name, embedding)
+        embedding_store.put(name, embedding)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npy", "b.npy"]
-    assert torch.equal(shelf.take("a"), embedding)
-    assert shelf.take("c") is None
+    assert torch.equal(embedding_store.take("a"), embedding)
+    assert embedding_store.take("c") is None
 
 
 def test_nothing_is_kept_unless_asked(random_sam, pixels, monkeypatch, tmp_path):
     monkeypatch.delenv(FOLDER, raising=False)
-    assert shelf_of_environment() is None
+    assert embedding_store_from_environment() is None
     monkeypatch.setenv(FOLDER, str(tmp_path / "shelf"))
     EmbeddingCache(SamModel(random_sam, "made up", ""), SamSettings()).get("a", PLANES, pixels)
     assert not (tmp_path / "shelf").exists()
@@ -84,4 +84,4 @@ def test_nothing_is_kept_unless_asked(random_sam, pixels, monkeypatch, tmp_path)
 def test_a_size_that_is_no_number_is_told(folder, monkeypatch):
     monkeypatch.setenv(LIMIT_GB, "much")
     with pytest.raises(UserError, match="CLISC_EMBEDDINGS_GB: found 'much'"):
-        shelf_of_environment()
+        embedding_store_from_environment()

@@ -7,7 +7,7 @@ import torch
 from clisc_nnunet.models.sam import load_sam
 from clisc_nnunet.settings import PromptSettings, SamSettings, SliceSettings
 from clisc_nnunet.stages.sam.embedding_cache import EmbeddingCache
-from clisc_nnunet.stages.sam.volume_segmenter import Draughtsman
+from clisc_nnunet.stages.sam.volume_segmenter import VolumeSegmenter
 from clisc_nnunet.stages.slice_extraction import make_slices
 
 CPU = torch.device("cpu")
@@ -23,7 +23,7 @@ def draw(model):
     def make(stack, region, **changes):
         settings = SamSettings(**changes)
         cache = EmbeddingCache(model, settings)
-        return Draughtsman(model, PromptSettings(), settings, cache).draw("case", stack, region)
+        return VolumeSegmenter(model, PromptSettings(), settings, cache).draw("case", stack, region)
 
     return make
 

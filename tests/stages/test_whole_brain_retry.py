@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from clisc_nnunet.stages.sam.volume_segmenter import BETTER_BY, Drawn, rating, second_opinion
+from clisc_nnunet.stages.sam.volume_segmenter import BETTER_BY, VolumeMasks, rating, second_opinion
 
 SHAPE = (4, 6, 6)
 
@@ -14,7 +14,7 @@ def drawn(*ious):
     """Masks on the first planes, rated so."""
     logits = np.full(SHAPE, -5.0, np.float32)
     logits[: len(ious), 2:4, 2:4] = 5
-    return Drawn(logits, np.arange(len(ious)), np.array(ious, np.float32))
+    return VolumeMasks(logits, np.arange(len(ious)), np.array(ious, np.float32))
 
 
 @pytest.fixture

@@ -5,45 +5,45 @@ from datetime import timedelta
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from clisc_nnunet.trainers.distributed import Team
+from clisc_nnunet.trainers.distributed import ProcessGroup
 
 
 def test_alone_everything_falls_to_this_process():
-    team = Team.of_this_process()
-    assert team == Team(0, 1)
-    assert team.share(["a", "b"]) == ["a", "b"]
-    assert team.gathered({"b": 1, "a": 2}) == {"a": 2, "b": 1}
-    assert list(team.gathered({"b": 1, "a": 2})) == ["a", "b"]
-    assert team.from_first("x") == "x"
-    team.wait()
+    group = ProcessGroup.of_this_process()
+    assert group == ProcessGroup(0, 1)
+    assert group.share(["a", "b"]) == ["a", "b"]
+    assert group.gathered({"b": 1, "a": 2}) == {"a": 2, "b": 1}
+    assert list(group.gathered({"b": 1, "a": 2})) == ["a", "b"]
+    assert group.from_first("x") == "x"
+    group.wait()
 
 
 def test_shares_are_all_cases_once():
     cases = [str(k) for k in range(7)]
-    shares = [Team(rank, 3).share(cases) for rank in range(3)]
+    shares = [ProcessGroup(rank, 3).share(cases) for rank in range(3)]
     assert sorted(case for share in shares for case in share) == cases
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
     assert cases == [str(k) for k in range(7)]
 
 
 def test_there_may_be_fewer_cases_than_processes():
-    assert [Team(rank, 3).share(["a"]) for rank in range(3)] == [["a"], [], []]
+    assert [ProcessGroup(rank, 3).share(["a"]) for rank in range(3)] == [["a"], [], []]
 
 
 def _work(rank, folder):
     dist.init_process_group(
         "gloo", f"file://{folder}/meeting", timedelta(seconds=60), world_size=2, rank=rank
     )
-    team = Team.of_this_process()
+    group = ProcessGroup.of_this_process()
     own = {case: [rank, case] for case in (["d", "b"] if rank == 0 else ["c", "a"])}
-    gathered = team.gathered(own)
-    told = team.from_first({"round": 1} if rank == 0 else None)
+    gathered = group.gathered(own)
+    told = group.from_first({"round": 1} if rank == 0 else None)
     if rank == 1:
         time.sleep(0.3)
         (folder / "late").touch()
-    team.wait()
+    group.wait()
     found = {
-        "team": [team.rank, team.size],
+        "team": [group.rank, group.size],
         "gathered": list(gathered.items()),
         "told": told,
         "own": sorted(own),

@@ -25,9 +25,9 @@ def test_sam_sees_the_prompt_channel(monkeypatch, channel):
         dataset=SimpleNamespace(load_case=lambda case: (data, seg, None, {})),
         transpose_backward=(0, 1, 2),
     )
-    judge = SimpleNamespace(channel=channel, slices=None, kept=None)
+    dataset_sam = SimpleNamespace(channel=channel, slices=None, kept=None)
     with pytest.raises(Seen) as caught:
-        filter_round._judge_case(due, judge, "a")
+        filter_round._case_agreement(due, dataset_sam, "a")
     assert np.array_equal(caught.value.args[0], data[channel])
 
 
@@ -49,9 +49,9 @@ def test_sam_sees_the_slices_that_were_kept_if_there_are_some(monkeypatch, found
         dataset=SimpleNamespace(load_case=lambda case: (data, seg, None, {})),
         transpose_backward=(0, 1, 2),
     )
-    judge = SimpleNamespace(channel=0, slices=None, kept=SimpleNamespace(find=find))
+    dataset_sam = SimpleNamespace(channel=0, slices=None, kept=SimpleNamespace(find=find))
     with pytest.raises(Seen) as caught:
-        filter_round._judge_case(due, judge, "a")
+        filter_round._case_agreement(due, dataset_sam, "a")
     assert caught.value.args == (found,)
     assert asked == [("a", "its grid")]
 

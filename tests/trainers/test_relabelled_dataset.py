@@ -7,9 +7,9 @@ import pytest
 from helpers.tiny_nnunet import CASES, make_dataset
 
 from clisc_nnunet.trainers.relabelled_dataset import (
-    OVERLAID,
-    OverlaidBlosc2,
-    OverlaidNumpy,
+    RELABELLED_DATASETS,
+    RelabelledBlosc2,
+    RelabelledNumpy,
     write_overlay,
 )
 
@@ -22,7 +22,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module", params=["blosc2", "numpy"])
 def stock(request, folder, tmp_path_factory):
     """nnU-Net's dataset of two heads, in either of its formats."""
-    by_name = {kind.__name__: kind for kind in OVERLAID}
+    by_name = {kind.__name__: kind for kind in RELABELLED_DATASETS}
     dataset = by_name["nnUNetDatasetBlosc2"](str(folder))
     if request.param == "blosc2":
         return dataset
@@ -41,7 +41,7 @@ def overlaid(stock, tmp_path):
     mask = np.zeros(seg.shape[1:], bool)
     mask[5:9, 8:14, 8:14] = True
     write_overlay(tmp_path, CASES[0], mask & (seg[0] >= 0), seg, (16, 24, 16))
-    dataset = OVERLAID[type(stock)](stock.source_folder)
+    dataset = RELABELLED_DATASETS[type(stock)](stock.source_folder)
     dataset.overlay_folder = tmp_path
     return dataset, mask, seg
 
@@ -74,7 +74,7 @@ def test_image_and_other_properties_are_nnunets(overlaid, stock):
 def test_without_a_folder_it_is_nnunets_dataset(stock):
     ours, theirs = (
         dataset.load_case(CASES[0])
-        for dataset in (OVERLAID[type(stock)](stock.source_folder), stock)
+        for dataset in (RELABELLED_DATASETS[type(stock)](stock.source_folder), stock)
     )
     assert np.array_equal(ours[1][:], theirs[1][:])
     assert np.array_equal(ours[3]["class_locations"][1], theirs[3]["class_locations"][1])
@@ -86,7 +86,7 @@ def test_what_lies_outside_of_the_brain_is_never_tumour(stock, tmp_path):
     assert (seg < 0).any()
     write_overlay(tmp_path, CASES[0], full, seg, (16, 24, 16))
     assert full.all() and np.array_equal(seg, before)
-    dataset = OVERLAID[type(stock)](stock.source_folder)
+    dataset = RELABELLED_DATASETS[type(stock)](stock.source_folder)
     dataset.overlay_folder = tmp_path
     _, label, _, properties = dataset.load_case(CASES[0])
     assert np.array_equal(label[:] == 1, seg >= 0)
@@ -117,7 +117,7 @@ def test_the_preprocessed_folder_stays_as_it_is(stock, tmp_path):
     assert before
     seg = np.asarray(stock.load_case(CASES[0])[1][:])
     write_overlay(tmp_path, CASES[0], np.zeros(seg.shape[1:], bool), seg, (16, 24, 16))
-    dataset = OVERLAID[type(stock)](stock.source_folder)
+    dataset = RELABELLED_DATASETS[type(stock)](stock.source_folder)
     dataset.overlay_folder = tmp_path
     for case in CASES[:2]:
         np.asarray(dataset.load_case(case)[1][:])
@@ -143,7 +143,7 @@ def test_a_case_without_a_new_label_is_as_before(overlaid, stock):
 def test_an_empty_label_has_no_locations(stock, tmp_path):
     seg = np.asarray(stock.load_case(CASES[0])[1][:])
     write_overlay(tmp_path, CASES[0], np.zeros(seg.shape[1:], bool), seg, (16, 24, 16))
-    dataset = OVERLAID[type(stock)](stock.source_folder)
+    dataset = RELABELLED_DATASETS[type(stock)](stock.source_folder)
     dataset.overlay_folder = tmp_path
     assert len(dataset.load_case(CASES[0])[3]["class_locations"][1]) == 0
 
@@ -157,5 +157,5 @@ def test_worker_processes_get_the_dataset_with_its_labels(overlaid):
 
 
 def test_both_formats_of_nnunet_are_known():
-    assert set(OVERLAID.values()) == {OverlaidBlosc2, OverlaidNumpy}
-    assert all(issubclass(ours, theirs) for theirs, ours in OVERLAID.items())
+    assert set(RELABELLED_DATASETS.values()) == {RelabelledBlosc2, RelabelledNumpy}
+    assert all(issubclass(ours, theirs) for theirs, ours in RELABELLED_DATASETS.items())

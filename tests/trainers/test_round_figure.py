@@ -4,7 +4,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from clisc_nnunet.trainers.round_figure import KEPT, OUTLINES, REJECTED, Look, draw_round
+from clisc_nnunet.trainers.round_figure import KEPT, OUTLINES, REJECTED, RoundSnapshot, draw_round
 
 
 def ball(shape=(6, 32, 32), centre=16):
@@ -14,7 +14,9 @@ def ball(shape=(6, 32, 32), centre=16):
 
 @pytest.fixture
 def look():
-    return Look.of(np.full((6, 32, 32), 90, np.uint8), ball(), ball(centre=14), ball(centre=17))
+    return RoundSnapshot.of(
+        np.full((6, 32, 32), 90, np.uint8), ball(), ball(centre=14), ball(centre=17)
+    )
 
 
 def test_a_look_shows_the_plane_with_most_tumour(look):
@@ -23,7 +25,7 @@ def test_a_look_shows_the_plane_with_most_tumour(look):
     assert np.array_equal(look.sam, ball(centre=17)[3])
     assert look.pixels.shape == (32, 32)
     nothing = np.zeros((6, 32, 32), bool)
-    middle = Look.of(
+    middle = RoundSnapshot.of(
         np.arange(6, dtype=np.uint8)[:, None, None] * np.ones((6, 32, 32), np.uint8),
         nothing,
         nothing,
@@ -47,14 +49,14 @@ def test_prediction_and_label_count_alike(label, network, plane):
     wide = np.arange(8 * 11).reshape(8, 11)
     by_plane = [np.stack([wide < n for n in counts]) for counts in (label, network)]
     pixels = np.zeros((5, 8, 11), np.uint8) + np.arange(5, dtype=np.uint8)[:, None, None]
-    look = Look.of(pixels, *by_plane, np.ones((5, 8, 11), bool))
+    look = RoundSnapshot.of(pixels, *by_plane, np.ones((5, 8, 11), bool))
     assert (look.pixels == plane).all() and look.pixels.shape == (8, 11)
     assert look.label.sum() == label[plane] and look.network.sum() == network[plane]
 
 
 def test_a_look_is_kept(look, tmp_path):
     look.save(tmp_path / "look.npz")
-    back = Look.load(tmp_path / "look.npz")
+    back = RoundSnapshot.load(tmp_path / "look.npz")
     assert all(
         np.array_equal(a, b) for a, b in zip(vars(look).values(), vars(back).values(), strict=True)
     )
@@ -124,7 +126,7 @@ def test_each_outline_has_its_own_colour(figure, look):
     masks = [np.zeros((32, 32), bool) for _ in sizes]
     for mask, size in zip(masks, sizes.values(), strict=True):
         mask[4 : 4 + size, 10 : 10 + size] = True
-    panel = figure({"a": 0.5}, {"a"}, {"a": Look(look.pixels, *masks)}).axes[1]
+    panel = figure({"a": 0.5}, {"a"}, {"a": RoundSnapshot(look.pixels, *masks)}).axes[1]
     width = {
         to_hex(lines.get_edgecolor()[0]): np.ptp(lines.get_paths()[0].vertices[:, 0])
         for lines in panel.collections
@@ -138,7 +140,7 @@ def test_each_outline_has_its_own_colour(figure, look):
 def test_grey_values_are_shown_as_they_are_and_nothing_has_no_outline(figure):
     empty = np.zeros((8, 8), bool)
     pixels = np.full((8, 8), 90, np.uint8)
-    panel = figure({"a": 0.0}, set(), {"a": Look(pixels, empty, empty, empty)}).axes[1]
+    panel = figure({"a": 0.0}, set(), {"a": RoundSnapshot(pixels, empty, empty, empty)}).axes[1]
     assert panel.images[0].get_clim() == (0, 255)
     assert np.array_equal(panel.images[0].get_array(), pixels)
     assert not panel.collections

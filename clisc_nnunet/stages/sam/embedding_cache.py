@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from clisc_nnunet.errors import UserError
-from clisc_nnunet.io.atomic_write import whole_file
+from clisc_nnunet.io.atomic_write import atomic_file
 from clisc_nnunet.models.sam import SamModel
 from clisc_nnunet.settings import SamSettings
 from clisc_nnunet.stages.sam.batched_predictor import embed
@@ -34,7 +34,7 @@ class EmbeddingCache:
         self._model, self._settings, self._limit = model, settings, limit
         self._kept: OrderedDict[tuple[str, int], torch.Tensor] = OrderedDict()
         # Models without a hash, made up by tests and benchmarks, share nothing.
-        self._shelf = shelf_of_environment() if model.sha256 else None
+        self._shelf = embedding_store_from_environment() if model.sha256 else None
         self.encoded = 0
         """Slices that went through the encoder so far."""
 
@@ -92,7 +92,7 @@ MEASURE_EVERY = 64
 
 
 @dataclass
-class EmbeddingShelf:
+class EmbeddingStore:
     """Embeddings in a folder, each in a file named by a hash of all that it was made from.
 
     Parameters
@@ -136,13 +136,13 @@ class EmbeddingShelf:
         if self._size + array.nbytes > self.limit:
             return
         path = self.folder / f"{name}.npy"
-        with whole_file(path) as temporary:
+        with atomic_file(path) as temporary:
             np.save(temporary, array)
         self._size += path.stat().st_size
         self._since += 1
 
 
-def shelf_of_environment() -> EmbeddingShelf | None:
+def embedding_store_from_environment() -> EmbeddingStore | None:
     """The shelf that the environment asks for.
 
     Raises
@@ -157,4 +157,4 @@ def shelf_of_environment() -> EmbeddingShelf | None:
         gigabytes = float(size)
     except ValueError:
         raise UserError(LIMIT_GB, repr(size), "a number of gigabytes", "mend or unset it") from None
-    return EmbeddingShelf(Path(folder), gigabytes * 1e9)
+    return EmbeddingStore(Path(folder), gigabytes * 1e9)

@@ -40,7 +40,7 @@ NARROWEST = 0.3
 
 
 @dataclass(frozen=True)
-class Drawn:
+class VolumeMasks:
     """SAM's answer for a volume.
 
     Parameters
@@ -59,7 +59,7 @@ class Drawn:
 
 
 @dataclass(frozen=True)
-class Draughtsman:
+class VolumeSegmenter:
     """SAM with its settings, and the embeddings it remembers."""
 
     model: SamModel
@@ -67,7 +67,7 @@ class Draughtsman:
     settings: SamSettings
     embeddings: EmbeddingCache
 
-    def draw(self, case: str, stack: SliceStack, region: np.ndarray) -> Drawn:
+    def draw(self, case: str, stack: SliceStack, region: np.ndarray) -> VolumeMasks:
         """Draw what a region points at.
 
         Parameters
@@ -89,7 +89,7 @@ class Draughtsman:
         # Other looks may reach planes that had no axial mask: they take their neighbours' estimate.
         reached = np.union1d(planes, np.flatnonzero((logits > 0).any(axis=(1, 2))))
         estimate = np.interp(reached, asked, iou) if len(asked) else np.zeros(len(reached))
-        return Drawn(logits, reached, estimate.astype(np.float32))
+        return VolumeMasks(logits, reached, estimate.astype(np.float32))
 
     def axial(self, case: str, stack: SliceStack, planes: np.ndarray, region: np.ndarray) -> Masks:
         """Axial masks of some planes, (n,), each prompted by its region, which is not empty."""
@@ -186,14 +186,14 @@ def _reduced(planes: np.ndarray, side: int) -> np.ndarray:
 BETTER_BY = 0.1
 
 
-def rating(drawn: Drawn) -> float:
+def rating(drawn: VolumeMasks) -> float:
     """SAM's own estimate of the IoU of what it drew, a mean over planes; 0 if it drew nothing."""
     return case_iou(Masks(drawn.logits[drawn.planes], drawn.predicted_iou))
 
 
 def second_opinion(
-    draughtsman: Draughtsman, case: str, stack: SliceStack, region: np.ndarray, first: Drawn
-) -> Drawn | None:
+    segmenter: VolumeSegmenter, case: str, stack: SliceStack, region: np.ndarray, first: VolumeMasks
+) -> VolumeMasks | None:
     """What SAM draws from the whole brain, if it rates that clearly higher.
 
     Parameters
@@ -212,5 +212,5 @@ def second_opinion(
         None: the first answer stays.
     """
     hint = stack.brain & region.any(axis=(1, 2), keepdims=True)
-    again = draughtsman.draw(case, stack, hint)
+    again = segmenter.draw(case, stack, hint)
     return again if rating(again) >= rating(first) + BETTER_BY else None
