@@ -27,7 +27,7 @@ def test_a_result_is_kept_under_its_signature(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("recipe", "told"),
+    ("fingerprint", "told"),
     [
         (
             Fingerprint("scan", RoiSettings(threshold=0.2), "w"),
