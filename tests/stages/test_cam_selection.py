@@ -3,6 +3,7 @@ import pytest
 
 from clisc_nnunet.errors import UserError
 from clisc_nnunet.metrics import agreement
+from clisc_nnunet.pipeline.model_steps import CamChoice
 from clisc_nnunet.pipeline.shared_steps import read_choice, write_choice
 from clisc_nnunet.settings import CamSettings, RoiSettings, Settings
 from clisc_nnunet.stages.cam_selection import Trial, best, candidates, gather, spread
@@ -39,7 +40,7 @@ def test_a_choice_is_read_back_under_its_signature(tmp_path):
     path = tmp_path / "choice.json"
     assert read_choice(path, "signed") is None
     write_choice(path, "signed", Trial("layer2", 0.3, predicted_iou=0.9, agreement=0.8))
-    assert read_choice(path, "signed") == ("layer2", 0.3)
+    assert read_choice(path, "signed") == CamChoice("layer2", 0.3)
     assert read_choice(path, "other") is None
     path.write_text("[")
     assert read_choice(path, "signed") is None
