@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from clisc_nnunet.io.atomic_write import write_text
 from clisc_nnunet.io.paths import without_folder
-from clisc_nnunet.metrics import overlap
+from clisc_nnunet.metrics import dice
 from clisc_nnunet.processes import peak_memory_gb
 from clisc_nnunet.s3f.case_selection import CaseAgreement, Decision, decision_line, select_cases
 from clisc_nnunet.s3f.dataset_sam import DatasetSam
@@ -256,9 +256,10 @@ def _case_agreement(due: Round, dataset_sam: DatasetSam, case: str) -> CaseRecor
         # empty mask would look like agreement.
         mask = np.zeros_like(mask)
     sam = answer(dataset_sam.segmenter, case, seen.stack, shown)
-    by_label, by_answer = overlap(before, mask), overlap(shown_label, sam.mask)
+    by_label = dice(before, mask, both_empty=1.0)
+    by_answer = dice(shown_label, sam.mask, both_empty=1.0)
     measures = {
-        "sam": overlap(sam.mask, shown),
+        "sam": dice(sam.mask, shown, both_empty=1.0),
         "label": by_label,
         "answer": by_answer,
         "support": (by_label + by_answer) / 2,
