@@ -30,7 +30,7 @@ from clisc_nnunet.stages.connected_components import large_components
 from clisc_nnunet.trainers.case_lists import CaseLists
 from clisc_nnunet.trainers.distributed import ProcessGroup
 from clisc_nnunet.trainers.preprocessed_case import PreprocessedCase, scan_geometry
-from clisc_nnunet.trainers.relabelled_dataset import TUMOUR, write_overlay
+from clisc_nnunet.trainers.relabelled_dataset import TUMOUR_LABEL, write_overlay
 from clisc_nnunet.trainers.round_figure import RoundSnapshot, draw_round
 from clisc_nnunet.trainers.round_settings import RoundSettings, as_plain
 
@@ -236,7 +236,7 @@ def _all_agreements(due: Round, dataset_sam: DatasetSam) -> dict[str, CaseRecord
 def _case_agreement(due: Round, dataset_sam: DatasetSam, case: str) -> CaseRecord:
     data, seg, _, properties = due.dataset.load_case(case)
     label = np.asarray(seg[:])[0]
-    before = label == TUMOUR
+    before = label == TUMOUR_LABEL
     kept = None
     if dataset_sam.kept is not None:
         kept = dataset_sam.kept.find(case, scan_geometry(properties, due.transpose_backward))
