@@ -9,7 +9,7 @@ from pathlib import Path
 
 from clisc_nnunet.errors import UserError, named
 from clisc_nnunet.pipeline.run_results import RunResults
-from clisc_nnunet.stages.clip_labels import NORMAL, TUMOUR, UNSURE
+from clisc_nnunet.stages.slice_classes import NORMAL, TUMOUR, UNSURE
 
 NAMES = {NORMAL: "normal", TUMOUR: "tumour", UNSURE: "unsure"}
 COLUMNS = ("case", "plane", "tumour_probability", "clip_label", "label")

@@ -20,6 +20,7 @@ from clisc_nnunet.phantoms.anatomy import Anatomy, anatomy_hashes, load_anatomie
 from clisc_nnunet.phantoms.phantom import DRAWING, make_phantom
 from clisc_nnunet.phantoms.settings import KINDS, PhantomSettings
 from clisc_nnunet.processes import make_executor
+from clisc_nnunet.provenance import differences, found_and_expected, restricted
 
 # Intensity of white matter in the files, of the order of a scanner's.
 WHITE_MATTER = 400.0
@@ -121,14 +122,14 @@ def _refuse_others(folder: Path, recipe: dict[str, Any]) -> None:
     if any(place.is_file() for place in (folder, *folder.parents)):
         raise UserError(folder, "a file", "a folder", "choose another -o")
     path = folder / "phantoms.json"
-    wanted = json.loads(json.dumps(recipe))
     if path.exists():
         there = json.loads(path.read_text(encoding="utf-8"))
-        if {key: there.get(key) for key in wanted} != wanted:
+        found, expected = found_and_expected(differences(restricted(there, recipe), recipe))
+        if found:
             raise UserError(
                 folder,
-                "phantoms of another seed or other settings, anatomies or drawing",
-                "an empty folder, or phantoms of this call",
+                f"phantoms with {found}",
+                f"an empty folder, or phantoms with {expected}",
                 "choose another folder",
             )
     elif folder.exists() and any(folder.iterdir()):

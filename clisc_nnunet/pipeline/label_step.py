@@ -21,9 +21,9 @@ from clisc_nnunet.pipeline.config import CaseInput, RunConfig
 from clisc_nnunet.pipeline.result_cache import Fingerprint, ResultCache
 from clisc_nnunet.pipeline.serialization import unpack_region, unpack_stack
 from clisc_nnunet.pipeline.slice_step import brain_of_scan
-from clisc_nnunet.stages.clip_labels import TUMOUR
 from clisc_nnunet.stages.pseudo_label import draw_label
 from clisc_nnunet.stages.sam.types import OUTSIDE_LOGIT, Masks, case_iou, stack_masks
+from clisc_nnunet.stages.slice_classes import TUMOUR
 from clisc_nnunet.stages.slice_extraction import to_scan_grid
 
 RECORD = "label"

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from clisc_nnunet.errors import ScanError
-from clisc_nnunet.metrics import agreement
+from clisc_nnunet.metrics import dice
 from clisc_nnunet.models.slice_classifier import SliceClassifier
 from clisc_nnunet.pipeline.case_steps import CaseStep
 from clisc_nnunet.pipeline.classifier_file import load_classifier
@@ -22,6 +22,7 @@ from clisc_nnunet.stages import clip_labels, layer_cam, roi
 from clisc_nnunet.stages.cam_selection import spread
 from clisc_nnunet.stages.sam.embedding_cache import EmbeddingCache
 from clisc_nnunet.stages.sam.volume_segmenter import VolumeSegmenter, rating, second_opinion
+from clisc_nnunet.stages.slice_classes import TUMOUR, UNSURE
 from clisc_nnunet.stages.slice_extraction import SliceStack
 
 # Slices of a case that a choice of the CAM's layer and threshold is based on.
@@ -75,7 +76,7 @@ def label_slices(config: RunConfig, case: CaseInput, slices: Arrays) -> dict[str
     planes, settings = stack.planes_with_brain, config.settings.labels
     if case.slice_labels is not None:
         label = _given_labels(case.name, case.slice_labels, planes)
-        probability = np.where(label == clip_labels.UNSURE, 0.5, label).astype(np.float32)
+        probability = np.where(label == UNSURE, 0.5, label).astype(np.float32)
         voted = label
     else:
         prompts = clip_labels.read_prompts(settings.prompts)
@@ -91,7 +92,7 @@ def label_slices(config: RunConfig, case: CaseInput, slices: Arrays) -> dict[str
 
 def sure_slices(labels: Arrays) -> tuple[np.ndarray, np.ndarray]:
     """Planes with a sure label after the vote, and these labels, both int (n,)."""
-    sure = labels["voted"] != clip_labels.UNSURE
+    sure = labels["voted"] != UNSURE
     return labels["planes"][sure], labels["voted"][sure]
 
 
@@ -104,7 +105,7 @@ def _given_labels(case: str, given: Mapping[int, int], planes: np.ndarray) -> np
             f"planes with brain, {planes[0]} to {planes[-1]}",
             "give a table of the same scan and slice settings",
         )
-    return np.array([given.get(int(plane), clip_labels.UNSURE) for plane in planes])
+    return np.array([given.get(int(plane), UNSURE) for plane in planes])
 
 
 def _labels_fingerprint(
@@ -253,14 +254,16 @@ def try_cams(
             prompted = planes[shown]
             masks = segmenter.axial(case.name, stack, prompted, region)
             ious[i, j, shown] = masks.predicted_iou
-            agreements[i, j, shown] = agreement(masks.logits > 0, region[prompted])
+            agreements[i, j, shown] = dice(
+                masks.logits > 0, region[prompted], both_empty=0.0, axis=(1, 2)
+            )
     return {"predicted_iou": ious, "agreement": agreements}
 
 
 def sample_planes(labels: Arrays) -> np.ndarray:
     """Planes of a case on which layers and thresholds are tried, int (n,)."""
     planes, label = sure_slices(labels)
-    return spread(planes[label == clip_labels.TUMOUR], SAMPLE_SLICES)
+    return spread(planes[label == TUMOUR], SAMPLE_SLICES)
 
 
 def _trial_fingerprint(
@@ -317,7 +320,7 @@ def segment(
         "planes": masks.planes,
         "logits": logits.astype(np.float16),
         "predicted_iou": masks.predicted_iou,
-        "agreement": agreement(logits > 0, region[masks.planes]),
+        "agreement": dice(logits > 0, region[masks.planes], both_empty=0.0, axis=(1, 2)),
         "second_opinion": np.array(second is not None),
     }
 

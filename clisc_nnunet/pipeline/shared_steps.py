@@ -28,7 +28,7 @@ from clisc_nnunet.pipeline.run_results import RunResults
 from clisc_nnunet.stages import adaptive_masking, classifier_training
 from clisc_nnunet.stages.cam_selection import Trial, best, gather, spread
 from clisc_nnunet.stages.classifier_training import TrainingSlices
-from clisc_nnunet.stages.clip_labels import TUMOUR
+from clisc_nnunet.stages.slice_classes import TUMOUR
 
 # Cases that a choice of the CAM's layer and threshold is based on.
 SAMPLE_CASES = 8

@@ -15,9 +15,9 @@ from clisc_nnunet.errors import NoTumourError, UserError
 from clisc_nnunet.models.backbones import Backbone
 from clisc_nnunet.models.slice_classifier import SliceClassifier, to_images
 from clisc_nnunet.settings import ClassifierSettings
+from clisc_nnunet.stages.slice_classes import NORMAL, TUMOUR
 from clisc_nnunet.stages.slice_extraction import SliceStack
 
-NORMAL, TUMOUR = 0, 1
 # Slices read ahead in the order of the cases; this bounds the memory, whatever the data set.
 READ_AHEAD = 2048
 # Augmentation: shifts as a share of the side, gamma and gain as natural logarithms.

@@ -46,7 +46,10 @@ def test_other_settings_are_refused(tmp_path, capsys):
     assert main(["-o", str(tmp_path), *CALL]) == 0
     before = _bytes(tmp_path)
     assert main(["-o", str(tmp_path), *CALL[:-1], "4"]) == 2
-    assert "phantoms of another seed or other settings" in capsys.readouterr().err
+    assert (
+        "phantoms with seed 3; expected an empty folder, or phantoms with seed 4"
+        in capsys.readouterr().err
+    )
     assert _bytes(tmp_path) == before
 
 
@@ -82,7 +85,9 @@ def test_another_drawing_is_refused(tmp_path, capsys, monkeypatch, empty_cases):
     assert json.loads((tmp_path / "phantoms.json").read_text())["drawing"] == DRAWING
     monkeypatch.setattr("clisc_nnunet.phantoms.phantom_dataset.DRAWING", DRAWING + 1)
     assert main(["-o", str(tmp_path), *CALL]) == 2
-    assert "or drawing; expected" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert f"found phantoms with drawing {DRAWING}; expected an empty folder" in error
+    assert f"or phantoms with drawing {DRAWING + 1};" in error
 
 
 def test_label_maps_are_told_apart_by_what_they_hold(tmp_path, capsys, empty_cases):
@@ -93,7 +98,7 @@ def test_label_maps_are_told_apart_by_what_they_hold(tmp_path, capsys, empty_cas
     call = ["-o", str(tmp_path / "PH"), *CALL, "--anatomy"]
     assert main([*call, str(tmp_path / "here" / "MAPS")]) == 0
     assert main([*call, str(tmp_path / "there" / "MAPS")]) == 2
-    assert "anatomies or drawing; expected" in capsys.readouterr().err
+    assert "found phantoms with anatomies.brainweb_1.nii.gz " in capsys.readouterr().err
     assert main([*call, str(tmp_path / "moved" / "MAPS")]) == 0
 
 
@@ -114,7 +119,7 @@ def test_kinds_are_told_apart(tmp_path, capsys):
     settings = json.loads((folder / "phantoms.json").read_text())["settings"]
     assert settings["scanner"]["thick_slices"] == 1.0
     assert main(["-o", str(folder), *CALL]) == 2
-    assert "other settings" in capsys.readouterr().err
+    assert "found phantoms with settings.contrast" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,8 @@ from clisc_nnunet.pipeline.result_cache import ResultCache
 from clisc_nnunet.pipeline.serialization import pack_stack, unpack_region
 from clisc_nnunet.settings import PseudoLabelSettings, SamSettings, SliceSettings
 from clisc_nnunet.stages.cam_selection import gather
-from clisc_nnunet.stages.clip_labels import TUMOUR
 from clisc_nnunet.stages.sam.volume_segmenter import VolumeMasks
+from clisc_nnunet.stages.slice_classes import TUMOUR
 from clisc_nnunet.stages.slice_extraction import make_slices
 
 CASE = CaseInput("case", "scan.nii.gz")

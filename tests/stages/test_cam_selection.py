@@ -2,18 +2,10 @@ import numpy as np
 import pytest
 
 from clisc_nnunet.errors import UserError
-from clisc_nnunet.metrics import agreement
 from clisc_nnunet.pipeline.model_steps import CamChoice
 from clisc_nnunet.pipeline.shared_steps import read_choice, write_choice
 from clisc_nnunet.settings import CamSettings, RoiSettings, Settings
 from clisc_nnunet.stages.cam_selection import Trial, best, candidates, gather, spread
-
-
-def test_agreement_is_dice_per_slice():
-    first, second = np.zeros((3, 4, 4), bool), np.zeros((3, 4, 4), bool)
-    first[0, :2], second[0, 1:3] = True, True
-    first[1, 0] = True
-    assert agreement(first, second).tolist() == [0.5, 0.0, 0.0]
 
 
 def test_the_best_trial_agrees_and_is_sure():
