@@ -34,7 +34,7 @@ class LostProcessError(Exception):
     """The process that worked on a case died: killed, out of memory, or crashed in a library."""
 
 
-class InThisProcess(Executor):
+class SerialExecutor(Executor):
     """Runs each job at once, here."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
@@ -50,7 +50,7 @@ class InThisProcess(Executor):
 def make_executor(processes: int) -> Executor:
     """Executor for `processes` processes; 1 is this one."""
     if processes == 1:
-        return InThisProcess()
+        return SerialExecutor()
     # A forked process may deadlock in the threads of torch or ITK.
     return ProcessPoolExecutor(
         processes, mp_context=get_context("spawn"), initializer=_start_process

@@ -149,7 +149,7 @@ class SamSettings:
     """Cases of whose masks SAM itself thinks less, on average, are drawn once more from the whole
     brain, and the answer that it rates clearly higher counts; 0: none."""
 
-    def axial_alone(self) -> SamSettings:
+    def axial_only(self) -> SamSettings:
         """The same, but each axial plane is looked at once, as in the paper."""
         return replace(self, views=("axial",), close_up=0.0, second_opinion=0.0)
 

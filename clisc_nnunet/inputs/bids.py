@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from clisc_nnunet.inputs.cases import Found
+from clisc_nnunet.inputs.cases import FoundScan
 from clisc_nnunet.inputs.channels import Channel, split_ending
 from clisc_nnunet.inputs.file_names import Ignored, scans_among, stem, visible
 
@@ -18,14 +18,14 @@ def is_bids(folder: Path) -> bool:
     return any(_anat_folders(subject) for subject in folder.glob("sub-*"))
 
 
-def find_bids(folder: Path, channels: Sequence[Channel]) -> tuple[list[Found], Ignored]:
+def find_bids(folder: Path, channels: Sequence[Channel]) -> tuple[list[FoundScan], Ignored]:
     """Scans of all sessions; a case is called `sub-01` or, with sessions, `sub-01_ses-02`.
 
     Several runs of one modality in one session stay two scans of one case: which of them is good
     is not in their names, so the case is set aside until `--channels flair=run-2_FLAIR` or the
     like tells it.
     """
-    found: list[Found] = []
+    found: list[FoundScan] = []
     ignored: Ignored = []
     for subject in visible(folder):
         anats = _anat_folders(subject) if subject.name.startswith("sub-") else []
@@ -36,7 +36,7 @@ def find_bids(folder: Path, channels: Sequence[Channel]) -> tuple[list[Found], I
             case = "_".join(anat.relative_to(folder).parts[:-1])
             scans, rejected = scans_among(visible(anat))
             ignored += rejected
-            found += [Found(case, _modality(stem(path), channels), path) for path in scans]
+            found += [FoundScan(case, _modality(stem(path), channels), path) for path in scans]
     return found, ignored
 
 

@@ -13,7 +13,7 @@ from clisc_nnunet.io.volume import Source
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundScan:
     """A scan in the input folder.
 
     Parameters
@@ -57,14 +57,14 @@ class Case:
         return Case(self.name, self.image.absolute(), channels)
 
 
-def takes_unnamed(channels: Sequence[Channel]) -> bool:
+def accepts_unnamed(channels: Sequence[Channel]) -> bool:
     """Whether a scan of no known modality may be what is asked for: one channel, by no ending."""
     return len(channels) == 1 and not channels[0].given
 
 
-def take_for_prompt(
-    found: Iterable[Found], channels: Sequence[Channel], prompt: str
-) -> list[Found]:
+def assign_label_channel(
+    found: Iterable[FoundScan], channels: Sequence[Channel], prompt: str
+) -> list[FoundScan]:
     """The same scans; those of no known modality as the prompt channel, where they may be it.
 
     A file without a modality in its name always is. A study holds much that is described in a
@@ -79,7 +79,7 @@ def take_for_prompt(
         Name of the channel from which pseudo-labels come.
     """
     scans = list(found)
-    if not takes_unnamed(channels):
+    if not accepts_unnamed(channels):
         return scans
     told = {scan.case for scan in scans if scan.modality and isinstance(scan.source, Series)}
     return [
@@ -89,7 +89,7 @@ def take_for_prompt(
 
 
 def group(
-    found: Iterable[Found], channels: Sequence[Channel], prompt: str, folder: Path
+    found: Iterable[FoundScan], channels: Sequence[Channel], prompt: str, folder: Path
 ) -> tuple[list[Case], dict[str, ScanError]]:
     """Whole cases, in order of name, and the others with what is wrong with them.
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from clisc_nnunet.errors import ScanError
-from clisc_nnunet.inputs.cases import Found
+from clisc_nnunet.inputs.cases import FoundScan
 from clisc_nnunet.inputs.channels import Channel, modality_of_series
 from clisc_nnunet.inputs.file_names import Ignored, scan_ending, visible
 from clisc_nnunet.io.dicom_series import Series, find_series
@@ -23,7 +23,7 @@ _NO_MODALITY = re.compile(
 
 def find_dicom(
     folder: Path, channels: Sequence[Channel]
-) -> tuple[list[Found], Ignored, dict[str, ScanError]]:
+) -> tuple[list[FoundScan], Ignored, dict[str, ScanError]]:
     """Series of a folder of folders; a case is a study.
 
     Returns
@@ -35,7 +35,7 @@ def find_dicom(
     faults : dict of case to ScanError
         Cases with a slice that cannot be read, be it of the wanted series or another.
     """
-    found: list[Found] = []
+    found: list[FoundScan] = []
     ignored: Ignored = []
     faults: dict[str, ScanError] = {}
     there = visible(folder)
@@ -65,11 +65,11 @@ def find_dicom(
     return found, ignored, faults
 
 
-def _found(case: str, series: Series, channels: Sequence[Channel]) -> Found:
+def _found(case: str, series: Series, channels: Sequence[Channel]) -> FoundScan:
     modality = modality_of_series(series.description, channels)
     if not modality and _NO_MODALITY.search(series.description):
         modality = "other"
-    return Found(case, modality, series)
+    return FoundScan(case, modality, series)
 
 
 def _study_names(name: str, series: Sequence[Series]) -> dict[str, str]:

@@ -16,10 +16,10 @@ from clisc_nnunet.errors import ScanError, UserError, one_line
 from clisc_nnunet.inputs.bids import find_bids, is_bids
 from clisc_nnunet.inputs.cases import (
     Case,
-    Found,
+    FoundScan,
+    accepts_unnamed,
+    assign_label_channel,
     group,
-    take_for_prompt,
-    takes_unnamed,
 )
 from clisc_nnunet.inputs.channels import (
     FLAIR,
@@ -39,7 +39,14 @@ from clisc_nnunet.inputs.file_names import (
 )
 from clisc_nnunet.io.volume import Source
 
-__all__ = ["SCAN_ENDINGS", "Case", "InputFolder", "find_cases", "find_prompt_scans", "scan_ending"]
+__all__ = [
+    "SCAN_ENDINGS",
+    "Case",
+    "InputFolder",
+    "find_cases",
+    "find_label_channel_scans",
+    "scan_ending",
+]
 
 _CHANNEL = re.compile(r"(?P<case>.+)_(?P<number>\d{4})$")
 _LOOKED_FOR = (
@@ -111,7 +118,7 @@ def find_cases(
     if not entries:
         raise UserError(folder, "an empty folder", _LOOKED_FOR, "check the path")
     layout, scans, ignored, broken, asked = _look(folder, entries, channels, numbers or {})
-    scans = take_for_prompt(scans, asked, prompt)
+    scans = assign_label_channel(scans, asked, prompt)
     wanted = {channel.name for channel in asked}
     unnamed = () if layout == "DICOM" else ("",)
     others = [scan.source for scan in scans if scan.modality not in (*wanted, *unnamed)]
@@ -121,14 +128,14 @@ def find_cases(
     cases = [case for case in cases if case.name not in broken]
     if not cases:
         raise _nothing_found(folder, scans, ignored, faults, prompt)
-    alone = takes_unnamed(asked)
+    alone = accepts_unnamed(asked)
     lines = [f"channel {n}: {c.name} ({_known_by(layout, c, alone)})" for n, c in enumerate(asked)]
     return InputFolder(
         layout, tuple(cases), tuple(ignored), tuple(sorted(faults.items())), tuple(lines)
     )
 
 
-def find_prompt_scans(
+def find_label_channel_scans(
     folder: Path, words: Sequence[str], prompt: str, numbers: Mapping[str, str] | None = None
 ) -> dict[str, Source]:
     """Scans of the prompt channel by case, for commands that look at no other.
@@ -146,7 +153,7 @@ def find_prompt_scans(
     return {case.name: case.image for case in found.cases}
 
 
-_Look = tuple[str, list[Found], Ignored, dict[str, ScanError], Sequence[Channel]]
+_Look = tuple[str, list[FoundScan], Ignored, dict[str, ScanError], Sequence[Channel]]
 
 
 def _look(
@@ -175,7 +182,7 @@ def _look(
         numbered = _numbered(folder, scans, channels, known)
         if numbered is not None:
             return "nnU-Net", numbered[0], [*nested_ignored, *ignored], {}, numbered[1]
-        flat = [Found(*split_ending(stem(path), channels), path) for path in scans]
+        flat = [FoundScan(*split_ending(stem(path), channels), path) for path in scans]
         return "flat", flat, [*nested_ignored, *ignored], {}, channels
     series, series_ignored, broken = find_dicom(folder, channels)
     if series or broken:
@@ -183,9 +190,11 @@ def _look(
     return "flat", [], [*nested_ignored, *ignored], {}, channels
 
 
-def _nested(folders: Sequence[Path], channels: Sequence[Channel]) -> tuple[list[Found], Ignored]:
+def _nested(
+    folders: Sequence[Path], channels: Sequence[Channel]
+) -> tuple[list[FoundScan], Ignored]:
     """One folder per case; files are known by how they end."""
-    found: list[Found] = []
+    found: list[FoundScan] = []
     ignored: Ignored = []
     for folder in folders:
         scans, rejected = scans_among(visible(folder))
@@ -194,7 +203,7 @@ def _nested(folders: Sequence[Path], channels: Sequence[Channel]) -> tuple[list[
             ignored.append((folder, "no scan in this folder"))
         # Within a case's folder, a file has to say what it is.
         found += [
-            Found(folder.name, split_ending(stem(path), channels)[1] or "unknown", path)
+            FoundScan(folder.name, split_ending(stem(path), channels)[1] or "unknown", path)
             for path in scans
         ]
     return found, ignored
@@ -205,7 +214,7 @@ def _numbered(
     scans: Sequence[Path],
     channels: Sequence[Channel],
     known: Mapping[str, str],
-) -> tuple[list[Found], Sequence[Channel]] | None:
+) -> tuple[list[FoundScan], Sequence[Channel]] | None:
     """Scans with nnU-Net's channel numbers, and what these stand for; None if they are names.
 
     `phantom_0000`, `phantom_0001` could be a series of cases or the channels of one. They are
@@ -227,7 +236,7 @@ def _numbered(
     asked = _meaning(folder, used, channels, known if told else {})
     names = {channel.given: channel.name for channel in asked}
     found = [
-        Found(match["case"], names.get(match["number"], "other"), path)
+        FoundScan(match["case"], names.get(match["number"], "other"), path)
         for match, path in zip(matches, scans, strict=True)
         if match is not None
     ]
@@ -279,7 +288,7 @@ def _known_by(layout: str, channel: Channel, alone: bool) -> str:
 
 def _nothing_found(
     folder: Path,
-    found: Sequence[Found],
+    found: Sequence[FoundScan],
     ignored: Ignored,
     faults: dict[str, ScanError],
     prompt: str,

@@ -88,14 +88,14 @@ class Series:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundSeries:
     """What a folder holds: its series, and files of MR images that cannot be read."""
 
     series: tuple[Series, ...]
     broken: tuple[Path, ...]
 
 
-def find_series(folder: Path, *, deep: bool = True) -> Found:
+def find_series(folder: Path, *, deep: bool = True) -> FoundSeries:
     """All series of a folder, in order of their UIDs; files are told by content, not by name.
 
     Parameters
@@ -129,7 +129,7 @@ def find_series(folder: Path, *, deep: bool = True) -> Found:
                 when=tags["date"] + tags["time"],
             )
         )
-    return Found(tuple(series), tuple(broken))
+    return FoundSeries(tuple(series), tuple(broken))
 
 
 def read_series(series: Series) -> tuple[np.ndarray, Geometry]:

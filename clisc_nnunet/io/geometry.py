@@ -77,19 +77,19 @@ def same_grid(first: Geometry, second: Geometry) -> bool:
     )
 
 
-def degrees_off_square(geometry: Geometry) -> float:
+def max_skew_degrees(geometry: Geometry) -> float:
     """By how much the worst pair of axes misses a right angle; 90 if two axes coincide."""
     cosines = geometry.axes.T @ geometry.axes
     worst = np.abs(cosines[np.triu_indices(3, 1)]).max()
     return float(np.degrees(np.arcsin(min(worst, 1.0))))
 
 
-def is_square(geometry: Geometry) -> bool:
+def is_orthogonal(geometry: Geometry) -> bool:
     """Whether the axes are unit vectors at right angles."""
     return bool(np.allclose(geometry.axes.T @ geometry.axes, np.eye(3), atol=_STRAIGHT))
 
 
-def squared(geometry: Geometry) -> Geometry:
+def orthogonalised(geometry: Geometry) -> Geometry:
     """The nearest geometry whose axes are at right angles; spacing and centre stay.
 
     Notes

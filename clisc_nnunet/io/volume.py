@@ -22,11 +22,11 @@ from clisc_nnunet.io.atomic_write import atomic_file
 from clisc_nnunet.io.dicom_series import Series, read_series
 from clisc_nnunet.io.geometry import (
     Geometry,
-    degrees_off_square,
-    is_square,
+    is_orthogonal,
+    max_skew_degrees,
+    orthogonalised,
     same_grid,
     smoothing_sigma,
-    squared,
 )
 from clisc_nnunet.io.hashing import file_sha256
 from clisc_nnunet.io.nifti_header import check_nifti, is_nifti
@@ -38,7 +38,7 @@ Source = Path | Series
 # Millimetres; what lies beyond is a header gone wrong, such as one in metres.
 SPACING_LIMITS = (0.01, 100.0)
 # Axes further from right angles are not straightened: too much of the shape would change.
-MAX_DEGREES_OFF_SQUARE = 30.0
+MAX_SKEW_DEGREES = 30.0
 # Files without voxels: these lie in one or more others, which the header names in many ways.
 _BARE_HEADERS = (".mhd", ".nhdr")
 
@@ -312,17 +312,17 @@ def _mended(source: Source, geometry: Geometry) -> tuple[Geometry, tuple[str, ..
             "a finite position",
             "mend the header, or export the scan again",
         )
-    if is_square(geometry):
+    if is_orthogonal(geometry):
         return geometry, ()
-    degrees = degrees_off_square(geometry)
-    if degrees > MAX_DEGREES_OFF_SQUARE:
+    degrees = max_skew_degrees(geometry)
+    if degrees > MAX_SKEW_DEGREES:
         raise ScanError(
             source,
             f"axes that are {degrees:.0f} degrees off right angles",
-            f"{MAX_DEGREES_OFF_SQUARE:.0f} degrees or less",
+            f"{MAX_SKEW_DEGREES:.0f} degrees or less",
             "resample the scan to a grid with right angles",
         )
-    return squared(geometry), (
+    return orthogonalised(geometry), (
         f"header: axes {degrees:.2g} degrees off right angles, straightened about the centre",
     )
 

@@ -31,13 +31,13 @@ _SIGNS = {
 }
 
 
-def sam_architecture(state: Mapping[str, torch.Tensor]) -> str | None:
+def detect_sam_architecture(state: Mapping[str, torch.Tensor]) -> str | None:
     """Name in segment_anything's registry of the SAM that weights belong to, or None."""
     first = state.get("image_encoder.patch_embed.proj.weight")
     return _SAM.get(len(first)) if first is not None else None
 
 
-def clip_architecture(state: Mapping[str, torch.Tensor]) -> str | None:
+def detect_clip_architecture(state: Mapping[str, torch.Tensor]) -> str | None:
     """Name in open_clip of the CLIP of OpenAI that weights belong to, or None."""
     first = state.get("visual.conv1.weight")
     if first is None or first.ndim != 4:
@@ -45,11 +45,11 @@ def clip_architecture(state: Mapping[str, torch.Tensor]) -> str | None:
     return _CLIP.get((first.shape[0], first.shape[-1]))
 
 
-def looks_like(state: Mapping[str, torch.Tensor]) -> str:
+def describe_weights(state: Mapping[str, torch.Tensor]) -> str:
     """What weights seem to be, in a few words."""
-    if (sam := sam_architecture(state)) is not None:
+    if (sam := detect_sam_architecture(state)) is not None:
         return f"SAM ViT-{sam[-1].upper()}"
-    if (clip := clip_architecture(state)) is not None:
+    if (clip := detect_clip_architecture(state)) is not None:
         return f"CLIP {clip[:5]}/{clip[6:]}"
     for sign, what in _SIGNS.items():
         if sign in state:

@@ -58,7 +58,7 @@ def locate(name: str, role: Role) -> Located:
     entry = find_entry(name, role)
     if entry is not None:
         return Located(fetch(entry), entry, entry.name)
-    entry, path = like_and_path(name, role)
+    entry, path = split_entry_and_path(name, role)
     if not path.exists():
         tags = _tags(name) if role == "clip" else []
         if tags:
@@ -78,7 +78,7 @@ def locate(name: str, role: Role) -> Located:
     return Located(path, entry, f"{entry.name}={path}")
 
 
-def like_and_path(name: str, role: Role) -> tuple[Entry | None, Path]:
+def split_entry_and_path(name: str, role: Role) -> tuple[Entry | None, Path]:
     """Of `NAME=PATH` the entry and the path; of any other text no entry, and itself as a path."""
     like, equals, rest = name.partition("=")
     entry = find_entry(like, role) if equals else None

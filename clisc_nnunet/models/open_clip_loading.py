@@ -17,7 +17,10 @@ import open_clip
 import torch
 
 from clisc_nnunet.errors import UserError, WeightsError
-from clisc_nnunet.models.architecture_detection import clip_architecture, looks_like
+from clisc_nnunet.models.architecture_detection import (
+    describe_weights,
+    detect_clip_architecture,
+)
 from clisc_nnunet.models.locate import Located
 from clisc_nnunet.models.registry import ENTRIES, OPENAI_MEAN, OPENAI_STD, Channels
 from clisc_nnunet.models.weights import load_strictly, read_state
@@ -66,17 +69,17 @@ def load_published(found: Located) -> PublishedClip:
     if entry is not None and not entry.architecture:
         raise WeightsError(
             path,
-            f"what looks like {looks_like(state)}, and no {CONFIG} beside it",
+            f"what looks like {describe_weights(state)}, and no {CONFIG} beside it",
             f"{entry.name} with its configuration",
             f"fetch {CONFIG} and the tokenizer's files of {entry.name} into the same folder",
         )
-    architecture = entry.architecture if entry is not None else clip_architecture(state)
-    recognised = clip_architecture(state)
-    if architecture is None or (recognised is not None and entry and _differ(entry, recognised)):
+    architecture = entry.architecture if entry is not None else detect_clip_architecture(state)
+    detected = detect_clip_architecture(state)
+    if architecture is None or (detected is not None and entry and _differ(entry, detected)):
         known = ", ".join(sorted({e.architecture for e in ENTRIES.values() if e.role == "clip"}))
         raise WeightsError(
             path,
-            f"what looks like {looks_like(state)}",
+            f"what looks like {describe_weights(state)}",
             f"a CLIP {entry.name}" if entry else f"a CLIP of open_clip: {known.strip(', ')}",
             "name another file, or say what it is: ARCHITECTURE/TAG=FILE, or a folder of open_clip",
         )
@@ -96,17 +99,17 @@ def load_published(found: Located) -> PublishedClip:
     load_strictly(module, state, str(path))
     mean, std = (entry.mean, entry.std) if entry is not None else (OPENAI_MEAN, OPENAI_STD)
     taken_as = ""
-    if (architecture, quick_gelu, mean, std) != (recognised, True, OPENAI_MEAN, OPENAI_STD):
+    if (architecture, quick_gelu, mean, std) != (detected, True, OPENAI_MEAN, OPENAI_STD):
         read = {"architecture": architecture, "quick_gelu": quick_gelu, "mean": mean, "std": std}
         taken_as = json.dumps(read)
     tokenize = open_clip.get_tokenizer(architecture)
     return PublishedClip(module, tokenize, mean, std, path, taken_as)
 
 
-def _differ(entry: Any, recognised: str) -> bool:
+def _differ(entry: Any, detected: str) -> bool:
     """Whether an entry of OpenAI's shapes holds weights of others of these."""
     return entry.architecture in ("ViT-B-32", "ViT-B-16", "ViT-L-14") and (
-        recognised != entry.architecture
+        detected != entry.architecture
     )
 
 

@@ -18,7 +18,7 @@ from segment_anything.modeling import (
 
 from clisc_nnunet.errors import WeightsError
 from clisc_nnunet.io.hashing import file_sha256
-from clisc_nnunet.models.architecture_detection import looks_like, sam_architecture
+from clisc_nnunet.models.architecture_detection import describe_weights, detect_sam_architecture
 from clisc_nnunet.models.locate import Located, locate
 from clisc_nnunet.models.registry import BUNDLED_NAME
 from clisc_nnunet.models.sam_attention import fuse_attention
@@ -134,12 +134,12 @@ def _published(found: Located, state: dict[str, torch.Tensor]) -> tuple[Sam, str
 
     The text says so where that is another one than the architecture's own.
     """
-    entry, architecture = found.entry, sam_architecture(state)
+    entry, architecture = found.entry, detect_sam_architecture(state)
     if architecture is None or (entry is not None and architecture != entry.architecture):
         asked = f"{entry.what} ({entry.name})" if entry is not None else "SAM ViT-B, ViT-L or ViT-H"
         raise WeightsError(
             found.path,
-            f"what looks like {looks_like(state)}",
+            f"what looks like {describe_weights(state)}",
             f"a checkpoint of {asked}",
             "name another file, or leave --sam out for the bundled one",
         )

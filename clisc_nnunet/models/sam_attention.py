@@ -29,7 +29,7 @@ class FusedAttention(Attention):
             of_columns = get_rel_pos(columns, columns, self.rel_pos_w).to(grid.dtype)
             to_rows = torch.einsum("nmhwc,hkc->nmhwk", grid, of_rows).flatten(2, 3)
             to_columns = torch.einsum("nmhwc,wkc->nmhwk", grid, of_columns).flatten(2, 3)
-            attend = attend_with_bias if x.device.type == "cpu" else attend_prolonged
+            attend = attend_with_bias if x.device.type == "cpu" else attend_extended
             mixed = attend(query, key, value, to_rows, to_columns, self.scale)
         else:
             mixed = F.scaled_dot_product_attention(query, key, value, scale=self.scale)
@@ -74,7 +74,7 @@ def attend_with_bias(
     )
 
 
-def attend_prolonged(
+def attend_extended(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,

@@ -11,7 +11,7 @@ import torch
 
 from clisc_nnunet.errors import WeightsError
 from clisc_nnunet.io.hashing import file_sha256
-from clisc_nnunet.models.architecture_detection import looks_like
+from clisc_nnunet.models.architecture_detection import describe_weights
 from clisc_nnunet.models.registry import ENTRIES, Web
 
 # What torch.compile and DistributedDataParallel put before the names of a module's tensors; either
@@ -106,7 +106,7 @@ def load_strictly(
     if missing or foreign or misfits:
         raise WeightsError(
             where,
-            f"what looks like {looks_like(state)} ({len(missing)} tensors missing, "
+            f"what looks like {describe_weights(state)} ({len(missing)} tensors missing, "
             f"{len(foreign)} unknown, {len(misfits)} misshapen)",
             f"the weights of {type(module).__name__} with {len(own)} tensors",
             "name weights of this architecture",

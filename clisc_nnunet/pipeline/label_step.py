@@ -27,7 +27,7 @@ from clisc_nnunet.pipeline.serialization import unpack_stack
 from clisc_nnunet.pipeline.slice_step import brain_of_scan
 from clisc_nnunet.settings import PseudoLabelSettings, SliceSettings
 from clisc_nnunet.stages.clip_labels import TUMOUR
-from clisc_nnunet.stages.pseudo_label import draw_label
+from clisc_nnunet.stages.pseudo_label import make_pseudo_label
 from clisc_nnunet.stages.sam.types import OUTSIDE_LOGIT, Masks, case_iou, stack_masks
 from clisc_nnunet.stages.slice_extraction import to_scan_grid
 
@@ -236,7 +236,7 @@ def draw_case(task: DrawTask) -> tuple[float, tuple[str, ...]]:
     if case_iou(masks) < task.settings.min_case_iou:
         logits = np.full_like(logits, OUTSIDE_LOGIT)
     brain = brain_of_scan(scan, task.slice_settings, task.brain_file)
-    label = draw_label(logits, stack, scan.geometry, brain, task.settings)
+    label = make_pseudo_label(logits, stack, scan.geometry, brain, task.settings)
 
     cam = np.zeros(stack.pixels.shape, np.float32)
     cam[found["planes"]] = found["cam"]

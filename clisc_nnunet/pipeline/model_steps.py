@@ -20,7 +20,11 @@ from clisc_nnunet.settings import Settings
 from clisc_nnunet.stages import classifier_training, clip_labels, layer_cam, roi
 from clisc_nnunet.stages.cam_selection import Sample, Trial, candidates, gather
 from clisc_nnunet.stages.sam.embedding_cache import EmbeddingCache
-from clisc_nnunet.stages.sam.volume_segmenter import VolumeSegmenter, rating, second_opinion
+from clisc_nnunet.stages.sam.volume_segmenter import (
+    VolumeSegmenter,
+    mean_predicted_iou,
+    whole_brain_retry,
+)
 from clisc_nnunet.stages.slice_extraction import SliceStack
 
 
@@ -76,11 +80,11 @@ class RegionFinder:
             `predicted_iou` of the axial masks and `agreement` with the region, float (n,);
             `second_opinion`, bool (): whether they are SAM's answer to the whole brain.
         """
-        drawn, second = self.segmenter.draw(case, stack, region), None
+        drawn, second = self.segmenter.segment(case, stack, region), None
         # A case that gets no label by its first answer gets none by a second one.
         enough, sure = self.settings.pseudo_label.min_case_iou, self.settings.sam.second_opinion
-        if enough <= rating(drawn) < sure:
-            second = second_opinion(self.segmenter, case, stack, region, drawn)
+        if enough <= mean_predicted_iou(drawn) < sure:
+            second = whole_brain_retry(self.segmenter, case, stack, region, drawn)
         drawn = second or drawn
         logits = drawn.logits[drawn.planes]
         return {

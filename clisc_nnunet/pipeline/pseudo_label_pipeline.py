@@ -159,7 +159,7 @@ class Casework:
         if not self.share:
             self.tracker.require_a_case()
             found = {label for case in self.cases for label in self._sure_slices(case)[1].tolist()}
-            clip_labels.refuse_one_kind(found, len(self.cases))
+            clip_labels.require_both_classes(found, len(self.cases))
 
     def train_classifier(self, name: str, masked_by: str | None = None) -> None:
         """Stage 4, or 7 and 8 if the slices are masked by the regions of an earlier classifier."""
@@ -369,7 +369,7 @@ class Casework:
                 s = self.settings
                 fingerprint = Fingerprint(
                     [trained, slices, planes.tolist()],
-                    [layers, thresholds, s.roi, s.prompts, s.sam.axial_alone()],
+                    [layers, thresholds, s.roi, s.prompts, s.sam.axial_only()],
                     self.models.sam.identity,
                 )
                 jobs[case] = fingerprint, partial(

@@ -6,7 +6,7 @@ import pytest
 
 from clisc_nnunet.errors import UserError
 from clisc_nnunet.inputs.channels import parse_channels
-from clisc_nnunet.inputs.find_cases import find_cases, find_prompt_scans, scan_ending
+from clisc_nnunet.inputs.find_cases import find_cases, find_label_channel_scans, scan_ending
 
 
 @pytest.fixture
@@ -184,7 +184,7 @@ NUMBERS = {"t1": "0000", "flair": "0001"}
 @pytest.mark.parametrize("cases", ["ab", "a"])
 def test_numbers_may_be_known(make, cases):
     folder = make(*(f"{case}_000{n}.nii.gz" for case in cases for n in range(2)))
-    found = find_prompt_scans(folder, (), "flair", NUMBERS)
+    found = find_label_channel_scans(folder, (), "flair", NUMBERS)
     assert {case: path.name for case, path in found.items()} == {
         case: f"{case}_0001.nii.gz" for case in cases
     }
@@ -193,19 +193,19 @@ def test_numbers_may_be_known(make, cases):
 def test_numbers_that_the_folder_does_not_have_mean_nothing(make):
     folder = make(*(f"{case}_000{n}.nii.gz" for case in "ab" for n in range(3)))
     with pytest.raises(UserError, match=r"3 channels of each case.*--channels t2=0003"):
-        find_prompt_scans(folder, (), "t2", {**NUMBERS, "t2": "0007"})
+        find_label_channel_scans(folder, (), "t2", {**NUMBERS, "t2": "0007"})
 
 
 def test_known_numbers_do_not_matter_to_other_layouts(make):
     folder = make("a/a_flair.nii.gz", "a/a_t1.nii.gz")
-    assert list(find_prompt_scans(folder, (), "flair", NUMBERS)) == ["a"]
+    assert list(find_label_channel_scans(folder, (), "flair", NUMBERS)) == ["a"]
 
 
 def test_prompt_scans_are_those_of_the_prompt_channel(make):
     folder = make("a_flair.nii.gz", "a_t2.nii.gz")
-    assert find_prompt_scans(folder, (), "t2") == {"a": folder / "a_t2.nii.gz"}
-    assert find_prompt_scans(folder, ("flair", "t2"), "t2") == {"a": folder / "a_t2.nii.gz"}
-    assert find_prompt_scans(folder, ("flair=t2",), "flair") == {"a": folder / "a_t2.nii.gz"}
+    assert find_label_channel_scans(folder, (), "t2") == {"a": folder / "a_t2.nii.gz"}
+    assert find_label_channel_scans(folder, ("flair", "t2"), "t2") == {"a": folder / "a_t2.nii.gz"}
+    assert find_label_channel_scans(folder, ("flair=t2",), "flair") == {"a": folder / "a_t2.nii.gz"}
 
 
 def test_bids(make):

@@ -7,12 +7,12 @@ from scipy.spatial.transform import Rotation
 
 from clisc_nnunet.io.geometry import (
     Geometry,
-    degrees_off_square,
     geometry_of_steps,
-    is_square,
+    is_orthogonal,
+    max_skew_degrees,
+    orthogonalised,
     same_grid,
     smoothing_sigma,
-    squared,
 )
 
 SQUARE = tuple(np.eye(3).ravel().tolist())
@@ -36,10 +36,10 @@ def test_a_sheared_grid_is_straightened_about_its_centre(degrees):
     sheared = np.eye(3)
     sheared[:2, 1] = np.sin(np.radians(degrees)), np.cos(np.radians(degrees))
     before = geometry((2.0, 2.5, 3.0), tuple((np.reshape(tilted(20), (3, 3)) @ sheared).flat))
-    assert degrees_off_square(before) == pytest.approx(degrees, abs=1e-6)
-    assert is_square(before) == (degrees == 0)
-    after = squared(before)
-    assert is_square(after)
+    assert max_skew_degrees(before) == pytest.approx(degrees, abs=1e-6)
+    assert is_orthogonal(before) == (degrees == 0)
+    after = orthogonalised(before)
+    assert is_orthogonal(after)
     assert after.spacing == before.spacing
     middle = (np.array(before.size) - 1) / 2
     places = [np.array(g.origin) + g.axes @ (middle * g.spacing) for g in (before, after)]
@@ -51,12 +51,12 @@ def test_a_sheared_grid_is_straightened_about_its_centre(degrees):
 
 def test_a_mirrored_grid_stays_mirrored():
     mirrored = geometry((1.0, 1.0, 1.0), (-1.0, 0.01, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0))
-    assert np.linalg.det(squared(mirrored).axes) == pytest.approx(-1)
+    assert np.linalg.det(orthogonalised(mirrored).axes) == pytest.approx(-1)
 
 
 def test_axes_that_coincide_are_ninety_degrees_off():
     flat = geometry((1.0, 1.0, 1.0), (1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0))
-    assert degrees_off_square(flat) == pytest.approx(90)
+    assert max_skew_degrees(flat) == pytest.approx(90)
 
 
 def test_smoothing_follows_the_axes_of_the_source():

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from clisc_nnunet.errors import ScanError
-from clisc_nnunet.io.geometry import Geometry, is_square, same_grid
+from clisc_nnunet.io.geometry import Geometry, is_orthogonal, same_grid
 from clisc_nnunet.io.volume import (
     Volume,
     read_geometry,
@@ -89,7 +89,7 @@ def test_a_sheared_header_is_straightened_and_said(tmp_path, capfd):
     assert volume.repairs == (
         "header: axes 6.8 degrees off right angles, straightened about the centre",
     )
-    assert is_square(volume.geometry)
+    assert is_orthogonal(volume.geometry)
     assert np.array_equal(volume.array, noise().T)
     assert volume.geometry == read_geometry(path)
     # The centre stays where the header has it.
@@ -109,7 +109,7 @@ def test_a_sheared_header_of_other_formats(tmp_path, ending):
     image.SetDirection((1, 0.1, 0, 0, 1, 0, 0, 0, 1))
     sitk.WriteImage(image, str(tmp_path / f"a{ending}"))
     volume = read_volume(tmp_path / f"a{ending}")
-    assert "straightened" in volume.repairs[0] and is_square(volume.geometry)
+    assert "straightened" in volume.repairs[0] and is_orthogonal(volume.geometry)
 
 
 @pytest.mark.parametrize("axis", [0, 1])
@@ -246,7 +246,7 @@ def holds_what_it_promises(path: Path) -> None:
     assert volume.array.shape == volume.geometry.shape
     assert min(volume.geometry.size) > 1
     assert all(0.01 <= value <= 100 for value in volume.geometry.spacing)
-    assert is_square(volume.geometry)
+    assert is_orthogonal(volume.geometry)
     assert to_axial(volume).array.size == volume.array.size
 
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from clisc_nnunet.models.architecture_detection import (
-    clip_architecture,
-    looks_like,
-    sam_architecture,
+    describe_weights,
+    detect_clip_architecture,
+    detect_sam_architecture,
 )
 
 
@@ -19,9 +19,9 @@ def tensors(**shapes):
 )
 def test_sams_are_told_by_their_width(width, architecture):
     state = tensors(**{"image_encoder.patch_embed.proj.weight": (width, 1, 1, 1)})
-    assert sam_architecture(state) == architecture
+    assert detect_sam_architecture(state) == architecture
     if architecture:
-        assert looks_like(state) == f"SAM ViT-{architecture[-1].upper()}"
+        assert describe_weights(state) == f"SAM ViT-{architecture[-1].upper()}"
 
 
 @pytest.mark.parametrize(
@@ -31,8 +31,8 @@ def test_sams_are_told_by_their_width(width, architecture):
 )  # fmt: skip
 def test_clips_are_told_by_width_and_patch(shape, name):
     state = tensors(**{"visual.conv1.weight": shape})
-    assert looks_like(state) == name
-    assert (clip_architecture(state) is None) == ("size" in name)
+    assert describe_weights(state) == name
+    assert (detect_clip_architecture(state) is None) == ("size" in name)
 
 
 @pytest.mark.parametrize(
@@ -46,9 +46,9 @@ def test_clips_are_told_by_width_and_patch(shape, name):
     ],
 )
 def test_others_are_told_by_a_name(tensor, name):
-    assert name in looks_like({tensor: torch.zeros(1)})
+    assert name in describe_weights({tensor: torch.zeros(1)})
 
 
 def test_the_unknown_is_named_by_its_first_tensor():
-    assert looks_like({"a.b": torch.zeros(1)}).endswith("(the first is a.b)")
-    assert looks_like({}) == "nothing"
+    assert describe_weights({"a.b": torch.zeros(1)}).endswith("(the first is a.b)")
+    assert describe_weights({}) == "nothing"

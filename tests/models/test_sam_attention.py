@@ -8,7 +8,7 @@ from segment_anything.modeling.image_encoder import Attention
 
 from clisc_nnunet.models.sam_attention import (
     FusedAttention,
-    attend_prolonged,
+    attend_extended,
     attend_with_bias,
     fuse_attention,
 )
@@ -45,7 +45,7 @@ def test_both_forms_are_the_same():
     to_rows = torch.randn(2, 3, 20, 5, generator=generator)
     to_columns = torch.randn(2, 3, 20, 4, generator=generator)
     arguments = (query, key, value, to_rows, to_columns, 0.4)
-    torch.testing.assert_close(attend_prolonged(*arguments), attend_with_bias(*arguments))
+    torch.testing.assert_close(attend_extended(*arguments), attend_with_bias(*arguments))
 
 
 def test_an_encoder_is_fused_as_a_whole_and_answers_the_same(random_sam):

@@ -135,7 +135,7 @@ def test_a_scan_with_skull_is_cut_round_its_brain(head, tmp_path, monkeypatch):
     core = volume.array > 0
     core[:, :20] = False
     monkeypatch.setattr(
-        "clisc_nnunet.pipeline.slice_step.brain_to_see", lambda scan, settings: core
+        "clisc_nnunet.pipeline.slice_step.extract_brain", lambda scan, settings: core
     )
     write_volume(tmp_path / "scan.nii.gz", volume.array, volume.geometry)
     cache = ResultCache(tmp_path / "stages")
