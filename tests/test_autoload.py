@@ -155,7 +155,6 @@ def test_installed_it_is_found_and_uninstalled_it_leaves_nothing(bare, source, f
     words = ["-e"] if form == "editable" else []
     install("install", "-q", "--no-deps", "--no-build-isolation", *words, source, program=program)
     assert (site / "clisc_nnunet.pth").is_file()
-    assert (site / "clisc_nnunet.start").is_file()
     found = python(FIND.format(name="nnUNetTrainerCLISC_paper"), program=program)
     assert found == "clisc_nnunet.trainers.variants"
     install("uninstall", "-q", "-y", "clisc_nnunet", program=program)
