@@ -31,7 +31,7 @@ def files(*modalities):
         (files("", "flair"), ["flair", "flair"]),
     ],
 )
-def test_what_nothing_tells_is_taken_for_the_prompt(scans, expected):
+def test_scans_of_unknown_modality_become_the_label_channel(scans, expected):
     assert [scan.modality for scan in assign_label_channel(scans, FLAIR, "flair")] == expected
 
 
@@ -42,17 +42,17 @@ def test_other_cases_do_not_matter():
 
 
 @pytest.mark.parametrize("channels", [(Channel("flair", "space"),), (*FLAIR, Channel("t1"))])
-def test_it_is_never_guessed_where_more_is_asked_for(channels):
+def test_nothing_is_assumed_with_several_channels(channels):
     scans = [*series(""), *files("")]
     assert assign_label_channel(scans, channels, "flair") == scans
 
 
 @pytest.mark.parametrize("name", ["Patient #12", "a_seg", "", "a\nb"])
-def test_a_name_that_lists_or_nnunet_would_misread_sets_its_case_aside(name):
+def test_cases_with_invalid_names_are_skipped(name):
     """In trusted.txt, `Patient #12` would be read as `Patient`, which may be another case."""
     scans = [FoundScan(case, "flair", Path(f"{case}/flair.nii.gz")) for case in (name, "Patient")]
     cases, faults = group(scans, FLAIR, "flair", Path())
     assert [case.name for case in cases] == ["Patient"]
     assert list(faults) == [name]
     assert f"the case name {name!r}" in faults[name].found
-    assert "no # in it" in faults[name].expected
+    assert "without #" in faults[name].expected
