@@ -1,8 +1,7 @@
-"""The two start-up files beside the package; all else is in setup.cfg.
+"""Packaging of the start-up file `clisc_nnunet.pth`; everything else is in setup.cfg.
 
-Python runs `clisc_nnunet.pth` when it starts, and from 3.15 on `clisc_nnunet.start` (PEP 829). They
-make nnU-Net know our trainers; see clisc_nnunet/_autoload.py. setuptools has no setting for such
-files.
+Python runs `clisc_nnunet.pth` at start-up, which registers our trainers with nnU-Net (see
+clisc_nnunet/_autoload.py). setuptools has no setting that installs a file into site-packages.
 """
 
 import shutil
@@ -11,28 +10,27 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-START_UP = ("clisc_nnunet.pth", "clisc_nnunet.start")
+START_UP = "clisc_nnunet.pth"
 
 
 class BuildWithStartUp(build_py):
-    """Puts the start-up files beside the package, in an editable installation too."""
+    """Copies the start-up file next to the package, for editable installations too."""
 
     def run(self):
-        """Copy them after the modules."""
+        """Copy it after the modules."""
         super().run()
         target = self.build_lib
         if self.editable_mode:
-            # The modules stay where they are; this folder's content goes to site-packages.
+            # Modules stay in the source tree; the content of this folder goes to site-packages.
             target = self.get_finalized_command("install").install_lib or target
         Path(target).mkdir(parents=True, exist_ok=True)
-        for name in START_UP:
-            shutil.copyfile(name, Path(target) / name)
+        shutil.copyfile(START_UP, Path(target) / START_UP)
 
     def get_outputs(self, include_bytecode=True):
-        """Files that an uninstallation removes; editable ones are counted by the wheel alone."""
+        """Files to uninstall; for an editable installation the wheel lists them itself."""
         outputs = super().get_outputs(include_bytecode)
         if not self.editable_mode:
-            outputs += [str(Path(self.build_lib) / name) for name in START_UP]
+            outputs.append(str(Path(self.build_lib) / START_UP))
         return outputs
 
 

@@ -49,7 +49,7 @@ def draw(model: SamModel, cases: Sequence[Case]) -> list[Label]:
     segmenter = VolumeSegmenter(model, PromptSettings(), settings, EmbeddingCache(model, settings))
     labels = []
     for case in cases:
-        drawn = segmenter.draw(case.name, case.stack, case.region)
+        drawn = segmenter.segment(case.name, case.stack, case.region)
         iou = float(drawn.predicted_iou.mean()) if len(drawn.planes) else 0.0
         labels.append(Label((fill_holes(drawn.logits) > 0) & case.stack.brain, iou))
     return labels

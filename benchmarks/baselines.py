@@ -33,9 +33,9 @@ from clisc_nnunet.models.registry import BUNDLED_NAME
 from clisc_nnunet.models.sam import SamModel, load_sam
 from clisc_nnunet.pipeline.serialization import unpack_stack
 from clisc_nnunet.settings import PromptSettings, PseudoLabelSettings, SamSettings, SliceSettings
-from clisc_nnunet.stages.brain_extraction import brain_to_see
+from clisc_nnunet.stages.brain_extraction import extract_brain
 from clisc_nnunet.stages.connected_components import large_components
-from clisc_nnunet.stages.pseudo_label import draw_label
+from clisc_nnunet.stages.pseudo_label import make_pseudo_label
 from clisc_nnunet.stages.sam.embedding_cache import EmbeddingCache
 from clisc_nnunet.stages.sam.types import stack_masks
 from clisc_nnunet.stages.sam.volume_segmenter import VolumeSegmenter
@@ -89,7 +89,7 @@ class Seen:
     def label(self, logits: np.ndarray) -> np.ndarray:
         """Logits of the slices as a mask on the scan's grid, by stage 11."""
         settings = PseudoLabelSettings()
-        return draw_label(logits, self.stack, self.scan.geometry, self.brain, settings) > 0
+        return make_pseudo_label(logits, self.stack, self.scan.geometry, self.brain, settings) > 0
 
     def region(self, classifier: str) -> np.ndarray:
         """Region of interest that a conversion has kept, on the scan's grid."""
@@ -146,7 +146,7 @@ def predict_case(case: Case, names: Sequence[str], out: Path, tools: Tools) -> N
     if not missing:
         return
     scan = read_volume(case.image)
-    seen = Seen(case.name, scan, brain_to_see(scan, SliceSettings()), tools)
+    seen = Seen(case.name, scan, extract_brain(scan, SliceSettings()), tools)
     for name in missing:
         write_volume(files[name], BASELINES[name](seen), scan.geometry)
 

@@ -89,7 +89,7 @@ def scores(cases: Sequence[Case], model: SamModel, look: str) -> np.ndarray:
     segmenter = VolumeSegmenter(model, prompts, settings, EmbeddingCache(model, settings))
     rows = []
     for case in cases:
-        logits = segmenter.draw(case.name, case.stack, case.region).logits
+        logits = segmenter.segment(case.name, case.stack, case.region).logits
         shifted = [logits + shift for shift in SHIFTS]
         masks = [(fill_holes(each) if fill else each) > 0 for each in shifted]
         rows.append([dice(mask, case.truth) for mask in masks])

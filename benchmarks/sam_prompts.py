@@ -22,7 +22,7 @@ from clisc_nnunet.inputs.find_cases import Case, find_cases
 from clisc_nnunet.io.volume import read_mask, read_volume
 from clisc_nnunet.models.sam import load_sam
 from clisc_nnunet.settings import SliceSettings
-from clisc_nnunet.stages.brain_extraction import brain_to_see
+from clisc_nnunet.stages.brain_extraction import extract_brain
 from clisc_nnunet.stages.slice_extraction import make_slices, mask_on_slices
 
 
@@ -30,7 +30,7 @@ def slices_with_truth(case: Case, reference: Path) -> TrainingVolume:
     """Slices of a scan as the pipeline cuts them, and the reference on their grid."""
     scan = read_volume(case.image)
     truth = read_mask(reference, scan.geometry)
-    stack = make_slices(scan, SliceSettings(), brain_to_see(scan, SliceSettings()))
+    stack = make_slices(scan, SliceSettings(), extract_brain(scan, SliceSettings()))
     return TrainingVolume(stack.pixels, mask_on_slices(truth, scan.geometry, stack))
 
 

@@ -1,8 +1,8 @@
-"""Let nnU-Net find our trainers by name, without a file of ours inside it.
+"""Register our trainers with nnU-Net, without copying files into its package.
 
-`clisc_nnunet.pth` calls `register` whenever Python starts, so nothing is imported here. nnU-Net
-looks for a trainer as an attribute of its own modules, the one of nnUNetTrainer first. When that
-module is imported, it is given a `__getattr__` that knows our names; all else stays as it is.
+`clisc_nnunet.pth` calls `register` at every start of Python, so this module imports nothing heavy.
+nnU-Net looks up a trainer as an attribute of its own modules, first of that of nnUNetTrainer. When
+that module is imported, an import hook adds a `__getattr__` that resolves our trainers' names.
 """
 
 import sys
@@ -24,11 +24,11 @@ TRAINERS = {
 
 
 def register():
-    """Make our trainers known to nnU-Net in this process; calling it twice does no harm."""
+    """Register our trainers with nnU-Net in this process; repeated calls have no effect."""
     if _Finder not in sys.meta_path:
         sys.meta_path.insert(0, _Finder)
     if SEARCHED_FIRST in sys.modules:
-        _make_known(sys.modules[SEARCHED_FIRST])
+        _add_trainers(sys.modules[SEARCHED_FIRST])
 
 
 def registered():
@@ -37,11 +37,11 @@ def registered():
 
 
 class _Finder:
-    """Finds one module of nnU-Net as the other finders do, and has a word with it once it ran."""
+    """Meta-path finder that registers our trainers once nnU-Net's trainer module was imported."""
 
     @staticmethod
     def find_spec(name, path=None, target=None):
-        """Spec of the module, or None for every other."""
+        """Spec of nnU-Net's trainer module with our loader; None for other modules."""
         if name != SEARCHED_FIRST:
             return None
         others = [f for f in sys.meta_path if f is not _Finder and hasattr(f, "find_spec")]
@@ -53,37 +53,37 @@ class _Finder:
 
 
 class _Loader:
-    """The module's own loader, but for the word that follows."""
+    """Delegates to the original loader, then registers our trainers."""
 
-    def __init__(self, own):
-        self._own = own
+    def __init__(self, original):
+        self._original = original
 
     def __getattr__(self, name):
-        return getattr(self._own, name)
+        return getattr(self._original, name)
 
     def exec_module(self, module):
-        """Run the module, then make our trainers known to it."""
-        self._own.exec_module(module)
-        _make_known(module)
+        """Execute the module, then add our trainers."""
+        self._original.exec_module(module)
+        _add_trainers(module)
 
 
 class _Attributes:
-    """A module's `__getattr__` (PEP 562): our trainers, imported when they are asked for."""
+    """A module's `__getattr__` (PEP 562) that imports our trainers on demand."""
 
-    def __init__(self, module, before):
-        self._module, self._before = module, before
+    def __init__(self, module, fallback):
+        self._module, self._fallback = module, fallback
 
     def __call__(self, name):
         if name in TRAINERS:
             from importlib import import_module
 
             return getattr(import_module(TRAINERS[name]), name)
-        if self._before is not None:
-            return self._before(name)
+        if self._fallback is not None:
+            return self._fallback(name)
         raise AttributeError(f"module {self._module!r} has no attribute {name!r}")
 
 
-def _make_known(module):
-    before = module.__dict__.get("__getattr__")
-    if not isinstance(before, _Attributes):
-        module.__getattr__ = _Attributes(module.__name__, before)
+def _add_trainers(module):
+    existing = module.__dict__.get("__getattr__")
+    if not isinstance(existing, _Attributes):
+        module.__getattr__ = _Attributes(module.__name__, existing)

@@ -31,6 +31,7 @@ def add_channel_options(
     )
     parser.add_argument(
         "--prompt-channel",
+        dest="label_channel",
         type=str.lower,
         default=default,
         metavar="NAME",
@@ -50,6 +51,7 @@ def add_input_arguments(parser: argparse._ActionsContainer) -> None:
     )
     parser.add_argument(
         "--prompt-channel",
+        dest="label_channel",
         default="flair",
         metavar="NAME",
         help="the modality that pseudo-labels are drawn on (default: flair, which alone the "

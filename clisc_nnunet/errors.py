@@ -1,10 +1,10 @@
-"""Mistakes a user can mend: one line each, with what was found, what was expected and the cure."""
+"""Errors that a user can fix, reported in one line: what was found, what was expected, a hint."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-# Exit statuses of every command. 1 is Python's own for an uncaught exception: a fault of ours.
+# Exit statuses of all commands. Python exits with 1 after an uncaught exception, i.e. a bug.
 EXIT_DONE = 0
 EXIT_BAD_INPUT = 2
 EXIT_SOME_CASES_FAILED = 3
@@ -12,12 +12,12 @@ EXIT_NO_TUMOUR = 4
 EXIT_CANNOT_WRITE = 5
 EXIT_INTERRUPTED = 130
 
-# Names that are listed in a message; a whole folder of them would hide it.
+# At most this many names are listed in a message.
 MAX_NAMES = 5
 
 
 def one_line(text: object) -> str:
-    """Text that can be printed, in one line: what cannot (a file's name may hold it) is escaped."""
+    """Printable text on one line; other characters, which file names may contain, are escaped."""
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape", "backslashreplace").decode()
         for char in str(text)
@@ -25,25 +25,25 @@ def one_line(text: object) -> str:
 
 
 def named(cases: Iterable[str]) -> str:
-    """The first few names, and how many more there are."""
+    """The first few names and the number of further ones, for messages."""
     names = list(cases)
     text = ", ".join(names[:MAX_NAMES])
     return text + (f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else "")
 
 
 class UserError(Exception):
-    """A mistake in the input or the call, reported in one line.
+    """A mistake in the input or the command, reported in one line.
 
     Parameters
     ----------
     where : str, path or other
-        The file, folder, DICOM series or option at fault, named by its `str`.
+        The file, folder, DICOM series or option concerned, shown by its `str`.
     found : str
         What was found there.
     expected : str
         What should have been there.
-    cure : str
-        What the user can do about it.
+    hint : str
+        How the user can fix it.
     """
 
     exit_status = EXIT_BAD_INPUT
@@ -54,25 +54,25 @@ class UserError(Exception):
         super().__init__(f"{self.where}: found {self.found}; expected {self.expected}; {self.hint}")
 
     def __reduce__(self) -> tuple[type, tuple[str, str, str, str]]:
-        # Exceptions are rebuilt from their arguments when they cross a process border.
+        # Pickling rebuilds exceptions from these arguments when they come from another process.
         return type(self), (self.where, self.found, self.expected, self.hint)
 
 
 class ScanError(UserError):
-    """A scan that cannot be used; the other cases go on."""
+    """A scan that cannot be used; processing of the other cases continues."""
 
 
 class WeightsError(UserError):
-    """Weights that are absent, corrupt or of another architecture."""
+    """Weights that are missing, corrupt or of another architecture."""
 
 
 class NoTumourError(UserError):
-    """No case has a slice that shows a tumour: nnU-Net cannot learn from empty labels alone."""
+    """No slice of any case shows a tumour: nnU-Net cannot learn from empty labels only."""
 
     exit_status = EXIT_NO_TUMOUR
 
 
 class StorageError(UserError):
-    """The disk is full, or a file cannot be written: no case can go on."""
+    """The disk is full, or a file cannot be written: the run stops."""
 
     exit_status = EXIT_CANNOT_WRITE

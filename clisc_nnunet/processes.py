@@ -1,7 +1,7 @@
-"""Where the work on cases runs: in this process, in a pool of processes, or on a Dask cluster.
+"""Run jobs in this process, in a process pool or on a Dask cluster; peak memory of a process.
 
-Wherever it runs, a job has its process to itself and one thread to compute with, so that its
-result depends on its input alone.
+Each process runs one job at a time with one torch thread, so that results do not depend on where a
+job runs.
 """
 
 from __future__ import annotations
@@ -27,137 +27,31 @@ from typing import Any
 from clisc_nnunet.errors import UserError
 
 Job = Callable[[], Any]
-_ONE_AT_A_TIME = threading.Lock()
+_JOB_LOCK = threading.Lock()
 
 
 class LostProcessError(Exception):
-    """The process that worked on a case died: killed, out of memory, or crashed in a library."""
-
-
-class InThisProcess(Executor):
-    """Runs each job at once, here."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Run the job; its result or its exception waits in the future."""
-        future: Future[Any] = Future()
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except Exception as error:
-            future.set_exception(error)
-        return future
-
-
-def make_executor(processes: int) -> Executor:
-    """Executor for `processes` processes; 1 is this one."""
-    if processes == 1:
-        return InThisProcess()
-    # A forked process may deadlock in the threads of torch or ITK.
-    return ProcessPoolExecutor(
-        processes, mp_context=get_context("spawn"), initializer=_start_process
-    )
-
-
-class WorkerPool:
-    """Works on many cases with an executor, a few at a time; a case that fails stops no other.
-
-    Parameters
-    ----------
-    make : callable
-        Makes the executor; called anew when a process of it has died.
-    room : callable
-        How many jobs may be under way; more would only wait there.
-    leave : callable, optional
-        Called at the end.
-    """
-
-    def __init__(
-        self,
-        make: Callable[[], Executor],
-        max_pending: Callable[[], int],
-        on_close: Callable[[], Any] = lambda: None,
-    ) -> None:
-        self._make, self._max_pending, self._on_close = make, max_pending, on_close
-        self._executor: Executor | None = None
-
-    def run(self, jobs: Mapping[str, Job]) -> Iterator[tuple[str, Any]]:
-        """Name and result of each job, or the exception it ended with, as they come in.
-
-        A job whose process died is tried once more by itself, for it is not known which of those
-        under way took the process down; if that dies too, it is a `LostProcessError`.
-        """
-        waiting = deque(jobs.items())
-        under_way: dict[Future[Any], tuple[str, Job]] = {}
-        while waiting or under_way:
-            suspects = []
-            while waiting and len(under_way) < max(self._max_pending(), 1):
-                name, job = waiting.popleft()
-                try:
-                    under_way[self._get().submit(_alone, job)] = name, job
-                except BrokenExecutor:
-                    suspects.append((name, job))
-                    break
-            done = wait(under_way, return_when=FIRST_COMPLETED).done if under_way else set()
-            while done:
-                future = done.pop()
-                name, job = under_way.pop(future)
-                error = _error(future)
-                if isinstance(error, BrokenExecutor):
-                    suspects.append((name, job))
-                    done |= wait(under_way).done
-                else:
-                    yield name, future.result() if error is None else error
-            if suspects:
-                self.close()
-                for name, job in suspects:
-                    yield name, self._by_itself(job)
-
-    def close(self) -> None:
-        """Let the processes go; the next job starts new ones."""
-        if isinstance(self._executor, ProcessPoolExecutor):
-            self._executor.shutdown(cancel_futures=True)
-        elif self._executor is not None:  # Dask's knows no other way to drop what is under way
-            self._executor.shutdown(wait=False)
-        self._executor = None
-
-    def __enter__(self) -> WorkerPool:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-        self._on_close()
-
-    def _get(self) -> Executor:
-        if self._executor is None:
-            self._executor = self._make()
-        return self._executor
-
-    def _by_itself(self, job: Job) -> Any:
-        future = self._get().submit(_alone, job)
-        error = _error(future)
-        if isinstance(error, BrokenExecutor):
-            self.close()
-            return LostProcessError("the process that worked on it died twice; is memory short?")
-        return future.result() if error is None else error
+    """The process of a job died: killed, out of memory, or crashed in a library."""
 
 
 def local_pool(processes: int) -> WorkerPool:
-    """Crew of `processes` processes of this machine; 1 is this process."""
+    """Worker pool on this machine; 1 means this process."""
     return WorkerPool(lambda: make_executor(processes), lambda: processes)
 
 
 def dask_pool(scheduler: str) -> WorkerPool:
-    """Crew on a Dask cluster.
+    """Worker pool on a Dask cluster.
 
     Parameters
     ----------
     scheduler : str
-        Address, such as `tcp://node1:8786`, or the path of a scheduler file. Its workers must
-        have this package and see the same files under the same paths.
+        Address, such as `tcp://node1:8786`, or path of a scheduler file. Its workers need this
+        package, and access to the same files under the same paths.
 
     Raises
     ------
     UserError
-        If `distributed` is not installed, or nobody answers there.
+        If `distributed` is not installed, or the scheduler does not answer.
     """
     try:
         from distributed import Client
@@ -176,21 +70,142 @@ def dask_pool(scheduler: str) -> WorkerPool:
             f"--scheduler {scheduler}",
             f"no answer ({type(error).__name__})",
             "a running Dask scheduler",
-            "start it, or mend the address",
+            "start it, or correct the address",
         ) from None
 
     def max_pending() -> int:
-        # One waits at each worker while another runs; workers come and go.
+        # One running and one waiting job per worker; the number of workers may change.
         return 2 * max(sum(client.nthreads().values()), 1)
 
     return WorkerPool(lambda: client.get_executor(pure=False), max_pending, client.close)
 
 
-def _alone(job: Job) -> Any:
-    """Run a job with the process to itself, on one thread."""
+class WorkerPool:
+    """Runs jobs on an executor, independently of each other, and survives dying processes.
+
+    Parameters
+    ----------
+    make : callable
+        Creates the executor; called again after one of its processes died.
+    max_pending : callable
+        Largest number of jobs to submit at a time.
+    on_close : callable, optional
+        Called when the context is left.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[], Executor],
+        max_pending: Callable[[], int],
+        on_close: Callable[[], Any] = lambda: None,
+    ) -> None:
+        self._make, self._max_pending, self._on_close = make, max_pending, on_close
+        self._executor: Executor | None = None
+
+    def run(self, jobs: Mapping[str, Job]) -> Iterator[tuple[str, Any]]:
+        """Yield name and result, or exception, of each job in the order of completion.
+
+        When a process dies, it is unknown which of the pending jobs is the cause. Each of them is
+        therefore run again by itself; if its process dies again, it yields a `LostProcessError`.
+        """
+        waiting = deque(jobs.items())
+        pending: dict[Future[Any], tuple[str, Job]] = {}
+        while waiting or pending:
+            suspects = []
+            while waiting and len(pending) < max(self._max_pending(), 1):
+                name, job = waiting.popleft()
+                try:
+                    pending[self._get().submit(_run_exclusively, job)] = name, job
+                except BrokenExecutor:
+                    suspects.append((name, job))
+                    break
+            done = wait(pending, return_when=FIRST_COMPLETED).done if pending else set()
+            while done:
+                future = done.pop()
+                name, job = pending.pop(future)
+                error = _exception(future)
+                if isinstance(error, BrokenExecutor):
+                    suspects.append((name, job))
+                    done |= wait(pending).done
+                else:
+                    yield name, future.result() if error is None else error
+            if suspects:
+                self.close()
+                for name, job in suspects:
+                    yield name, self._run_again(job)
+
+    def close(self) -> None:
+        """Shut down the executor; the next job creates a new one."""
+        if isinstance(self._executor, ProcessPoolExecutor):
+            self._executor.shutdown(cancel_futures=True)
+        elif self._executor is not None:  # Dask's executor cannot cancel pending jobs otherwise
+            self._executor.shutdown(wait=False)
+        self._executor = None
+
+    def __enter__(self) -> WorkerPool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+        self._on_close()
+
+    def _get(self) -> Executor:
+        if self._executor is None:
+            self._executor = self._make()
+        return self._executor
+
+    def _run_again(self, job: Job) -> Any:
+        future = self._get().submit(_run_exclusively, job)
+        error = _exception(future)
+        if isinstance(error, BrokenExecutor):
+            self.close()
+            return LostProcessError("its process died twice; possibly out of memory")
+        return future.result() if error is None else error
+
+
+def make_executor(processes: int) -> Executor:
+    """Executor with a number of processes; 1 means this process."""
+    if processes == 1:
+        return SerialExecutor()
+    # Forked processes can deadlock in threads of torch or ITK.
+    return ProcessPoolExecutor(
+        processes, mp_context=get_context("spawn"), initializer=_start_process
+    )
+
+
+class SerialExecutor(Executor):
+    """Executor that runs each job immediately in this process."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Run the job and return a finished future with its result or exception."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+def peak_memory_gb() -> float | None:
+    """Peak memory of this process plus that of its largest finished child, in GB.
+
+    None on Windows, which does not report it.
+    """
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    # Linux reports kilobytes, macOS bytes.
+    unit = 1 if sys.platform == "darwin" else 1024
+    who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return round(sum(resource.getrusage(w).ru_maxrss for w in who) * unit / 1e9, 2)
+
+
+def _run_exclusively(job: Job) -> Any:
+    """Run a job exclusively in its process, with one torch thread."""
     import torch
 
-    with _ONE_AT_A_TIME:
+    with _JOB_LOCK:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
@@ -199,21 +214,21 @@ def _alone(job: Job) -> Any:
             torch.set_num_threads(threads)
 
 
-def _error(future: Future[Any]) -> BaseException | None:
+def _exception(future: Future[Any]) -> BaseException | None:
     try:
         return future.exception()
     except CancelledError:
         raise UserError(
             "the executor",
-            "work that was cancelled",
-            "a scheduler that lives as long as the run",
-            "look after the cluster, then go on with --continue",
+            "a cancelled job",
+            "a scheduler that runs until the end",
+            "check the cluster, then resume with --continue",
         ) from None
 
 
 def _start_process() -> None:
-    """End this process when its parent has been killed, which nobody else would do."""
-    # open_clip still uses a part of torch that warns at import; a user can do nothing about it.
+    """Initialise a worker process: filter a warning, and exit when the parent is killed."""
+    # open_clip uses a part of torch that warns at import.
     warnings.filterwarnings("ignore", message=".*torch.jit.*", category=FutureWarning)
     parent = parent_process()
     if parent is None:
@@ -224,18 +239,3 @@ def _start_process() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-def peak_memory_gb() -> float | None:
-    """Most memory that this process and a child it waited for have held so far, in GB.
-
-    None on Windows, which does not tell.
-    """
-    if sys.platform == "win32":
-        return None
-    import resource
-
-    # Linux counts kilobytes, macOS bytes.
-    unit = 1 if sys.platform == "darwin" else 1024
-    who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    return round(sum(resource.getrusage(w).ru_maxrss for w in who) * unit / 1e9, 2)

@@ -1,6 +1,6 @@
-"""Settings of every stage: frozen dataclasses, to and from JSON; the presets `default` and `paper`.
+"""Settings of all stages as frozen dataclasses, their JSON form, and the presets.
 
-Stage numbers are those of the method's table in docs/method.md.
+Stage numbers are those of the table in docs/method.md.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from clisc_nnunet.errors import UserError
 
-# Numbers with their smallest and largest value; every other one is 0 or more.
+# Numbers with their smallest and largest value; all other numbers are 0 or more.
 Count = Annotated[int, (1, sys.maxsize)]
 Share = Annotated[float, (0.0, 1.0)]
 Percentile = Annotated[float, (0.0, 100.0)]
@@ -28,38 +28,38 @@ class SliceSettings:
     """Stage 1: axial 8-bit slices."""
 
     brain: Literal["extracted", "given"] = "extracted"
-    """`extracted`: scans with skull are stripped first; `given`: they are taken as they come."""
+    """`extracted`: scans with skull are skull-stripped; `given`: scans are used as they are."""
     frame: Literal["square", "brain_box"] = "square"
-    """`square`: square pixels of `pixel_mm` round the brain; `brain_box`: its box, stretched."""
+    """`square`: square pixels of `pixel_mm` around the brain; `brain_box`: its box, stretched."""
     pixels: Count = 128
     """Side of a slice in pixels."""
     pixel_mm: float = 1.5
-    """Pixel size of the square frame; grows where the brain would not fit."""
+    """Pixel size of the square frame; larger if the brain would not fit."""
     plane_mm: float = 1.5
-    """Thinner planes are resampled to this spacing, thicker ones stay; 0 keeps every plane."""
+    """Thinner planes are resampled to this spacing, thicker ones are kept; 0 keeps all planes."""
     scaling: Literal["volume", "slice"] = "volume"
-    """Range that goes to 8 bit: the volume's, or each slice's own (paper)."""
+    """Intensity range that is scaled to 8 bit: of the volume, or of each slice (paper)."""
     low_percentile: Percentile = 1.0
     high_percentile: Percentile = 99.7
-    """Percentiles of the brain's voxels that become black and white."""
+    """Intensity percentiles of brain voxels that become black and white."""
 
 
 @dataclass(frozen=True)
 class LabelSettings:
-    """Stages 2 and 3: CLIP's slice labels and the vote of the neighbours."""
+    """Stages 2 and 3: CLIP's slice labels and the majority vote of neighbouring slices."""
 
     min_probability: Share = 0.6
-    """Below it a slice is `unsure`."""
+    """Slices with a lower probability are `unsure`."""
     vote_reach: int = 5
-    """Sure slices asked on either side, in the list of the case's slices."""
+    """Number of sure slices that vote, on either side."""
     vote_distance: int = 6
-    """They must also lie at most this many planes away."""
+    """Largest distance of a voting slice, in planes."""
     vote_quorum: int = 9
-    """With at least so many, the majority replaces the label."""
+    """Smallest number of votes with which the majority replaces the label."""
     prompts: str = "paper"
-    """Prompt set: a name, or the path of a JSON file {"normal": [...], "tumour": [...]}."""
+    """Text prompts: `paper`, or a JSON file {"normal": [...], "tumour": [...]}."""
     precision: Precision = "auto"
-    """Of CLIP's image tower; see `SamSettings.precision`."""
+    """Precision of CLIP's image tower; see `SamSettings.precision`."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,9 @@ class ClassifierSettings:
     hidden: Count = 256
     dropout: Share = 0.5
     augment: bool = True
-    """Flips, small shifts, and changes of contrast."""
+    """Random flips, small shifts and contrast changes."""
     slices_per_epoch: int = 2000
-    """At most so many slices an epoch, drawn anew each time; 0 takes all."""
+    """Largest number of slices per epoch, sampled for each epoch; 0 uses all."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class CamSettings:
     """Stage 5: LayerCAM."""
 
     layer: str = "auto"
-    """Name of the backbone's layer, or `auto`: chosen by agreement with SAM."""
+    """Layer of the backbone, or `auto`: selected by agreement with SAM."""
     candidates: tuple[str, ...] = ("layer1", "layer2", "layer3")
 
 
@@ -93,14 +93,14 @@ class RoiSettings:
     """Stage 6: from CAM to region of interest."""
 
     threshold: Share = 0.0
-    """CAM above it is region; 0: chosen without labels, by agreement with SAM."""
+    """CAM threshold of the region; 0: selected without labels, by agreement with SAM."""
     candidates: tuple[Share, ...] = (0.1, 0.2, 0.3, 0.4, 0.5)
     opening: bool = True
     """3D opening, 3x3x3."""
     component_ratio: Share = 1.0 / 3.0
-    """Components of at least this share of the largest stay."""
+    """Components of at least this share of the largest are kept."""
     fill_gaps: bool = True
-    """Planes without a region between two that have one get the shape in between."""
+    """Interpolate the region in planes between two planes that have one."""
 
 
 @dataclass(frozen=True)
@@ -108,11 +108,11 @@ class MaskingSettings:
     """Stage 7: adaptive masking (AMDA)."""
 
     mode: Literal["text", "brightness", "off"] = "text"
-    """As the paper's text says, as its published code works, or none."""
+    """As in the paper's text, as in its published code, or none."""
     cam_fraction: Share = 0.8
     image_fraction: Share = 0.8
     keep_plain: bool = False
-    """Train the enhanced classifier on plain slices too, not on masked ones alone."""
+    """Train the enhanced classifier on unmasked slices too, not only on masked ones."""
 
 
 @dataclass(frozen=True)
@@ -120,13 +120,13 @@ class PromptSettings:
     """Stage 9: boxes and points for SAM."""
 
     margin: int = 3
-    """Pixels round the region's box."""
+    """Pixels added on each side of the region's bounding box."""
     box: bool = True
-    """SAM sees the box; without it, the points alone."""
+    """Prompt SAM with the box in addition to the points."""
     positive_points: int = 5
     negative_corners: bool = True
     bright_fraction: Share = 0.6
-    """Positive points lie where image times region reaches this fraction of its range."""
+    """Positive points are placed where image times region reaches this fraction of its range."""
 
 
 @dataclass(frozen=True)
@@ -134,23 +134,23 @@ class SamSettings:
     """Stage 10: SAM."""
 
     equalise: bool = False
-    """Histogram equalisation of every slice (paper)."""
+    """Histogram equalisation of each slice (paper)."""
     batch: Count = 16
     precision: Precision = "auto"
-    """Of the image encoder. `auto`: bf16 on GPUs that are quick at it, fp32 elsewhere."""
+    """Precision of the image encoder. `auto`: bf16 on GPUs from Ampere on, fp32 elsewhere."""
     views: tuple[View, ...] = ("axial", "coronal", "sagittal")
-    """The views after the first are prompted by the axial masks; the mean logit decides. Stacks
-    of planes thicker than 1.5 pixels are seen axially alone."""
+    """Views after the first are prompted by the axial masks, and logits are averaged. Stacks with
+    planes thicker than 1.5 pixels are segmented in the axial view only."""
     close_up: float = 1.5
-    """Side of a last, enlarged look at each view, over the longer side of the mask; 0: none."""
+    """Side of the close-up crop of each view relative to the longer side of the mask; 0: none."""
     min_predicted_iou: float = 0.0
-    """Masks that SAM itself rates lower are dropped."""
+    """Masks with a lower SAM-predicted IoU are dropped."""
     second_opinion: Share = 0.7
-    """Cases of whose masks SAM itself thinks less, on average, are drawn once more from the whole
-    brain, and the answer that it rates clearly higher counts; 0: none."""
+    """Cases with a lower mean SAM-predicted IoU are segmented again, prompted by the whole brain;
+    the new masks are used if their predicted IoU is clearly higher. 0: never."""
 
-    def axial_alone(self) -> SamSettings:
-        """The same, but each axial plane is looked at once, as in the paper."""
+    def axial_only(self) -> SamSettings:
+        """The same settings with a single axial pass, as in the paper."""
         return replace(self, views=("axial",), close_up=0.0, second_opinion=0.0)
 
 
@@ -159,16 +159,16 @@ class PseudoLabelSettings:
     """Stage 11: from masks to a pseudo-label volume."""
 
     min_case_iou: Share = 0.5
-    """Cases of whose masks SAM itself thinks less, on average, get no label."""
+    """Cases with a lower mean SAM-predicted IoU get no label."""
     component_ratio: Share = 0.0
     """3D components smaller than this share of the largest are dropped; 0 keeps all."""
     fill_holes: bool = True
-    """Fill what a mask encloses in its axial plane, such as the dark core of a bright rim."""
+    """Fill holes of the mask in each axial plane, such as the dark core of a bright rim."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that decides a pseudo-label, beside the scans and the weights."""
+    """All settings that determine a pseudo-label, apart from the scans and the weights."""
 
     preset: str = "default"
     seed: int = 0
@@ -183,7 +183,7 @@ class Settings:
     pseudo_label: PseudoLabelSettings = field(default_factory=PseudoLabelSettings)
 
     def to_json(self) -> str:
-        """Readable JSON; `from_json` takes it back."""
+        """Indented JSON, readable by `from_json`."""
         return json.dumps(asdict(self), indent=2)
 
 
@@ -208,7 +208,7 @@ PRESETS: dict[str, Settings] = {
             augment=False,
             slices_per_epoch=0,
         ),
-        # The published threshold was chosen with the true masks; ours is chosen without.
+        # The published threshold was selected with reference masks; ours is selected without.
         cam=CamSettings(layer="layer3"),
         roi=RoiSettings(fill_gaps=False),
         prompts=PromptSettings(margin=10),
@@ -219,33 +219,45 @@ PRESETS: dict[str, Settings] = {
 
 
 def from_json(text: str, where: str = "settings") -> Settings:
-    """Settings from JSON; keys that are left out keep the value of the file's preset.
+    """Settings from JSON; missing keys have the value of the preset that the JSON names.
 
     Raises
     ------
     UserError
-        If the text is not JSON, or a key or a value is not one of ours.
+        If the text is not JSON, or a key or value is invalid.
     """
     try:
         values = json.loads(text)
     except json.JSONDecodeError as error:
         raise UserError(
-            where, f"no valid JSON ({error})", "a settings file", "mend or remove it"
+            where, f"invalid JSON ({error})", "a settings file", "fix or remove it"
         ) from None
     if not isinstance(values, dict):
-        raise UserError(where, f"a {type(values).__name__}", "a JSON object", "mend the file")
+        raise UserError(where, f"a {type(values).__name__}", "a JSON object", "fix the file")
     return updated(preset(values.get("preset", "default")), values, where)
 
 
 def preset(name: str) -> Settings:
-    """Preset by name; `UserError` names the known ones."""
+    """Preset by name.
+
+    Raises
+    ------
+    UserError
+        If there is none of this name.
+    """
     if not isinstance(name, str) or name not in PRESETS:
-        raise UserError("preset", repr(name), f"one of {', '.join(PRESETS)}", "name one of these")
+        raise UserError("preset", repr(name), f"one of {', '.join(PRESETS)}", "choose one of these")
     return PRESETS[name]
 
 
 def read_settings(path: Path) -> Settings:
-    """Settings from a JSON file."""
+    """Settings from a JSON file.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be read, or is invalid.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -254,19 +266,33 @@ def read_settings(path: Path) -> Settings:
 
 
 def updated(settings: Any, values: dict[str, Any], where: str = "settings") -> Any:
-    """Copy of a (nested) settings dataclass with some values replaced, types checked."""
+    """Copy of a (nested) settings dataclass with some values replaced.
+
+    Parameters
+    ----------
+    settings : dataclass instance
+    values : dict
+        New values by field name, nested like the dataclass, as in JSON.
+    where : str
+        Origin of the values, for error messages.
+
+    Raises
+    ------
+    UserError
+        If a key is unknown, or a value has the wrong type or is out of range.
+    """
     hints = get_type_hints(type(settings), include_extras=True)
     known = {f.name for f in fields(settings)}
     changes: dict[str, Any] = {}
     for key, value in values.items():
         if key not in known:
             raise UserError(
-                where, f"unknown key {key!r}", f"one of {', '.join(sorted(known))}", "mend the key"
+                where, f"unknown key {key!r}", f"one of {', '.join(sorted(known))}", "fix the key"
             )
         old = getattr(settings, key)
         if is_dataclass(old):
             if not isinstance(value, dict):
-                raise UserError(where, f"{key} = {value!r}", "an object", "mend the value")
+                raise UserError(where, f"{key} = {value!r}", "an object", "fix the value")
             changes[key] = updated(old, value, f"{where}: {key}")
         else:
             changes[key] = _checked(hints[key], key, value, where)
@@ -274,9 +300,9 @@ def updated(settings: Any, values: dict[str, Any], where: str = "settings") -> A
 
 
 def _checked(annotation: Any, key: str, value: Any, where: str) -> Any:
-    """The value in the type that the field declares, or a `UserError`."""
+    """The value converted to the declared type of its field, or a `UserError`."""
     if not _fits(annotation, value):
-        raise UserError(where, f"{key} = {value!r}", _expected(annotation), "mend the value")
+        raise UserError(where, f"{key} = {value!r}", _expected(annotation), "fix the value")
     return _converted(annotation, value)
 
 
@@ -288,7 +314,7 @@ def _fits(annotation: Any, value: Any) -> bool:
         element = get_args(kind)[0]
         return isinstance(value, (list, tuple)) and all(_fits(element, v) for v in value)
     if kind in (int, float):
-        # The exact type, for a bool is an int; NaN lies between no bounds.
+        # Exact types, as bool is a subclass of int; NaN is within no bounds.
         return type(value) in (int, kind) and low <= value <= high
     return isinstance(value, kind)
 
@@ -306,7 +332,7 @@ def _expected(annotation: Any) -> str:
 
 
 def _converted(annotation: Any, value: Any) -> Any:
-    """Lists as tuples and whole numbers as floats where the field has them."""
+    """Convert lists to tuples and integers to floats where the field requires it."""
     kind, _ = _bounds(annotation)
     if get_origin(kind) is tuple:
         return tuple(_converted(get_args(kind)[0], v) for v in value)
@@ -314,7 +340,7 @@ def _converted(annotation: Any, value: Any) -> Any:
 
 
 def _bounds(annotation: Any) -> tuple[Any, tuple[float, float]]:
-    """Type of a field without its bounds, and these."""
+    """Type of a field without its bounds, and its bounds."""
     return (
         get_args(annotation) if get_origin(annotation) is Annotated else (annotation, _ANY_NUMBER)
     )

@@ -85,7 +85,7 @@ def convert(request: ConversionOptions, told: list[CaseOutcome] | None = None) -
     settings = chosen_settings(request)
     check(request)
     channels, found = read_input(request)
-    print(describe(found, request.prompt_channel), flush=True)
+    print(describe(found, request.label_channel), flush=True)
     names = [case.name for case in found.cases] + [name for name, _ in found.faults]
     given = labels_for(request.slice_labels, names) if request.slice_labels else None
     device = chosen_device(request.device)
@@ -167,7 +167,7 @@ def convert(request: ConversionOptions, told: list[CaseOutcome] | None = None) -
     write_dataset_json(
         folder,
         n_cases=len(kept),
-        clisc=trainer_key(config.models, settings, names.index(request.prompt_channel)),
+        clisc=trainer_key(config.models, settings, names.index(request.label_channel)),
         channel_names=[channel.displayed for channel in channels],
         overwrite=True,
     )

@@ -38,7 +38,7 @@ def plan(request: ConversionOptions) -> str:
     chosen_settings(request)
     _, found = read_input(request)
     folder = checked_folder(request.dataset_id, request.name, request.root, resume=request.goes_on)
-    lines = [describe(found, request.prompt_channel)]
+    lines = [describe(found, request.label_channel)]
     lines += [f"  {case.name}: {one_line(case.image)}" for case in found.cases]
     lines += _done(folder, found)
     lines.append(_disk(folder, found, request))

@@ -118,7 +118,7 @@ def _request(arguments: argparse.Namespace) -> Any:
         parts=arguments.num_parts,
         scheduler=arguments.scheduler,
         channels=tuple(arguments.channels),
-        prompt_channel=arguments.prompt_channel.lower(),
+        label_channel=arguments.label_channel.lower(),
         cases=tuple(arguments.cases),
         leave_out=tuple(arguments.leave_out),
         brain_masks=arguments.brain_mask,

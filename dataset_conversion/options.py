@@ -61,7 +61,7 @@ class ConversionOptions:
     scheduler: str | None = None
     """Dask's, instead of processes on this machine."""
     channels: tuple[str, ...] = ()
-    prompt_channel: str = "flair"
+    label_channel: str = "flair"
     cases: tuple[str, ...] = ()
     leave_out: tuple[str, ...] = ()
     brain_masks: Path | None = None
@@ -159,7 +159,7 @@ def read_input(request: ConversionOptions) -> tuple[tuple[Channel, ...], InputFo
         For anything the user can mend.
     """
     check_brain_masks(request.brain_masks)
-    channels = chosen_channels(request.channels, request.prompt_channel)
+    channels = chosen_channels(request.channels, request.label_channel)
     return channels, chosen_input(
-        request.scans, channels, request.prompt_channel, request.cases, request.leave_out
+        request.scans, channels, request.label_channel, request.cases, request.leave_out
     )

@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from clisc_nnunet.inputs.find_cases import describe
 
     try:
-        prompt = arguments.prompt_channel.lower()
+        prompt = arguments.label_channel.lower()
         channels = chosen_channels(tuple(arguments.channels), prompt)
         found = chosen_input(arguments.i, channels, prompt, arguments.cases, arguments.leave_out)
         print(describe(found), flush=True)

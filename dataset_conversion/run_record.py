@@ -19,14 +19,14 @@ from clisc_nnunet.processes import peak_memory_gb
 from clisc_nnunet.settings import Settings
 
 
-def trainer_key(models: Models, settings: Settings, prompt_channel: int = 0) -> dict[str, Any]:
+def trainer_key(models: Models, settings: Settings, label_channel: int = 0) -> dict[str, Any]:
     """What the trainer needs to judge with the same SAM; goes into dataset.json."""
     sam = models.sam
     return {
         "version": __version__,
         "sam": {"name": sam.name, "sha256": sam.sha256, "identity": sam.identity},
         "settings": json.loads(settings.to_json()),
-        "prompt_channel": prompt_channel,
+        "prompt_channel": label_channel,
     }
 
 

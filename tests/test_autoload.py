@@ -25,7 +25,7 @@ FIND = (
 
 
 def python(code, *, environment=None, program=sys.executable, folder=None):
-    """Output of a program, run in a folder from where nothing of ours can be imported by chance."""
+    """Output of a program run in a folder from which our package cannot be imported by accident."""
     clean = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "nnUNet_extTrainer")}
     done = subprocess.run(
         [str(program), "-c", code],
@@ -123,7 +123,7 @@ def test_a_users_own_trainers_keep_working(tmp_path):
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory):
-    """An environment that sees this one's packages, but not our installation."""
+    """An environment with the packages of this one, except our own."""
     folder = tmp_path_factory.mktemp("bare")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
     (site,) = folder.glob("lib/python*/site-packages")
@@ -134,7 +134,7 @@ def bare(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
-    """A copy of the sources, so that no build leaves anything in them."""
+    """A copy of the sources, which builds may modify."""
     folder = tmp_path_factory.mktemp("source") / "clisc_nnunet"
     away = shutil.ignore_patterns(".git", ".venv", "build", "*.egg-info", "demo_out", ".*_cache")
     shutil.copytree(ROOT, folder, ignore=away)
@@ -155,7 +155,6 @@ def test_installed_it_is_found_and_uninstalled_it_leaves_nothing(bare, source, f
     words = ["-e"] if form == "editable" else []
     install("install", "-q", "--no-deps", "--no-build-isolation", *words, source, program=program)
     assert (site / "clisc_nnunet.pth").is_file()
-    assert (site / "clisc_nnunet.start").is_file()
     found = python(FIND.format(name="nnUNetTrainerCLISC_paper"), program=program)
     assert found == "clisc_nnunet.trainers.variants"
     install("uninstall", "-q", "-y", "clisc_nnunet", program=program)

@@ -12,10 +12,10 @@ from clisc_nnunet.dataset_conversion.make_pseudo_dataset import make_parser as p
 def test_defaults_and_grammar():
     parser = argparse.ArgumentParser()
     add_channel_options(parser)
-    assert vars(parser.parse_args([])) == {"channels": (), "prompt_channel": "flair"}
+    assert vars(parser.parse_args([])) == {"channels": (), "label_channel": "flair"}
     given = parser.parse_args(["--channels", "flair=0003", "t1", "--prompt-channel", "T1"])
     assert given.channels == ["flair=0003", "t1"]
-    assert given.prompt_channel == "t1"
+    assert given.label_channel == "t1"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ def test_names_in_order_with_their_lines(tmp_path):
     assert read_names(path) == {"b": "b # seen"}
 
 
-def test_a_file_that_is_no_text_is_told(tmp_path):
+def test_a_file_that_is_not_a_text_is_reported(tmp_path):
     (tmp_path / "list.txt").write_bytes(b"\xff\xfe\x00a")
     with pytest.raises(UserError, match=r"list\.txt: .*expected a text file"):
         read_names(tmp_path / "list.txt")

@@ -8,7 +8,7 @@ from clisc_nnunet.errors import NoTumourError, ScanError, UserError, WeightsErro
 @pytest.mark.parametrize(
     ("kind", "status"), [(UserError, 2), (ScanError, 2), (WeightsError, 2), (NoTumourError, 4)]
 )
-def test_an_error_is_one_line_and_survives_a_process_border(tmp_path, kind, status):
+def test_an_error_is_one_line_and_can_be_pickled(tmp_path, kind, status):
     error = kind(tmp_path / "a.nii", "3 bytes", "a scan", "copy it again")
     assert str(error) == f"{tmp_path}/a.nii: found 3 bytes; expected a scan; copy it again"
     assert error.exit_status == status
@@ -19,12 +19,12 @@ def test_an_error_is_one_line_and_survives_a_process_border(tmp_path, kind, stat
     assert (again.expected, again.hint) == (error.expected, error.hint)
 
 
-def test_odd_names_stay_in_one_line_and_can_be_printed():
+def test_unprintable_names_are_escaped():
     error = UserError("a\nb\udcff.nii", "脑 \t", "z", "w")
     assert error.where == r"a\nb\udcff.nii" and error.found == r"脑 \t"
     assert str(error).encode("utf-8")
 
 
-def test_many_names_are_cut_short():
+def test_long_lists_of_names_are_abbreviated():
     assert named("abc") == "a, b, c"
     assert named("abcdefg") == "a, b, c, d, e and 2 more"

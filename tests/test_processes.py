@@ -34,7 +34,7 @@ def threads():
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_results_and_errors_come_back_whole(processes):
+def test_results_and_errors_are_returned(processes):
     with make_executor(processes) as executor:
         assert [executor.submit(math.sqrt, n).result() for n in (4, 9)] == [2, 3]
         with pytest.raises(ScanError, match=r"a\.nii: found x; expected y; z") as caught:
@@ -42,7 +42,7 @@ def test_results_and_errors_come_back_whole(processes):
     assert caught.value.hint == "z"
 
 
-def test_a_job_that_fails_stops_no_other():
+def test_a_failing_job_does_not_stop_the_others():
     jobs = {"a": partial(math.sqrt, 4), "b": partial(fail, "b.nii"), "c": partial(math.sqrt, 9)}
     with local_pool(1) as pool:
         results = dict(pool.run(jobs))
@@ -50,7 +50,7 @@ def test_a_job_that_fails_stops_no_other():
     assert isinstance(results["b"], ScanError)
 
 
-def test_a_job_has_one_thread_and_the_others_come_back():
+def test_a_job_runs_on_one_thread_and_the_setting_is_restored():
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
@@ -61,24 +61,24 @@ def test_a_job_has_one_thread_and_the_others_come_back():
         torch.set_num_threads(before)
 
 
-def test_a_process_that_dies_takes_its_own_job_alone(tmp_path):
+def test_a_dying_process_fails_only_its_own_job(tmp_path):
     jobs = {str(n): partial(math.sqrt, n) for n in range(6)}
     roots = {str(n): math.sqrt(n) for n in range(6)}
     with local_pool(2) as pool:
         results = dict(pool.run(jobs | {"crash": crash}))
-        # By itself: a neighbour that dies first would take the only other try.
+        # Separately: a neighbouring job that dies first would use up the retry.
         again = dict(pool.run(jobs | {"once": partial(crash_once, tmp_path / "flag")}))
     assert isinstance(results.pop("crash"), LostProcessError)
     assert again.pop("once") == "done"
     assert results == again == roots
 
 
-def test_dask_without_a_scheduler_is_told(monkeypatch):
+def test_dask_without_a_scheduler_is_reported(monkeypatch):
     distributed = pytest.importorskip("distributed")
 
-    def nobody(**_):
-        raise OSError("nobody there")
+    def no_answer(**_):
+        raise OSError("no answer")
 
-    monkeypatch.setattr(distributed, "Client", nobody)
+    monkeypatch.setattr(distributed, "Client", no_answer)
     with pytest.raises(UserError, match="a running Dask scheduler"):
         dask_pool("tcp://127.0.0.1:1")

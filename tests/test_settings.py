@@ -45,8 +45,8 @@ ANYTHING = SCALARS | st.lists(SCALARS, max_size=3) | st.dictionaries(st.text(max
 
 
 @given(st.sampled_from(FIELDS), ANYTHING)
-def test_whatever_a_file_says_is_taken_or_told(place, value):
-    """No value of JSON ends in a traceback, and what is taken survives being written again."""
+def test_any_json_is_read_or_reported(place, value):
+    """Any JSON value is either read, and survives writing, or gives a `UserError`."""
     stage, option = place
     try:
         settings = from_json(json.dumps({stage: {option: value}}))
@@ -72,7 +72,7 @@ def test_changing_one_setting_leaves_the_others():
     assert PRESETS["paper"].sam.batch != 3
 
 
-def test_what_a_file_leaves_out_is_the_presets():
+def test_missing_keys_have_the_presets_values():
     settings = from_json(json.dumps({"preset": "paper", "roi": {"threshold": 0.3}}))
     assert settings.roi.threshold == 0.3
     assert settings.slices == PRESETS["paper"].slices
@@ -81,7 +81,7 @@ def test_what_a_file_leaves_out_is_the_presets():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("nonsense", "no valid JSON"),
+        ("nonsense", "invalid JSON"),
         ("[]", "expected a JSON object"),
         ('{"preset": "best"}', "expected one of default, paper"),
         ('{"rio": {}}', "unknown key 'rio'"),
@@ -102,11 +102,11 @@ def test_what_a_file_leaves_out_is_the_presets():
         ('{"slices": {"high_percentile": 101}}', "0 to 100"),
     ],
 )
-def test_mistakes_are_told(text, message):
+def test_mistakes_are_reported(text, message):
     with pytest.raises(UserError, match=message):
         from_json(text)
 
 
-def test_an_absent_file_is_told(tmp_path):
+def test_a_missing_file_is_reported(tmp_path):
     with pytest.raises(UserError, match="settings file"):
         read_settings(tmp_path / "none.json")

@@ -12,7 +12,7 @@ import numpy as np
 
 from clisc_nnunet.io.volume import Geometry, Volume, resample
 from clisc_nnunet.settings import SliceSettings
-from clisc_nnunet.stages.brain_extraction import brain_to_see
+from clisc_nnunet.stages.brain_extraction import extract_brain
 from clisc_nnunet.stages.slice_extraction import SliceStack, make_slices, mask_on_slices
 
 _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
@@ -119,7 +119,7 @@ class PreprocessedCase:
 
     def _cut(self, image: np.ndarray, inside: np.ndarray, settings: SliceSettings) -> SliceStack:
         volume = Volume(image.transpose(self._back), self._geometry)
-        brain = brain_to_see(volume, settings, inside.transpose(self._back))
+        brain = extract_brain(volume, settings, inside.transpose(self._back))
         return make_slices(volume, settings, brain)
 
     @property

@@ -18,7 +18,7 @@ from clisc_nnunet.errors import UserError
 from clisc_nnunet.io.atomic_write import atomic_file, write_text
 from clisc_nnunet.io.volume import Volume, resample
 from clisc_nnunet.phantoms.anatomy import Anatomy, anatomy_hashes
-from clisc_nnunet.phantoms.phantom import DRAWING, make_phantom
+from clisc_nnunet.phantoms.phantom import GENERATOR_VERSION, make_phantom
 from clisc_nnunet.phantoms.settings import PhantomSettings
 from clisc_nnunet.provenance import differences, found_and_expected
 from clisc_nnunet.settings import SliceSettings
@@ -122,7 +122,7 @@ def make_recipe(anatomy: Path | None, settings: Sequence[PhantomSettings]) -> di
         "phantom_settings_sha256": sha256(
             json.dumps([asdict(s) for s in settings], sort_keys=True).encode()
         ).hexdigest(),
-        "drawing": DRAWING,
+        "drawing": GENERATOR_VERSION,
     }
 
 

@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 device=arguments.device,
                 brain_masks=arguments.brain_mask,
                 channels=tuple(arguments.channels),
-                prompt_channel=arguments.prompt_channel,
+                label_channel=arguments.label_channel,
                 command=command,
             )
         )

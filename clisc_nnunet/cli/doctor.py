@@ -137,7 +137,7 @@ def bundled_weights() -> list[Finding]:
 def published_weights() -> list[Finding]:
     """Weights of published models, which nobody needs for the default."""
     from clisc_nnunet.models.download import offline, present
-    from clisc_nnunet.models.registry import ENTRIES, Package
+    from clisc_nnunet.models.registry import ENTRIES
 
     findings = []
     if offline():
@@ -147,10 +147,6 @@ def published_weights() -> list[Finding]:
         path = present(entry)
         if path is not None:
             findings.append(Finding(entry.name, "ok", str(path)))
-        elif isinstance(entry.source, Package):
-            findings.append(
-                Finding(entry.name, "note", "its package is not there", entry.source.address)
-            )
         else:
             found = f"not there, {entry.megabytes} MB, downloaded on first use"
             hint = f"clisc_download_weights {entry.name}"

@@ -12,13 +12,11 @@ from clisc_nnunet.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_INTERRUPTED, Use
 def table() -> str:
     """What can be fetched, and what is here."""
     from clisc_nnunet.models.download import present
-    from clisc_nnunet.models.registry import ENTRIES, Package, weights_folder
+    from clisc_nnunet.models.registry import ENTRIES, weights_folder
 
     rows = [("name", "for", "MB", "here", "licence", "hash", "what")]
     for entry in ENTRIES.values():
-        here = "pip" if isinstance(entry.source, Package) else "no"
-        if present(entry) is not None:
-            here = "yes"
+        here = "yes" if present(entry) is not None else "no"
         digest = f"{entry.digest.algorithm} {entry.digest.begins[:8]}" if entry.digest else "none"
         rows.append(
             (entry.name, f"--{entry.role}", str(entry.megabytes), here, entry.licence, digest,

@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 processes=arguments.np,
                 brain_masks=arguments.brain_mask,
                 channels=tuple(arguments.channels),
-                prompt_channel=arguments.prompt_channel,
+                label_channel=arguments.label_channel,
                 resume=arguments.resume,
                 command=command,
             )

@@ -99,7 +99,7 @@ def _of_predictions(arguments: argparse.Namespace) -> str:
             out=arguments.o,
             images=arguments.i,
             channels=tuple(arguments.channels),
-            prompt_channel=arguments.prompt_channel,
+            label_channel=arguments.label_channel,
             labels=tuple(arguments.label_of_interest),
             tolerance_mm=arguments.tolerance,
             missing=arguments.missing,

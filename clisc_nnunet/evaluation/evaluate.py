@@ -30,7 +30,7 @@ from clisc_nnunet.evaluation.summary import (
 )
 from clisc_nnunet.evaluation.tables import markdown, shown, to_csv, to_json
 from clisc_nnunet.inputs.channels import FLAIR
-from clisc_nnunet.inputs.find_cases import find_prompt_scans
+from clisc_nnunet.inputs.find_cases import find_label_channel_scans
 from clisc_nnunet.io.atomic_write import write_text
 from clisc_nnunet.io.volume import Source, read_geometry, read_mask, read_volume, same_grid
 from clisc_nnunet.processes import make_executor
@@ -48,7 +48,7 @@ class EvaluationOptions:
     out: Path | None = None
     images: Path | None = None
     channels: tuple[str, ...] = ()
-    prompt_channel: str = FLAIR
+    label_channel: str = FLAIR
     labels: tuple[int, ...] = ()
     tolerance_mm: float = 1.0
     missing: Missing = "error"
@@ -212,7 +212,7 @@ def _images(request: EvaluationOptions, pairs: Sequence[Pair]) -> dict[str, Sour
     """Scans by case, of those cases that have one; on the reference's grid."""
     if request.images is None:
         return {}
-    found = find_prompt_scans(request.images, request.channels, request.prompt_channel)
+    found = find_label_channel_scans(request.images, request.channels, request.label_channel)
     images = {pair.case: found[pair.case] for pair in pairs if pair.case in found}
     if not images:
         raise UserError(

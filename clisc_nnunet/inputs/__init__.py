@@ -1,1 +1,1 @@
-"""Which scans lie in a folder, and which case and channel each belongs to."""
+"""Find the scans of an input folder, with their cases and modalities."""

@@ -1,4 +1,4 @@
-"""`--cases` and `--leave-out`: which of the cases that were found are taken."""
+"""Select cases of an input folder by `--cases` and `--leave-out`."""
 
 from __future__ import annotations
 
@@ -13,32 +13,51 @@ from clisc_nnunet.inputs.channels import Channel
 from clisc_nnunet.inputs.find_cases import InputFolder, find_cases
 
 
+def chosen_input(
+    folder: Path,
+    channels: Sequence[Channel],
+    label_channel: str,
+    cases: Sequence[str] = (),
+    leave_out: Sequence[str] = (),
+) -> InputFolder:
+    """Find the cases of a folder and select from them; see `find_cases` and `choose_cases`."""
+    found = find_cases(folder, channels, label_channel)
+    known = [case.name for case in found.cases] + [name for name, _ in found.faults]
+    chosen = choose_cases(known, cases, leave_out)
+    return replace(
+        found,
+        cases=tuple(case for case in found.cases if case.name in chosen),
+        faults=tuple((name, fault) for name, fault in found.faults if name in chosen),
+    )
+
+
 def choose_cases(known: Collection[str], take: Sequence[str], leave_out: Sequence[str]) -> set[str]:
-    """Names of the cases that are taken.
+    """Names of the selected cases.
 
     Parameters
     ----------
     known : collection of str
         All cases of the input folder.
     take : sequence of str
-        Names, or text files with a name a line (blank lines and what follows a # are passed over);
-        empty takes all.
+        Names, or text files with one name per line (blank lines and comments after # are ignored);
+        empty selects all.
     leave_out : sequence of str
-        In the same form.
+        Names to exclude, in the same form.
 
     Raises
     ------
     UserError
-        If a name is not known, or no case is left.
+        If a name is unknown, or no case is left.
     """
-    taken = set(_names(known, take, "--cases") if take else known)
-    taken -= _names(known, leave_out, "--leave-out")
-    if not taken:
-        raise UserError("--cases, --leave-out", "no case left", "one or more", "take fewer out")
-    return taken
+    chosen = set(_names(known, take, "--cases") if take else known)
+    chosen -= _names(known, leave_out, "--leave-out")
+    if not chosen:
+        raise UserError("--cases, --leave-out", "no case left", "one or more", "exclude fewer")
+    return chosen
 
 
 def _names(known: Collection[str], words: Sequence[str], option: str) -> set[str]:
+    """Case names given by an option, directly or in files."""
     names: set[str] = set()
     for word in words:
         if word in known:
@@ -56,27 +75,9 @@ def _checked(known: Collection[str], names: Sequence[str], where: str) -> set[st
         near = get_close_matches(unknown[0], list(known), 1) or sorted(known)[:1]
         raise UserError(
             where,
-            f"{unknown[0]!r}, which no case is called"
-            + (f", and {len(unknown) - 1} more" if unknown[1:] else ""),
+            f"unknown case {unknown[0]!r}"
+            + (f" and {len(unknown) - 1} more" if unknown[1:] else ""),
             f"names of the {len(known)} cases, such as {near[0]!r}",
-            "mend the name",
+            "correct the name",
         )
     return set(names)
-
-
-def chosen_input(
-    folder: Path,
-    channels: Sequence[Channel],
-    prompt: str,
-    cases: Sequence[str] = (),
-    leave_out: Sequence[str] = (),
-) -> InputFolder:
-    """The wanted cases of a folder; see `find_cases` and `choose_cases`."""
-    found = find_cases(folder, channels, prompt)
-    known = [case.name for case in found.cases] + [name for name, _ in found.faults]
-    taken = choose_cases(known, cases, leave_out)
-    return replace(
-        found,
-        cases=tuple(case for case in found.cases if case.name in taken),
-        faults=tuple((name, fault) for name, fault in found.faults if name in taken),
-    )

@@ -1,4 +1,4 @@
-"""From scans that know their case and modality to cases that are whole, and those that are not."""
+"""Group scans by case, and report cases whose scans are missing or ambiguous."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from clisc_nnunet.io.volume import Source
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundScan:
     """A scan in the input folder.
 
     Parameters
     ----------
     case : str
     modality : str
-        Empty if nothing tells it.
+        Empty if unknown.
     source : Path or Series
     """
 
@@ -31,15 +31,16 @@ class Found:
 
 @dataclass(frozen=True)
 class Case:
-    """A case to be segmented, and the name that nnU-Net will know it by.
+    """A case to be segmented.
 
     Parameters
     ----------
     name : str
+        Case name in the nnU-Net dataset.
     image : Path or Series
-        The scan from which the pseudo-label comes.
+        Scan of the label channel, from which the pseudo-label is made.
     channels : tuple of (Path or Series)
-        All scans that are taken along, `image` among them, in order of nnU-Net's channels.
+        All scans including `image`, in the order of nnU-Net's channels.
     """
 
     name: str
@@ -48,59 +49,73 @@ class Case:
 
     @property
     def others(self) -> tuple[Source, ...]:
-        """Scans that are taken along without being looked at."""
+        """Scans of the other channels, which do not affect the pseudo-label."""
         return tuple(source for source in self.channels if source != self.image)
 
     def absolute(self) -> Case:
-        """The same case by absolute paths, for work in other processes."""
+        """The same case with absolute paths, for other processes."""
         channels = tuple(source.absolute() for source in self.channels)
         return Case(self.name, self.image.absolute(), channels)
 
 
-def takes_unnamed(channels: Sequence[Channel]) -> bool:
-    """Whether a scan of no known modality may be what is asked for: one channel, by no ending."""
+def accepts_unnamed(channels: Sequence[Channel]) -> bool:
+    """Whether scans of unknown modality may be used: for one channel without a given suffix."""
     return len(channels) == 1 and not channels[0].given
 
 
-def take_for_prompt(
-    found: Iterable[Found], channels: Sequence[Channel], prompt: str
-) -> list[Found]:
-    """The same scans; those of no known modality as the prompt channel, where they may be it.
+def assign_label_channel(
+    found: Iterable[FoundScan], channels: Sequence[Channel], label_channel: str
+) -> list[FoundScan]:
+    """Assign the label channel to scans of unknown modality, where that is unambiguous.
 
-    A file without a modality in its name always is. A study holds much that is described in a
-    hospital's own words, so a DICOM series is taken for it only where no other of its case is
-    known. If several are not, nobody can say which is meant, and `group` sets the case aside.
+    Files without a modality in their name are always assigned to it. DICOM studies contain many
+    series with site-specific descriptions, so a series is assigned only if no other series of its
+    case has a known modality. If that leaves several series, `group` reports the case as ambiguous.
 
     Parameters
     ----------
-    found : iterable of Found
+    found : iterable of FoundScan
     channels : sequence of Channel
-    prompt : str
-        Name of the channel from which pseudo-labels come.
+        Requested channels.
+    label_channel : str
+        Name of the channel from which pseudo-labels are made.
+
+    Returns
+    -------
+    list of FoundScan
+        All scans, in the given order.
     """
     scans = list(found)
-    if not takes_unnamed(channels):
+    if not accepts_unnamed(channels):
         return scans
-    told = {scan.case for scan in scans if scan.modality and isinstance(scan.source, Series)}
+    identified = {scan.case for scan in scans if scan.modality and isinstance(scan.source, Series)}
     return [
-        scan if scan.modality or scan.case in told else replace(scan, modality=prompt)
+        scan if scan.modality or scan.case in identified else replace(scan, modality=label_channel)
         for scan in scans
     ]
 
 
 def group(
-    found: Iterable[Found], channels: Sequence[Channel], prompt: str, folder: Path
+    found: Iterable[FoundScan], channels: Sequence[Channel], label_channel: str, folder: Path
 ) -> tuple[list[Case], dict[str, ScanError]]:
-    """Whole cases, in order of name, and the others with what is wrong with them.
+    """Group scans into cases.
 
     Parameters
     ----------
-    found : iterable of Found
+    found : iterable of FoundScan
     channels : sequence of Channel
-    prompt : str
-        Name of the channel from which pseudo-labels come.
+        Channels of which every case needs exactly one scan.
+    label_channel : str
+        Name of the channel from which pseudo-labels are made.
     folder : Path
-        That holds them all, for the messages.
+        Input folder, for messages.
+
+    Returns
+    -------
+    cases : list of Case
+        Complete cases, sorted by name.
+    faults : dict of str to ScanError
+        Errors of the other cases, by name.
     """
     by_case: dict[str, dict[str, list[Source]]] = {}
     for scan in found:
@@ -114,20 +129,20 @@ def group(
             faults[name] = fault
         else:
             taken = tuple(scans[channel.name][0] for channel in channels)
-            cases.append(Case(name, scans[prompt][0], taken))
+            cases.append(Case(name, scans[label_channel][0], taken))
     return cases, faults
 
 
 def _bad_name(name: str, source: Source) -> ScanError | None:
-    # nnU-Net keeps the label of case A in a file A_seg and skips cases that look like one; names
-    # that are no text (a file system may hold such) can neither be printed nor listed; in lists of
-    # names, such as trusted.txt, `#` begins a remark.
+    # nnU-Net stores the label of case A as A_seg and skips cases named like one; names that are not
+    # valid UTF-8 can be neither printed nor listed; `#` starts a comment in lists such as
+    # trusted.txt.
     if name and name.isprintable() and "#" not in name and not name.endswith("_seg"):
         return None
     return ScanError(
         str(source).encode("utf-8", "backslashreplace").decode(),
         f"the case name {name!r}",
-        "a name that is not empty, is printable, has no # in it and does not end in _seg",
+        "a printable, non-empty name without # that does not end in _seg",
         "rename it",
     )
 
@@ -146,14 +161,14 @@ def _bad_count(
             scans[0].parent if isinstance(scans[0], Path) else scans[0].folder,
             f"{len(scans)} files for case {name} ({names})",
             f"one {shown} scan per case",
-            f"remove all but one, or name its ending: --channels {channel.name}=ENDING",
+            f"remove all but one, or give its suffix: --channels {channel.name}=ENDING",
         )
     if not scans:
-        there = [key or "unknown" for key in sorted(others) for _ in others[key]]
+        present = [key or "unknown" for key in sorted(others) for _ in others[key]]
         return ScanError(
             folder / name if (folder / name).is_dir() else folder,
-            f"no {shown} among {len(there)} scans of case {name} ({', '.join(there)})",
+            f"no {shown} among {len(present)} scans of case {name} ({', '.join(present)})",
             f"a {shown} scan",
-            f"add it, name its ending (--channels {channel.name}=ENDING), or leave the case out",
+            f"add it, give its suffix (--channels {channel.name}=ENDING), or exclude the case",
         )
     return None

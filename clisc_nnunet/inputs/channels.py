@@ -1,4 +1,4 @@
-"""Modalities by name: which ending of a file, or which words of a DICOM series, mean which."""
+"""Derive modalities from file name suffixes and DICOM series descriptions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from clisc_nnunet.errors import UserError
 
 FLAIR = "flair"
-# How files end; of two that fit, the one that starts earlier is meant: `_t2_flair` is FLAIR.
+# File name suffixes; of several matches, the longest counts: `_t2_flair` is FLAIR.
 _ENDINGS = {
     FLAIR: r"(t2[-_ ]?)?flair|t2f",
     "t1ce": r"t1[-_ ]?(ce|c|gd|post)",
@@ -20,7 +20,7 @@ _ENDINGS = {
     "adc": r"adc",
     "swi": r"swi",
 }
-# How people call DICOM series; the first that fits is meant.
+# Patterns of DICOM series descriptions; the first match counts.
 _DESCRIPTIONS = {
     FLAIR: r"flair|t2f|dark.?fluid",
     "t1ce": r"t1.*(\bce\b|t1c\b|ce\b|gd|gad|post|contrast|\+ ?c|\bkm\b)",
@@ -32,21 +32,21 @@ _DESCRIPTIONS = {
     "swi": r"swi",
 }
 _DISPLAYED = {FLAIR: "FLAIR", "t1ce": "T1ce"}
-# nnU-Net normalises channels of these names otherwise than MR images.
+# nnU-Net normalises channels of these names differently from MR images.
 _NOT_MR = ("ct", "nonorm", "rescale_0_1", "rgb_to_0_1", "zscore")
 
 
 @dataclass(frozen=True)
 class Channel:
-    """A modality that becomes a channel of nnU-Net.
+    """A modality that becomes an nnU-Net channel.
 
     Parameters
     ----------
     name : str
-        Such as `flair`, `t1`, `t1ce`, `t2`, or any other that files end with.
+        Such as `flair`, `t1`, `t1ce`, `t2`, or any other file name suffix.
     given : str
-        Ending of its files, number of nnU-Net's (`0003`), or words of a DICOM series' description,
-        if the user has named them.
+        File name suffix, nnU-Net channel number (`0003`), or part of a DICOM series description
+        given by the user; empty for the defaults.
     """
 
     name: str
@@ -64,12 +64,12 @@ def parse_channels(words: Sequence[str]) -> tuple[Channel, ...]:
     Raises
     ------
     UserError
-        If a name is repeated, or cannot be one.
+        If a name is repeated or invalid.
     """
     channels = tuple(Channel(*word.lower().split("=", 1)) for word in words)
     for place, channel in enumerate(channels):
         if not re.fullmatch(r"[a-z0-9]+", channel.name) or channel.name in _NOT_MR:
-            found, expected = repr(channel.name), "a name of an MR modality, letters and digits"
+            found, expected = repr(channel.name), "the name of an MR modality, letters and digits"
         elif channel.name in [other.name for other in channels[:place]]:
             found, expected = f"{channel.name} twice", "each modality once"
         else:
@@ -78,40 +78,40 @@ def parse_channels(words: Sequence[str]) -> tuple[Channel, ...]:
     return channels
 
 
-def chosen_channels(words: Sequence[str], prompt: str) -> tuple[Channel, ...]:
-    """Channels that are asked for; by default the one that pseudo-labels come from.
+def chosen_channels(words: Sequence[str], label_channel: str) -> tuple[Channel, ...]:
+    """Requested channels; by default the label channel only.
 
     Raises
     ------
     UserError
-        If that one is not among them.
+        If the label channel is not among them.
     """
-    channels = parse_channels(words or (prompt,))
-    if prompt not in [channel.name for channel in channels]:
+    channels = parse_channels(words or (label_channel,))
+    if label_channel not in [channel.name for channel in channels]:
         raise UserError(
             "--prompt-channel",
-            f"{prompt}, which --channels has not",
+            f"{label_channel}, which is not in --channels",
             f"one of {', '.join(channel.name for channel in channels)}",
-            f"add it: --channels {prompt} {' '.join(words)}",
+            f"add it: --channels {label_channel} {' '.join(words)}",
         )
     return channels
 
 
 def split_ending(stem: str, channels: Sequence[Channel]) -> tuple[str, str]:
-    """Case and modality in a file's name without its format.
+    """Split a file name without its format into case and modality.
 
     Parameters
     ----------
     stem : str
         Such as `case_1_t1ce`.
     channels : sequence of Channel
-        Those that are asked for; endings given with them go above the known ones.
+        Requested channels; suffixes given with them take precedence over the known ones.
 
     Returns
     -------
     case : str
     modality : str
-        Empty if the name tells none.
+        Empty if unknown.
     """
     patterns = {**_ENDINGS, **{c.name: c.name for c in channels if c.name not in _ENDINGS}}
     for channel in channels:
@@ -132,17 +132,17 @@ def split_ending(stem: str, channels: Sequence[Channel]) -> tuple[str, str]:
 
 
 def modality_named(text: str) -> str:
-    """Name of the channel that is called so in a dataset.json, such as `t1ce` for `T1ce`."""
+    """Channel name for a name in dataset.json, such as `t1ce` for `T1ce`."""
     return split_ending(text, ())[1] or text.lower()
 
 
 def nnunet_numbers(channel_names: Mapping[str, str]) -> dict[str, str]:
-    """Number in the names of nnU-Net's files by channel, from a dataset.json's `channel_names`."""
+    """Numbers in nnU-Net's file names by channel, from `channel_names` of a dataset.json."""
     return {modality_named(str(v)): f"{int(k):04d}" for k, v in channel_names.items()}
 
 
 def modality_of_series(description: str, channels: Sequence[Channel]) -> str:
-    """Modality by the description of a DICOM series; empty if it tells none."""
+    """Modality from a DICOM series description; empty if unknown."""
     given = {c.name: c.given for c in channels if c.given}
     for name, words in given.items():
         if words in description.lower():

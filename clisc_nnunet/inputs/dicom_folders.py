@@ -1,4 +1,4 @@
-"""Folders of DICOM files: which series is which modality of which case."""
+"""Folders of DICOM files: assign series to cases and modalities."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from clisc_nnunet.errors import ScanError
-from clisc_nnunet.inputs.cases import Found
+from clisc_nnunet.inputs.cases import FoundScan
 from clisc_nnunet.inputs.channels import Channel, modality_of_series
 from clisc_nnunet.inputs.file_names import Ignored, scan_ending, visible
 from clisc_nnunet.io.dicom_series import Series, find_series
 from clisc_nnunet.io.paths import itk_name
 
-# Series that lie in many a study and show no contrast of the brain: never taken for a modality
-# only because nothing else is there.
+# Series found in many studies that do not show brain contrast: never used as a modality just
+# because there is no other series.
 _NO_MODALITY = re.compile(
     r"(?<![a-z])loc(?![a-z])|locali[sz]er|scout|survey|(?<![a-z])(tof|mra)(?![a-z])|angio|segment",
     re.I,
@@ -23,40 +23,40 @@ _NO_MODALITY = re.compile(
 
 def find_dicom(
     folder: Path, channels: Sequence[Channel]
-) -> tuple[list[Found], Ignored, dict[str, ScanError]]:
-    """Series of a folder of folders; a case is a study.
+) -> tuple[list[FoundScan], Ignored, dict[str, ScanError]]:
+    """Series in the subfolders of a folder; every study is a case.
 
     Returns
     -------
-    found : list of Found
-        A case is called like the folder it lies in, with `_study1`, `_study2` in order of time if
-        there are several; files in `folder` itself go by the patient's id.
+    found : list of FoundScan
+        Cases are named after their folder, with `_study1`, `_study2` in chronological order if
+        it contains several studies; files in `folder` itself are named by the patient ID.
     ignored : list of (Path, str)
+        Skipped files and folders with the reason.
     faults : dict of case to ScanError
-        Cases with a slice that cannot be read, be it of the wanted series or another.
+        Cases with an unreadable slice, of any series.
     """
-    found: list[Found] = []
+    found: list[FoundScan] = []
     ignored: Ignored = []
     faults: dict[str, ScanError] = {}
-    there = visible(folder)
-    folders = [path for path in there if path.is_dir()]
-    for place in folders:
-        inside = find_series(place)
+    folders = [path for path in visible(folder) if path.is_dir()]
+    for subfolder in folders:
+        inside = find_series(subfolder)
         if not inside.series and not inside.broken:
-            ignored.append((place, "no DICOM series in this folder"))
-        names = _study_names(place.name, inside.series)
+            ignored.append((subfolder, "no DICOM series in this folder"))
+        names = _study_names(subfolder.name, inside.series)
         found += [_found(names[series.study], series, channels) for series in inside.series]
         for path in inside.broken[:1]:
-            for case in names.values() or [place.name]:
-                faults[case] = _cut(path)
+            for case in names.values() or [subfolder.name]:
+                faults[case] = _unreadable(path)
     loose = find_series(folder, deep=False)
     for series in loose.series:
         name = re.sub(r"[^\w.-]+", "_", series.patient) or "case"
         studies = [s for s in loose.series if s.patient == series.patient]
         found.append(_found(_study_names(name, studies)[series.study], series, channels))
     ignored += [(path, "a DICOM slice that cannot be read") for path in loose.broken]
-    taken = [scan.source for scan in found if isinstance(scan.source, Series)]
-    slices = {path for series in taken for path in series.files}
+    series_found = [scan.source for scan in found if isinstance(scan.source, Series)]
+    slices = {path for series in series_found for path in series.files}
     ignored += [
         (path, "not DICOM, in a folder of DICOM series")
         for path in sorted(folder.rglob("*"))
@@ -65,26 +65,26 @@ def find_dicom(
     return found, ignored, faults
 
 
-def _found(case: str, series: Series, channels: Sequence[Channel]) -> Found:
+def _found(case: str, series: Series, channels: Sequence[Channel]) -> FoundScan:
     modality = modality_of_series(series.description, channels)
     if not modality and _NO_MODALITY.search(series.description):
         modality = "other"
-    return Found(case, modality, series)
+    return FoundScan(case, modality, series)
 
 
 def _study_names(name: str, series: Sequence[Series]) -> dict[str, str]:
-    """Name of the case for each study's UID."""
+    """Case name for each study UID."""
     studies = list(dict.fromkeys(s.study for s in sorted(series, key=lambda s: (s.when, s.study))))
     if len(studies) == 1:
         return {studies[0]: name}
     return {study: f"{name}_study{number}" for number, study in enumerate(studies, 1)}
 
 
-def _cut(path: Path) -> ScanError:
+def _unreadable(path: Path) -> ScanError:
     try:
         itk_name(path)
     except ScanError as error:
         return error
     return ScanError(
-        path, "a DICOM slice that cannot be read", "a whole file", "copy the series again"
+        path, "a DICOM slice that cannot be read", "a complete file", "copy the series again"
     )

@@ -1,4 +1,4 @@
-"""What the name of a file tells: a scan's ending, a segmentation."""
+"""Recognise scans and segmentations by their file names."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ _SEGMENTATION = re.compile(
     re.I,
 )
 
-# Files, folders and series that are left out, each with the reason.
+# Skipped files, folders and series, each with the reason.
 Ignored = list[tuple[Source, str]]
 
 
 def scan_ending(path: Path) -> str | None:
-    """The ending that makes a file a scan, as `SCAN_ENDINGS` spells it, or None."""
+    """Scan extension of a file as spelt in `SCAN_ENDINGS`, or None."""
     return next((end for end in SCAN_ENDINGS if path.name.lower().endswith(end)), None)
 
 
 def stem(path: Path) -> str:
-    """Name without the ending of a scan."""
+    """File name without its scan extension."""
     return path.name[: -len(scan_ending(path) or "") or None]
 
 
 def scans_among(files: Iterable[Path]) -> tuple[list[Path], Ignored]:
-    """Divide files into scans and, each with its reason, those that are left out."""
+    """Split files into scans and skipped files, the latter with the reason."""
     scans: list[Path] = []
     ignored: Ignored = []
     for path in files:
@@ -53,11 +53,11 @@ def visible(folder: Path) -> list[Path]:
     Raises
     ------
     UserError
-        If the folder cannot be read: nobody could say what was left out.
+        If the folder cannot be read: its scans must not be skipped unnoticed.
     """
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
-        hint = "mend its permissions, or move it elsewhere"
-        raise UserError(folder, str(error.strerror), "a folder to be read", hint) from None
+        hint = "fix its permissions, or move it elsewhere"
+        raise UserError(folder, str(error.strerror), "a readable folder", hint) from None
     return [path for path in entries if not path.name.startswith(".")]

@@ -1,6 +1,6 @@
-"""Which scans lie in a folder: five layouts, told apart by themselves.
+"""Find the cases of an input folder; its layout, one of five, is detected.
 
-None that is named like a segmentation is ever taken as a scan, nor opened.
+Files named like a segmentation are never used as scans, and never opened.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from clisc_nnunet.errors import ScanError, UserError, one_line
 from clisc_nnunet.inputs.bids import find_bids, is_bids
 from clisc_nnunet.inputs.cases import (
     Case,
-    Found,
+    FoundScan,
+    accepts_unnamed,
+    assign_label_channel,
     group,
-    take_for_prompt,
-    takes_unnamed,
 )
 from clisc_nnunet.inputs.channels import (
     FLAIR,
@@ -39,18 +39,28 @@ from clisc_nnunet.inputs.file_names import (
 )
 from clisc_nnunet.io.volume import Source
 
-__all__ = ["SCAN_ENDINGS", "Case", "InputFolder", "find_cases", "find_prompt_scans", "scan_ending"]
+__all__ = [
+    "SCAN_ENDINGS",
+    "Case",
+    "InputFolder",
+    "find_cases",
+    "find_label_channel_scans",
+    "scan_ending",
+]
 
 _CHANNEL = re.compile(r"(?P<case>.+)_(?P<number>\d{4})$")
-_LOOKED_FOR = (
+_EXPECTED = (
     f"CASE/CASE_flair.nii.gz, CASE_0000.nii.gz or CASE.nii.gz (or {', '.join(SCAN_ENDINGS[1:])}), "
     "BIDS, or DICOM series"
 )
 
+# At most this many skipped files are listed per reason.
+_LISTED = 3
+
 
 @dataclass(frozen=True)
 class InputFolder:
-    """What a folder of scans holds.
+    """The cases of an input folder.
 
     Parameters
     ----------
@@ -59,11 +69,11 @@ class InputFolder:
     cases : tuple of Case
         Sorted by name.
     ignored : tuple of (Path or Series, str)
-        Files, folders and series that were left out, each with the reason.
+        Skipped files, folders and series, each with the reason.
     faults : tuple of (str, ScanError)
-        Cases that are set aside, each with what is wrong with it; sorted by name.
+        Unusable cases with their errors, sorted by name.
     channels : tuple of str
-        A line for each channel: its number, its name, and how its files were known.
+        One line per channel: number, name, and how its files were identified.
     """
 
     layout: str
@@ -76,24 +86,24 @@ class InputFolder:
 def find_cases(
     folder: Path,
     channels: Sequence[Channel] = (Channel(FLAIR),),
-    prompt: str = FLAIR,
+    label_channel: str = FLAIR,
     numbers: Mapping[str, str] | None = None,
 ) -> InputFolder:
-    """List the cases of a folder.
+    """Find the cases of a folder.
 
     Parameters
     ----------
     folder : Path
         In one of five layouts: `CASE/CASE_flair.nii.gz` (BraTS-like), `CASE_0000.nii.gz`
         (nnU-Net), `sub-*/[ses-*/]anat/*_FLAIR.nii.gz` (BIDS), `CASE/.../` with DICOM files of any
-        name, `CASE.nii.gz` or `CASE_flair.nii.gz` (flat); any ending of `SCAN_ENDINGS`.
+        name, `CASE.nii.gz` or `CASE_flair.nii.gz` (flat); any extension of `SCAN_ENDINGS`.
     channels : sequence of Channel
         Modalities that become nnU-Net's channels, in this order.
-    prompt : str
-        Name of the one from which pseudo-labels come.
+    label_channel : str
+        Name of the channel from which pseudo-labels are made.
     numbers : mapping of str to str, optional
-        What nnU-Net's numbers mean, if the folder has just these: all of them by modality, such as
-        `0003`. A dataset.json beside the folder goes above it.
+        nnU-Net channel number, such as `0003`, of each modality; used if the folder has exactly
+        these numbers. A dataset.json next to the folder takes precedence.
 
     Returns
     -------
@@ -102,72 +112,100 @@ def find_cases(
     Raises
     ------
     UserError
-        If there is no scan, no usable case, more than one layout, or channels of unknown meaning.
+        If there is no scan, no usable case, more than one layout, or ambiguous channels.
     """
     if not folder.is_dir():
         found = "a file" if folder.exists() else "no such folder"
         raise UserError(folder, found, "a folder of scans", "check the path")
     entries = visible(folder)
     if not entries:
-        raise UserError(folder, "an empty folder", _LOOKED_FOR, "check the path")
-    layout, scans, ignored, broken, asked = _look(folder, entries, channels, numbers or {})
-    scans = take_for_prompt(scans, asked, prompt)
-    wanted = {channel.name for channel in asked}
+        raise UserError(folder, "an empty folder", _EXPECTED, "check the path")
+    layout, scans, ignored, broken, requested = _read_layout(
+        folder, entries, channels, numbers or {}
+    )
+    scans = assign_label_channel(scans, requested, label_channel)
+    wanted = {channel.name for channel in requested}
     unnamed = () if layout == "DICOM" else ("",)
     others = [scan.source for scan in scans if scan.modality not in (*wanted, *unnamed)]
-    ignored += [(source, _not_asked(asked, layout)) for source in others]
-    cases, faults = group(scans, asked, prompt, folder)
+    ignored += [(source, _not_requested(requested, layout)) for source in others]
+    cases, faults = group(scans, requested, label_channel, folder)
     faults.update(broken)
     cases = [case for case in cases if case.name not in broken]
     if not cases:
-        raise _nothing_found(folder, scans, ignored, faults, prompt)
-    alone = takes_unnamed(asked)
-    lines = [f"channel {n}: {c.name} ({_known_by(layout, c, alone)})" for n, c in enumerate(asked)]
+        raise _nothing_found(folder, scans, ignored, faults, label_channel)
+    single = accepts_unnamed(requested)
+    lines = [
+        f"channel {n}: {c.name} ({_identified_by(layout, c, single)})"
+        for n, c in enumerate(requested)
+    ]
     return InputFolder(
         layout, tuple(cases), tuple(ignored), tuple(sorted(faults.items())), tuple(lines)
     )
 
 
-def find_prompt_scans(
-    folder: Path, words: Sequence[str], prompt: str, numbers: Mapping[str, str] | None = None
+def find_label_channel_scans(
+    folder: Path, words: Sequence[str], label_channel: str, numbers: Mapping[str, str] | None = None
 ) -> dict[str, Source]:
-    """Scans of the prompt channel by case, for commands that look at no other.
+    """Scans of the label channel by case, for commands that need no other channel.
 
     Parameters
     ----------
     folder : Path
     words : sequence of str
-        Channels as a user gives them; see `chosen_channels`.
-    prompt : str
+        Argument of `--channels`; see `chosen_channels`.
+    label_channel : str
     numbers : mapping of str to str, optional
-        See `find_cases`, which tells what is raised, too.
+        See `find_cases`.
+
+    Raises
+    ------
+    UserError
+        See `find_cases` and `chosen_channels`.
     """
-    found = find_cases(folder, chosen_channels(words, prompt), prompt, numbers)
+    found = find_cases(folder, chosen_channels(words, label_channel), label_channel, numbers)
     return {case.name: case.image for case in found.cases}
 
 
-_Look = tuple[str, list[Found], Ignored, dict[str, ScanError], Sequence[Channel]]
+def describe(found: InputFolder, label_channel: str = FLAIR) -> str:
+    """Summary of an input folder for the terminal."""
+    lines = [f"{found.layout} folder of {len(found.cases)} cases"]
+    lines += [f"  {line}" for line in found.channels]
+    if label_channel != FLAIR:
+        lines.append(
+            f"  note: pseudo-labels from {label_channel}; the bundled models know FLAIR only"
+        )
+    by_reason = sorted(found.ignored, key=lambda item: (item[1], str(item[0])))
+    for reason, items in groupby(by_reason, key=lambda item: item[1]):
+        paths = [path for path, _ in items]
+        lines += [f"  ignored: {one_line(path)} ({reason})" for path in paths[:_LISTED]]
+        if paths[_LISTED:]:
+            lines.append(f"  ignored: {len(paths) - _LISTED} more ({reason})")
+    lines += [f"  skipped: {fault}" for _, fault in found.faults]
+    return "\n".join(lines)
 
 
-def _look(
+_Contents = tuple[str, list[FoundScan], Ignored, dict[str, ScanError], Sequence[Channel]]
+
+
+def _read_layout(
     folder: Path,
     entries: Sequence[Path],
     channels: Sequence[Channel],
     known: Mapping[str, str],
-) -> _Look:
+) -> _Contents:
     if is_bids(folder):
         return "BIDS", *find_bids(folder, channels), {}, channels
     if (folder / "imagesTr").is_dir():
         hint = f"give {folder / 'imagesTr'} instead"
-        raise UserError(folder, "a whole nnU-Net dataset", "a folder of scans", hint)
+        raise UserError(folder, "an nnU-Net dataset", "a folder of scans", hint)
     nested, nested_ignored = _nested([path for path in entries if path.is_dir()], channels)
     scans, ignored = scans_among([path for path in entries if not path.is_dir()])
     if nested and scans:
         raise UserError(
             folder,
-            f"{len({f.case for f in nested})} case folders and {len(scans)} scans beside them",
+            f"{len({f.case for f in nested})} case folders next to {len(scans)} scans",
             "one layout",
-            "move one of the two elsewhere",
+            "move either elsewhere",
         )
     if nested:
         return "BraTS-like", nested, [*nested_ignored, *ignored], {}, channels
@@ -175,7 +213,7 @@ def _look(
         numbered = _numbered(folder, scans, channels, known)
         if numbered is not None:
             return "nnU-Net", numbered[0], [*nested_ignored, *ignored], {}, numbered[1]
-        flat = [Found(*split_ending(stem(path), channels), path) for path in scans]
+        flat = [FoundScan(*split_ending(stem(path), channels), path) for path in scans]
         return "flat", flat, [*nested_ignored, *ignored], {}, channels
     series, series_ignored, broken = find_dicom(folder, channels)
     if series or broken:
@@ -183,18 +221,20 @@ def _look(
     return "flat", [], [*nested_ignored, *ignored], {}, channels
 
 
-def _nested(folders: Sequence[Path], channels: Sequence[Channel]) -> tuple[list[Found], Ignored]:
-    """One folder per case; files are known by how they end."""
-    found: list[Found] = []
+def _nested(
+    folders: Sequence[Path], channels: Sequence[Channel]
+) -> tuple[list[FoundScan], Ignored]:
+    """Scans of one folder per case; modalities come from file name suffixes."""
+    found: list[FoundScan] = []
     ignored: Ignored = []
     for folder in folders:
         scans, rejected = scans_among(visible(folder))
         ignored += rejected
         if not scans:
             ignored.append((folder, "no scan in this folder"))
-        # Within a case's folder, a file has to say what it is.
+        # In a case folder, the file name must contain the modality.
         found += [
-            Found(folder.name, split_ending(stem(path), channels)[1] or "unknown", path)
+            FoundScan(folder.name, split_ending(stem(path), channels)[1] or "unknown", path)
             for path in scans
         ]
     return found, ignored
@@ -205,12 +245,12 @@ def _numbered(
     scans: Sequence[Path],
     channels: Sequence[Channel],
     known: Mapping[str, str],
-) -> tuple[list[Found], Sequence[Channel]] | None:
-    """Scans with nnU-Net's channel numbers, and what these stand for; None if they are names.
+) -> tuple[list[FoundScan], Sequence[Channel]] | None:
+    """Scans with nnU-Net's channel numbers and the channels these denote; None for case numbers.
 
-    `phantom_0000`, `phantom_0001` could be a series of cases or the channels of one. They are
-    channels where several cases have the same set of numbers, where one case has just the known
-    ones, or several channels are asked for.
+    `phantom_0000`, `phantom_0001` may be two cases or two channels of one case. They are channels
+    if several cases have the same set of numbers, if a single case has exactly the known numbers,
+    or if several channels are requested.
     """
     matches = [_CHANNEL.fullmatch(stem(path)) for path in scans]
     numbers: dict[str, set[str]] = {}
@@ -219,41 +259,41 @@ def _numbered(
             return None
         numbers.setdefault(match["case"], set()).add(match["number"])
     used = sorted(set().union(*numbers.values()))
-    told = set(used) == set(known.values())
-    several = len(numbers) > 1 or told
-    alike = several and all(their == set(used) for their in numbers.values())
-    if used != ["0000"] and not alike and len(channels) == 1 and not channels[0].given:
+    is_known = set(used) == set(known.values())
+    several = len(numbers) > 1 or is_known
+    consistent = several and all(own == set(used) for own in numbers.values())
+    if used != ["0000"] and not consistent and len(channels) == 1 and not channels[0].given:
         return None
-    asked = _meaning(folder, used, channels, known if told else {})
-    names = {channel.given: channel.name for channel in asked}
+    requested = _meaning(folder, used, channels, known if is_known else {})
+    names = {channel.given: channel.name for channel in requested}
     found = [
-        Found(match["case"], names.get(match["number"], "other"), path)
+        FoundScan(match["case"], names.get(match["number"], "other"), path)
         for match, path in zip(matches, scans, strict=True)
         if match is not None
     ]
-    return found, asked
+    return found, requested
 
 
 def _meaning(
     folder: Path, used: list[str], channels: Sequence[Channel], known: Mapping[str, str]
 ) -> Sequence[Channel]:
-    """Each channel with its number: given, told by dataset.json, known, or as asked for."""
+    """Channels with their numbers: given, from dataset.json, known, or in the requested order."""
     if all(channel.given for channel in channels):
         return channels
-    told = {**known, **_told_by_dataset_json(folder)}
-    if all(channel.given or channel.name in told for channel in channels):
-        return [replace(c, given=c.given or told[c.name]) for c in channels]
+    by_name = {**known, **_numbers_of_dataset_json(folder)}
+    if all(channel.given or channel.name in by_name for channel in channels):
+        return [replace(c, given=c.given or by_name[c.name]) for c in channels]
     if len(used) != len(channels):
         raise UserError(
             folder,
-            f"{len(used)} channels of each case ({', '.join(used)})",
-            f"{len(channels)}, as asked for ({', '.join(c.name for c in channels)})",
-            f"tell their numbers, such as --channels {channels[0].name}=0003, or name all in order",
+            f"{len(used)} channels per case ({', '.join(used)})",
+            f"{len(channels)}, as requested ({', '.join(c.name for c in channels)})",
+            f"give the numbers, such as --channels {channels[0].name}=0003, or all names in order",
         )
     return [replace(c, given=c.given or n) for c, n in zip(channels, used, strict=True)]
 
 
-def _told_by_dataset_json(folder: Path) -> dict[str, str]:
+def _numbers_of_dataset_json(folder: Path) -> dict[str, str]:
     """Numbers by modality from the dataset.json of an nnU-Net dataset, if there is one."""
     try:
         text = (folder.parent / "dataset.json").read_text(encoding="utf-8")
@@ -262,63 +302,41 @@ def _told_by_dataset_json(folder: Path) -> dict[str, str]:
         return {}
 
 
-def _not_asked(channels: Sequence[Channel], layout: str) -> str:
-    told_by = "description" if layout == "DICOM" else "name"
-    return f"not {' or '.join(channel.displayed for channel in channels)}, by its {told_by}"
+def _not_requested(channels: Sequence[Channel], layout: str) -> str:
+    source = "description" if layout == "DICOM" else "name"
+    return f"not {' or '.join(channel.displayed for channel in channels)}, by its {source}"
 
 
-def _known_by(layout: str, channel: Channel, alone: bool) -> str:
+def _identified_by(layout: str, channel: Channel, single: bool) -> str:
     if layout == "nnU-Net":
         return f"_{channel.given}"
     if layout == "DICOM":
-        also = ", or of unknown kind and the only one" if alone else ""
+        also = ", or the only series if its kind is unknown" if single else ""
         return f"series described as {channel.given or channel.name}{also}"
-    also = " or with no modality" if layout == "flat" and alone else ""
+    also = " or without a modality" if layout == "flat" and single else ""
     return f"files named ..._{channel.given or channel.name}{also}"
 
 
 def _nothing_found(
     folder: Path,
-    found: Sequence[Found],
+    found: Sequence[FoundScan],
     ignored: Ignored,
     faults: dict[str, ScanError],
-    prompt: str,
+    label_channel: str,
 ) -> UserError:
-    if found and not any(f.modality in (prompt, "") for f in found):
-        shown = Channel(prompt).displayed
+    if found and not any(f.modality in (label_channel, "") for f in found):
+        shown = Channel(label_channel).displayed
         return UserError(
             folder,
             f"no {shown} among {len(found)} scans",
-            f"scans named ..._{prompt}",
-            f"rename those that are {shown}, or name their ending: --channels {prompt}=ENDING",
+            f"scans named ..._{label_channel}",
+            f"rename the {shown} scans, or give their suffix: --channels {label_channel}=ENDING",
         )
     if faults:
         return next(iter(faults.values()))
     return UserError(
         folder,
         f"no scan among {len(ignored)} files and folders",
-        _LOOKED_FOR,
+        _EXPECTED,
         "check the path and the names",
     )
-
-
-# Files that are left out for one reason are listed up to this many.
-_LISTED = 3
-
-
-def describe(found: InputFolder, prompt: str = FLAIR) -> str:
-    """What was found, for the screen."""
-    lines = [f"{found.layout} folder of {len(found.cases)} cases"]
-    lines += [f"  {line}" for line in found.channels]
-    if prompt != FLAIR:
-        lines.append(
-            f"  note: pseudo-labels come from {prompt}; the bundled models know FLAIR alone"
-        )
-    by_reason = sorted(found.ignored, key=lambda item: (item[1], str(item[0])))
-    for reason, items in groupby(by_reason, key=lambda item: item[1]):
-        paths = [path for path, _ in items]
-        lines += [f"  left out: {one_line(path)} ({reason})" for path in paths[:_LISTED]]
-        if paths[_LISTED:]:
-            lines.append(f"  left out: {len(paths) - _LISTED} more ({reason})")
-    lines += [f"  set aside: {fault}" for _, fault in found.faults]
-    return "\n".join(lines)

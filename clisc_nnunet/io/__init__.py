@@ -1,1 +1,1 @@
-"""Files in and out: scans, geometry, headers, hashes, atomic writes."""
+"""Reading and writing of files: scans, geometry, headers, hashes, atomic writes."""

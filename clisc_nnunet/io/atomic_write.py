@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and what is said where that cannot be done."""
+"""Atomic file writes, for any file, text and JSON, and the error when writing fails."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from clisc_nnunet.errors import StorageError, UserError
 
-# What no case can mend: no space, no permission, no such disk any more.
+# Errors that affect every case: no space, no permission, disk gone.
 _CANNOT_WRITE = {
     errno.ENOSPC,
     errno.EDQUOT,
@@ -26,24 +26,56 @@ _CANNOT_WRITE = {
 }
 
 
-@contextmanager
-def atomic_file(path: Path, folder: Path | None = None) -> Iterator[Path]:
-    """Give a temporary path that takes the place of `path` when the block ends without an error.
+def write_json(path: Path, content: dict[str, Any], *, overwrite: bool) -> None:
+    """Write JSON atomically.
 
     Parameters
     ----------
     path : Path
-        Target; its folder is made. Replaced if it is there.
+    content : dict
+    overwrite : bool
+        Replace an existing file with other content.
+
+    Raises
+    ------
+    UserError
+        If the file has other content and `overwrite` is not set.
+    """
+    text = json.dumps(content, indent=2) + "\n"
+    if path.exists() and not overwrite and path.read_text(encoding="utf-8") != text:
+        raise UserError(
+            path,
+            "a file with other content",
+            "no file, or the same content",
+            "use --overwrite, or move it away",
+        )
+    write_text(path, text)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def atomic_file(path: Path, folder: Path | None = None) -> Iterator[Path]:
+    """Yield a temporary path that replaces `path` when the block ends without an error.
+
+    Parameters
+    ----------
+    path : Path
+        Target. Its folder is created; an existing file is replaced.
     folder : Path, optional
-        Where the temporary file lies, on the same file system; by default beside the target. Its
-        name ends as the target's does, and no other process, on whatever machine, has the same.
+        Folder of the temporary file, on the same file system; by default that of the target. The
+        temporary file has the target's extension and a name that is unique across machines.
 
     Raises
     ------
     StorageError
-        If the disk is full or the file cannot be written; the target is left as it was.
+        If the disk is full or the file cannot be written; the target is unchanged.
     """
-    # The ending has to stay the last part of the name: some libraries choose the format by it.
+    # The extension must stay at the end: some libraries select the format by it.
     temporary = (folder or path.parent) / f".{uuid.uuid4().hex[:12]}.{path.name}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,51 +86,19 @@ def atomic_file(path: Path, folder: Path | None = None) -> Iterator[Path]:
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        told = storage_error(error, path)
-        if told is None:
+        reported = storage_error(error, path)
+        if reported is None:
             raise
-        raise told from None
+        raise reported from None
 
 
 def storage_error(error: OSError, path: Path | str | None = None) -> StorageError | None:
-    """The line for a disk that is full or closed to us; None for an error of another kind."""
+    """Error for a full, read-only or unreachable disk; None for an OSError of another kind."""
     if error.errno not in _CANNOT_WRITE:
         return None
     return StorageError(
         path or error.filename or "a file",
         f"{error.strerror} (errno {error.errno})",
-        "a file that can be written",
-        "make room or mend the permissions, then repeat the command, or go on with --continue",
+        "a writable file",
+        "free space or fix the permissions, then repeat the command or resume with --continue",
     )
-
-
-def write_json(path: Path, content: dict[str, Any], *, overwrite: bool) -> None:
-    """Write JSON whole or not at all.
-
-    Parameters
-    ----------
-    path : Path
-    content : dict
-    overwrite : bool
-        Replace a file that says something else.
-
-    Raises
-    ------
-    UserError
-        If the file says something else and `overwrite` is not set.
-    """
-    text = json.dumps(content, indent=2) + "\n"
-    if path.exists() and not overwrite and path.read_text(encoding="utf-8") != text:
-        raise UserError(
-            path,
-            "a file with other content",
-            "none, or one with the same",
-            "use --overwrite, or move it away",
-        )
-    write_text(path, text)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    with atomic_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")

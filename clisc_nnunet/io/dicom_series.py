@@ -1,6 +1,6 @@
-"""DICOM series: found by what the files say, put in order by where their slices lie.
+"""DICOM series: group files by their headers, sort slices by position, read them as a volume.
 
-Names and order of files mean nothing here. GDCM, through SimpleITK, reads each of them.
+File names and file order are ignored. Files are read by GDCM through SimpleITK.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from clisc_nnunet.io.geometry import Geometry, geometry_of_steps
 from clisc_nnunet.io.hashing import file_sha256
 from clisc_nnunet.io.paths import is_text, itk_name
 
-# A slice may miss its place by this share of the step between slices.
-_EVEN = 0.1
-# In the file's first bytes, the class of MR images, plain and enhanced: not a report, not an index.
+# Tolerated deviation of a slice from its expected position, as a share of the slice distance.
+_TOLERANCE = 0.1
+# SOP class of classic and enhanced MR images (not of reports or indices) in a file's first bytes.
 _MR_IMAGE = re.compile(rb"1\.2\.840\.10008\.5\.1\.4\.1\.1\.4(\.1)?\0?(?![\d.])")
 _TAGS = {
     "uid": "0020|000e",
@@ -41,17 +41,17 @@ class Series:
     Parameters
     ----------
     folder : Path
-        That holds them, at any depth.
+        Folder that contains them, at any depth.
     files : tuple of Path
-        In order of name, which says nothing about the order of slices.
+        Sorted by name, which is unrelated to the order of slices.
     uid, study : str
-        Of the series, and of the study it belongs to.
+        Instance UIDs of the series and of its study.
     description : str
-        What the scanner's user called it; of use to tell modalities apart.
+        Series description or protocol name, from which the modality is derived.
     patient : str
-        Patient's id.
+        Patient ID.
     when : str
-        Date and time of the study, for their order alone.
+        Date and time of the study; used for sorting only.
     """
 
     folder: Path
@@ -67,44 +67,44 @@ class Series:
 
     @property
     def name(self) -> str:
-        """Name of the folder, as a path has one."""
+        """Name of the folder, as `Path.name`."""
         return self.folder.name
 
     def absolute(self) -> Series:
-        """The same series by absolute paths, for work in other processes."""
+        """The same series with absolute paths, for other processes."""
         files = tuple(path.absolute() for path in self.files)
         return replace(self, folder=self.folder.absolute(), files=files)
 
     @property
     def digest(self) -> str:
-        """Hash of all files, whatever their names and order.
+        """Hash of the content of all files, independent of their names and order.
 
         Raises
         ------
         OSError
-            If one is gone.
+            If one cannot be read.
         """
         return hashlib.sha256("".join(sorted(map(file_sha256, self.files))).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a folder holds: its series, and files of MR images that cannot be read."""
+class FoundSeries:
+    """The series of a folder, and its MR image files that cannot be read."""
 
     series: tuple[Series, ...]
     broken: tuple[Path, ...]
 
 
-def find_series(folder: Path, *, deep: bool = True) -> Found:
-    """All series of a folder, in order of their UIDs; files are told by content, not by name.
+def find_series(folder: Path, *, deep: bool = True) -> FoundSeries:
+    """All series of a folder, sorted by UID; DICOM files are detected by content, not by name.
 
     Parameters
     ----------
     folder : Path
     deep : bool
-        Whether folders inside of it are searched too.
+        Search subfolders too.
     """
-    told: dict[str, list[tuple[Path, dict[str, str]]]] = {}
+    by_uid: dict[str, list[tuple[Path, dict[str, str]]]] = {}
     broken = []
     for path in sorted(p for p in (folder.rglob if deep else folder.glob)("*") if p.is_file()):
         start = _start(path)
@@ -112,11 +112,11 @@ def find_series(folder: Path, *, deep: bool = True) -> Found:
             continue
         tags = _read_tags(path)
         if tags is not None and tags["uid"]:
-            told.setdefault(tags["uid"], []).append((path, tags))
+            by_uid.setdefault(tags["uid"], []).append((path, tags))
         elif _MR_IMAGE.search(start):
             broken.append(path)
     series = []
-    for uid, members in sorted(told.items()):
+    for uid, members in sorted(by_uid.items()):
         tags = members[0][1]
         series.append(
             Series(
@@ -129,7 +129,7 @@ def find_series(folder: Path, *, deep: bool = True) -> Found:
                 when=tags["date"] + tags["time"],
             )
         )
-    return Found(tuple(series), tuple(broken))
+    return FoundSeries(tuple(series), tuple(broken))
 
 
 def read_series(series: Series) -> tuple[np.ndarray, Geometry]:
@@ -142,27 +142,27 @@ def read_series(series: Series) -> tuple[np.ndarray, Geometry]:
     Raises
     ------
     ScanError
-        If a file cannot be read, slices differ in size, pixels or direction, two lie at one place,
-        or some are missing in between. One that is missing at an end cannot be known.
+        If a file cannot be read, slices differ in size, spacing or direction, two have the same
+        position, or some in between are missing. Slices missing at an end cannot be detected.
     """
     slices = [_read_file(path) for path in series.files]
-    if len(slices) == 1:  # an enhanced file holds all slices
+    if len(slices) == 1:  # an enhanced file contains all slices
         image = slices[0]
         steps = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
         return sitk.GetArrayFromImage(image), geometry_of_steps(
             image.GetSize(), steps, np.array(image.GetOrigin())
         )
-    _check_alike(series, slices)
+    _check_consistent(series, slices)
     axes = np.reshape(slices[0].GetDirection(), (3, 3))
-    places = np.array([image.GetOrigin() for image in slices])
-    order = np.argsort(places @ axes[:, 2], kind="stable")
-    step = _even_step(series, places[order], axes[:, 2])
+    positions = np.array([image.GetOrigin() for image in slices])
+    order = np.argsort(positions @ axes[:, 2], kind="stable")
+    step = _slice_step(series, positions[order], axes[:, 2])
     steps = np.column_stack([*(axes[:, :2] * slices[0].GetSpacing()[:2]).T, step])
     columns, rows, _ = slices[0].GetSize()
     array = np.concatenate(
         [sitk.GetArrayFromImage(slices[i]).astype(np.float32) for i in order], axis=0
     )
-    return array, geometry_of_steps((columns, rows, len(slices)), steps, places[order[0]])
+    return array, geometry_of_steps((columns, rows, len(slices)), steps, positions[order[0]])
 
 
 def _start(path: Path) -> bytes:
@@ -175,17 +175,17 @@ def _start(path: Path) -> bytes:
 
 def _read_tags(path: Path) -> dict[str, str] | None:
     if not is_text(path):
-        return None  # SimpleITK would end the process
+        return None  # SimpleITK would terminate the process
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()
     except RuntimeError:
-        return None  # a report, an index, or a file that was cut
-    there = set(reader.GetMetaDataKeys())
+        return None  # a report, an index, or a truncated file
+    keys = set(reader.GetMetaDataKeys())
     return {
-        name: reader.GetMetaData(tag).strip().strip("\0") if tag in there else ""
+        name: reader.GetMetaData(tag).strip().strip("\0") if tag in keys else ""
         for name, tag in _TAGS.items()
     }
 
@@ -197,64 +197,62 @@ def _read_file(path: Path) -> sitk.Image:
         raise ScanError(
             path,
             "a DICOM slice that cannot be read",
-            "a whole file",
+            "a complete file",
             "copy or export the series again",
         ) from None
     if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
-        raise ScanError(
-            path, "a picture in colours", "a slice of an MR scan", "take this series out"
-        )
+        raise ScanError(path, "a colour image", "a slice of an MR scan", "remove this series")
     return image
 
 
-def _check_alike(series: Series, slices: Sequence[sitk.Image]) -> None:
+def _check_consistent(series: Series, slices: Sequence[sitk.Image]) -> None:
     first = slices[0]
     for path, image in zip(series.files, slices, strict=True):
-        alike = image.GetSize() == first.GetSize() and all(
+        consistent = image.GetSize() == first.GetSize() and all(
             np.allclose(a, b, atol=1e-3)
             for a, b in (
                 (image.GetSpacing()[:2], first.GetSpacing()[:2]),
                 (image.GetDirection(), first.GetDirection()),
             )
         )
-        if not alike or image.GetSize()[2] != 1:
+        if not consistent or image.GetSize()[2] != 1:
             raise ScanError(
                 series,
                 f"slices of different size, spacing or direction ({path.name} and "
                 f"{series.files[0].name})",
-                "slices that make one volume",
-                "take scouts and reformats out of the series",
+                "slices of one volume",
+                "remove localisers and reformatted slices from the series",
             )
 
 
-def _even_step(series: Series, places: np.ndarray, normal: np.ndarray) -> np.ndarray:
-    """Step from slice to slice, float (3,); `places` are (n, 3), in order along the normal."""
-    gaps = np.diff(places, axis=0)
+def _slice_step(series: Series, positions: np.ndarray, normal: np.ndarray) -> np.ndarray:
+    """Vector from slice to slice, float (3,); `positions`, (n, 3), are sorted along the normal."""
+    gaps = np.diff(positions, axis=0)
     along = gaps @ normal
-    usual = float(np.median(along))
-    if along.min() <= _EVEN * usual:
+    typical = float(np.median(along))
+    if along.min() <= _TOLERANCE * typical:
         raise ScanError(
             series,
-            f"two slices at one place among {len(places)}",
-            "one slice at each place",
-            "export echoes and time points as series of their own",
+            f"two slices at the same position among {len(positions)}",
+            "one slice per position",
+            "export echoes and time points as separate series",
         )
-    missing = int(np.rint(along / usual).sum()) - len(gaps)
+    missing = int(np.rint(along / typical).sum()) - len(gaps)
     if missing:
         raise ScanError(
             series,
-            f"{missing} missing slices among {len(places)} (steps of {along.min():.2f} to "
+            f"{missing} missing slices among {len(positions)} (distances of {along.min():.2f} to "
             f"{along.max():.2f} mm)",
-            "an even step from slice to slice",
+            "a constant slice distance",
             "export the series again",
         )
     step = np.median(gaps, axis=0)
-    if np.abs(gaps - step).max() > _EVEN * usual:
+    if np.abs(gaps - step).max() > _TOLERANCE * typical:
         raise ScanError(
             series,
-            f"uneven steps from slice to slice ({along.min():.2f} to {along.max():.2f} mm)",
-            "an even step",
+            f"irregular slice distances ({along.min():.2f} to {along.max():.2f} mm)",
+            "a constant slice distance",
             "export the series again",
         )
     # The mean is more precise than the median of rounded positions.
-    return (places[-1] - places[0]) / len(gaps)
+    return (positions[-1] - positions[0]) / len(gaps)

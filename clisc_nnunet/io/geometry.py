@@ -1,4 +1,4 @@
-"""Where the voxels of a volume lie in the patient: pure arithmetic, no files."""
+"""Geometry of a voxel grid in patient space: pure arithmetic, no files."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Axes that are further from right angles than this are straightened; ITK's NIfTI reader refuses
-# them, and nnU-Net reads through it.
-_STRAIGHT = 1e-4
+# Axes that deviate more than this from right angles are orthogonalised: ITK's NIfTI reader, which
+# nnU-Net uses, rejects them.
+_ORTHOGONAL = 1e-4
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """Where the voxels of a volume lie in the patient.
+    """Voxel grid of a volume in patient space (LPS).
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ class Geometry:
     spacing, origin : tuple of 3 float
         Millimetres, (x, y, z).
     direction : tuple of 9 float
-        Direction cosines, row by row, as in SimpleITK.
+        Direction cosines, row-major, as in SimpleITK.
     """
 
     size: tuple[int, int, int]
@@ -48,14 +48,16 @@ class Geometry:
 
 
 def geometry_of_steps(size: Sequence[int], steps: np.ndarray, origin: np.ndarray) -> Geometry:
-    """Geometry from the vectors that lead to the next column, row and plane.
+    """Geometry from the vectors to the next column, row and plane.
 
     Parameters
     ----------
     size : sequence of 3 int
+        Number of columns, rows and planes.
     steps : float ndarray of shape (3, 3)
-        The vectors as columns, millimetres, LPS; none may be 0.
+        The vectors as columns, non-zero, in millimetres, LPS.
     origin : float ndarray of shape (3,)
+        Position of the first voxel in millimetres, LPS.
     """
     lengths = np.linalg.norm(steps, axis=0)
     columns, rows, planes = (int(n) for n in size)
@@ -66,7 +68,7 @@ def geometry_of_steps(size: Sequence[int], steps: np.ndarray, origin: np.ndarray
 
 
 def same_grid(first: Geometry, second: Geometry) -> bool:
-    """Whether two volumes share their voxels (within a thousandth of a millimetre or so)."""
+    """Whether two volumes have the same voxel grid, to about a micrometre."""
     return first.size == second.size and all(
         np.allclose(a, b, atol=1e-3)
         for a, b in (
@@ -77,20 +79,20 @@ def same_grid(first: Geometry, second: Geometry) -> bool:
     )
 
 
-def degrees_off_square(geometry: Geometry) -> float:
-    """By how much the worst pair of axes misses a right angle; 90 if two axes coincide."""
+def max_skew_degrees(geometry: Geometry) -> float:
+    """Largest deviation of two axes from a right angle, in degrees; 90 if two axes coincide."""
     cosines = geometry.axes.T @ geometry.axes
     worst = np.abs(cosines[np.triu_indices(3, 1)]).max()
     return float(np.degrees(np.arcsin(min(worst, 1.0))))
 
 
-def is_square(geometry: Geometry) -> bool:
+def is_orthogonal(geometry: Geometry) -> bool:
     """Whether the axes are unit vectors at right angles."""
-    return bool(np.allclose(geometry.axes.T @ geometry.axes, np.eye(3), atol=_STRAIGHT))
+    return bool(np.allclose(geometry.axes.T @ geometry.axes, np.eye(3), atol=_ORTHOGONAL))
 
 
-def squared(geometry: Geometry) -> Geometry:
-    """The nearest geometry whose axes are at right angles; spacing and centre stay.
+def orthogonalised(geometry: Geometry) -> Geometry:
+    """The nearest geometry with orthogonal axes, with the same spacing and centre.
 
     Notes
     -----
@@ -105,12 +107,12 @@ def squared(geometry: Geometry) -> Geometry:
 
 
 def smoothing_sigma(source: Geometry, target: Geometry) -> np.ndarray:
-    """Gaussian that takes a voxel of the source to one of the target, where that is coarser.
+    """Gaussian that blurs source voxels to the resolution of a coarser target.
 
     Parameters
     ----------
     source, target : Geometry
-        In any position to each other.
+        In any relative orientation.
 
     Returns
     -------
@@ -119,12 +121,12 @@ def smoothing_sigma(source: Geometry, target: Geometry) -> np.ndarray:
 
     Notes
     -----
-    A voxel is taken for a Gaussian of 0.4 of its spacing, which is close to its box. Seen along
-    source axis i, a target voxel has the variance sum_j R_ij^2 (0.4 t_j)^2, where R are the
-    target's axes in the source's: the axes need not have the same order, nor the same directions.
+    A voxel is approximated by a Gaussian with a sigma of 0.4 times its spacing. Along source axis
+    i, a target voxel has the variance sum_j R_ij^2 (0.4 t_j)^2, where R are the target's axes in
+    source coordinates; the axes may differ in order and direction.
     """
-    turned = (source.axes.T @ target.axes) ** 2
-    wanted = turned @ np.square(target.spacing)
-    there = np.square(source.spacing)
-    coarser = wanted > 1.05**2 * there
-    return np.where(coarser, 0.4 * np.sqrt(np.maximum(wanted - there, 0.0)), 0.0)
+    rotation = (source.axes.T @ target.axes) ** 2
+    wanted = rotation @ np.square(target.spacing)
+    own = np.square(source.spacing)
+    coarser = wanted > 1.05**2 * own
+    return np.where(coarser, 0.4 * np.sqrt(np.maximum(wanted - own, 0.0)), 0.0)

@@ -1,4 +1,4 @@
-"""Names of files, which may hold bytes that are no text."""
+"""File names, which may contain bytes that are not valid UTF-8."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from clisc_nnunet.errors import ScanError, one_line
 
 
 def is_text(path: Path) -> bool:
-    """Whether a path is text, as all libraries take it for granted."""
+    """Whether a path is valid UTF-8, as most libraries assume."""
     try:
         str(path).encode("utf-8")
     except UnicodeEncodeError:
@@ -18,23 +18,23 @@ def is_text(path: Path) -> bool:
 
 
 def without_folder(name: str) -> str:
-    """A name as it may travel: of an absolute path, also in `LIKE=PATH`, the last part alone."""
+    """Model name without local folders: of an absolute path, also in `NAME=PATH`, the file name."""
     if os.path.isabs(name):
         return PurePath(name).name
-    like, equals, path = name.partition("=")
-    return f"{like}={PurePath(path).name}" if equals and os.path.isabs(path) else name
+    entry, equals, path = name.partition("=")
+    return f"{entry}={PurePath(path).name}" if equals and os.path.isabs(path) else name
 
 
 def itk_name(path: Path) -> str:
-    """The path as SimpleITK takes it.
+    """The path as a string for SimpleITK.
 
     Raises
     ------
     ScanError
-        If it is no text: SimpleITK would end the whole process without a word.
+        If it is not valid UTF-8: SimpleITK would terminate the process without a message.
     """
     if is_text(path):
         return str(path)
     raise ScanError(
-        one_line(path), "a name with bytes that are no text", "UTF-8", "rename the file or folder"
+        one_line(path), "a name that is not valid UTF-8", "UTF-8", "rename the file or folder"
     )

@@ -1,4 +1,4 @@
-"""Image files through SimpleITK: voxels, geometry, and one line for each that is no whole scan."""
+"""Read image files through SimpleITK, with one-line errors for unusable files."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from clisc_nnunet.io.geometry import Geometry, geometry_of_steps
 from clisc_nnunet.io.nifti_header import check_nifti, is_nifti
 from clisc_nnunet.io.paths import itk_name
 
-# What SimpleITK, gzip and the file system raise over a file that is no whole scan.
+# Raised by SimpleITK, gzip and the file system for corrupt or truncated files.
 _READ_ERRORS = (RuntimeError, EOFError, OSError, MemoryError, zlib.error)
-_NOT_SQUARE = "No orthonormal definition found"
-# Volume of the box that three unit vectors span; less is no volume at all.
+_NOT_ORTHOGONAL = "No orthonormal definition found"
+# Smallest accepted volume of the parallelepiped spanned by three unit vectors.
 _FLAT = 1e-3
 _PERMISSIVE = "ITK_NIFTI_SFORM_PERMISSIVE"
 
@@ -31,26 +31,26 @@ def read_image(path: Path) -> tuple[np.ndarray, Geometry]:
     Returns
     -------
     array : ndarray of shape (plane, row, column)
-        In the file's own type.
+        In the dtype of the file.
     geometry : Geometry
-        As the header has it, which may be of no use: axes may be far from right angles.
+        As in the header, not checked: axes may be far from orthogonal.
 
     Raises
     ------
     ScanError
-        If the file cannot be read whole, or holds something else than one 3D image.
+        If the file cannot be read completely, or does not contain a single 3D image.
     """
-    image, geometry = _read(path, lambda: sitk.ReadImage(itk_name(path)), whole=True)
+    image, geometry = _read(path, lambda: sitk.ReadImage(itk_name(path)), voxels=True)
     return sitk.GetArrayFromImage(image), geometry
 
 
 def read_image_header(path: Path) -> Geometry:
-    """Geometry of an image file, as the header has it, without reading the voxels.
+    """Geometry of an image file as in the header, without reading the voxels.
 
     Raises
     ------
     ScanError
-        If the header cannot be read, or is not that of one 3D image.
+        If the header cannot be read, or is not that of a single 3D image.
     """
 
     def read() -> sitk.ImageFileReader:
@@ -59,17 +59,17 @@ def read_image_header(path: Path) -> Geometry:
         reader.ReadImageInformation()
         return reader
 
-    return _read(path, read, whole=False)[1]
+    return _read(path, read, voxels=False)[1]
 
 
 def geometry_of_image(image: Any) -> Geometry:
-    """Geometry of a SimpleITK image, or of its reader; 3D."""
+    """Geometry of a 3D SimpleITK image or ImageFileReader."""
     return Geometry(image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Without ITK's warnings of many lines: what matters is told in one."""
+def no_itk_warnings() -> Iterator[None]:
+    """Suppress ITK's multi-line warnings; errors are reported in one line instead."""
     before = sitk.ProcessObject.GetGlobalWarningDisplay()
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     try:
@@ -78,16 +78,16 @@ def quiet() -> Iterator[None]:
         sitk.ProcessObject.SetGlobalWarningDisplay(before)
 
 
-def _read(path: Path, read: Callable[[], Any], whole: bool) -> tuple[Any, Geometry]:
-    """What `read` gives, image or header, and its geometry."""
+def _read(path: Path, read: Callable[[], Any], voxels: bool) -> tuple[Any, Geometry]:
+    """Result of `read`, an image or a header, and its geometry."""
     steps = None
     try:
         if is_nifti(path):
-            steps = check_nifti(path, whole=whole)
-        with quiet():
+            steps = check_nifti(path, voxels=voxels)
+        with no_itk_warnings():
             image = read()
     except _READ_ERRORS as error:
-        if _NOT_SQUARE not in str(error) or steps is None:
+        if _NOT_ORTHOGONAL not in str(error) or steps is None:
             raise _unreadable(path, error) from None
         image = _read_permissively(path, read, steps[0])
         _check_kind(path, image)
@@ -97,14 +97,14 @@ def _read(path: Path, read: Callable[[], Any], whole: bool) -> tuple[Any, Geomet
 
 
 def _read_permissively(path: Path, read: Callable[[], Any], steps: np.ndarray) -> Any:
-    """What `read` gives, though the axes are not at right angles; columns of `steps`, (3, 3)."""
+    """Result of `read` for a file with skewed axes, the columns of `steps`, float (3, 3)."""
     lengths = np.linalg.norm(steps, axis=0)
     if not lengths.all() or abs(np.linalg.det(steps / lengths)) < _FLAT:
         raise ScanError(
             path,
-            "axes that vanish or coincide",
+            "zero or coincident axes",
             "an sform with three directions",
-            "mend the header, or export the scan again",
+            "fix the header, or export the scan again",
         )
     try:
         with _permissive():
@@ -115,11 +115,11 @@ def _read_permissively(path: Path, read: Callable[[], Any], steps: np.ndarray) -
 
 @contextmanager
 def _permissive() -> Iterator[None]:
-    """Let ITK read NIfTI files whose axes are not at right angles."""
+    """Let ITK read NIfTI files with skewed axes."""
     before = os.environ.get(_PERMISSIVE)
     os.environ[_PERMISSIVE] = "1"
     try:
-        with quiet():
+        with no_itk_warnings():
             yield
     finally:
         if before is None:
@@ -134,16 +134,16 @@ def _check_kind(path: Path, image: Any) -> None:
         components = image.GetNumberOfComponents()
     else:
         components = image.GetNumberOfComponentsPerPixel()
-    # A complex number is one component of an image, and two of a header.
+    # Complex images have one component, but their headers have two.
     is_complex = "complex" in sitk.GetPixelIDValueAsString(image.GetPixelIDValue())
     if is_complex:
-        raise ScanError(path, "complex numbers", "intensities", "write the magnitude alone")
+        raise ScanError(path, "complex numbers", "intensities", "save the magnitude image")
     if dimension != 3 or components != 1:
         raise ScanError(
             path,
             f"{dimension}D with {components} component(s)",
             "one 3D volume",
-            "extract the scan into a file of its own",
+            "extract the scan into its own file",
         )
 
 
@@ -155,6 +155,6 @@ def _unreadable(path: Path, error: BaseException) -> ScanError:
     return ScanError(
         path,
         f"a file that cannot be read ({path.stat().st_size} bytes; {reason[:120]})",
-        "a whole volume in a format that SimpleITK reads",
+        "a complete volume in a format that SimpleITK reads",
         "copy or export it again",
     )

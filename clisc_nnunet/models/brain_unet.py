@@ -1,4 +1,4 @@
-"""The bundled brain extractor: a small 3D U-Net that tells brain from the rest of a head."""
+"""The bundled brain extractor, a small 3D U-Net."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from clisc_nnunet.models.weights import bundled_state, load_strictly
 
 @dataclass(frozen=True)
 class TinyBrainConfig:
-    """Architecture of the extractor: nnU-Net's own U-Net, small."""
+    """Architecture of the extractor, a small version of nnU-Net's `PlainConvUNet`."""
 
     spacing_mm: float = 3.0
-    """Edge of the cubic voxels it sees."""
+    """Isotropic voxel spacing of its input."""
     features: tuple[int, ...] = (8, 16, 32, 48)
 
 
 @dataclass(frozen=True)
 class BrainModel:
-    """An extractor ready to use, with what tells it apart."""
+    """An extractor ready for inference; `sha256` is the hash of its weight file."""
 
     module: nn.Module
     config: TinyBrainConfig
@@ -30,7 +30,7 @@ class BrainModel:
 
 
 def build_tiny_brain_net(config: TinyBrainConfig) -> nn.Module:
-    """Extractor with random weights: (n, 1, plane, row, column) to logits of the same shape."""
+    """The architecture with random weights: (n, 1, plane, row, column) to logits of that shape."""
     stages = len(config.features)
     return PlainConvUNet(
         input_channels=1,
@@ -52,11 +52,12 @@ def build_tiny_brain_net(config: TinyBrainConfig) -> nn.Module:
 
 @lru_cache(1)
 def load_brain_model() -> BrainModel:
-    """Load the bundled extractor, once per process, on the CPU: it is small enough.
+    """Load the bundled extractor on the CPU, where it is fast enough; cached per process.
 
     Raises
     ------
     WeightsError
+        If its files are missing or corrupt.
     """
     state, card = bundled_state("brain")
     values = card["architecture"]

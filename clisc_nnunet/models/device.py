@@ -1,4 +1,4 @@
-"""The device that torch computes on, and half precision where it is quick at it."""
+"""Device and numeric precision of torch computations."""
 
 from __future__ import annotations
 
@@ -8,41 +8,47 @@ import torch
 
 from clisc_nnunet.errors import UserError
 
-# Since Ampere, GPUs of NVIDIA compute bf16 as quickly as fp16 and need no scaling for it.
+# NVIDIA GPUs from Ampere on compute bf16 as fast as fp16, without loss scaling.
 _AMPERE = (8, 0)
 _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def chosen_precision(precision: str, device: torch.device) -> str:
-    """`fp32`, `bf16` or `fp16`; `auto` takes bf16 on GPUs since Ampere, fp32 elsewhere."""
-    if precision != "auto":
-        return precision
-    quick = device.type == "cuda" and torch.cuda.get_device_capability(device) >= _AMPERE
-    return "bf16" if quick else "fp32"
+def chosen_device(name: str | None) -> torch.device:
+    """Device by name; by default the GPU if there is one.
+
+    Raises
+    ------
+    UserError
+        If torch cannot use the device on this machine.
+    """
+    available = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if name is None:
+        name = "cuda" if available["cuda"] else "cpu"
+    if not available[name]:
+        raise UserError(
+            "-device",
+            f"{name}, which torch cannot use here",
+            "a device of this computer",
+            "use -device cpu",
+        )
+    return torch.device(name)
 
 
 def at_precision(precision: str, device: torch.device) -> AbstractContextManager[object]:
-    """Context in which torch multiplies in this precision; weights and sums stay as they are."""
+    """Autocast context for a precision; weights and accumulations keep their own dtype."""
     chosen = chosen_precision(precision, device)
     if chosen == "fp32":
         return nullcontext()
     return torch.autocast(device.type, dtype=_TYPES[chosen])
 
 
-def chosen_device(name: str | None) -> torch.device:
-    """Device by name; by default a GPU if there is one."""
-    there = {
-        "cpu": True,
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-    }
-    if name is None:
-        name = "cuda" if there["cuda"] else "cpu"
-    if not there[name]:
-        raise UserError(
-            "-device",
-            f"{name}, which torch does not see here",
-            "a device of this computer",
-            "take -device cpu",
-        )
-    return torch.device(name)
+def chosen_precision(precision: str, device: torch.device) -> str:
+    """`fp32`, `bf16` or `fp16`; `auto` is bf16 on GPUs from Ampere on, fp32 elsewhere."""
+    if precision != "auto":
+        return precision
+    fast = device.type == "cuda" and torch.cuda.get_device_capability(device) >= _AMPERE
+    return "bf16" if fast else "fp32"

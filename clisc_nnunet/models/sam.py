@@ -1,4 +1,4 @@
-"""SAM: the bundled tiny one, and checkpoints of the published architectures."""
+"""Load a SAM: the small bundled one, or a checkpoint of a published architecture."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from segment_anything.modeling import (
 
 from clisc_nnunet.errors import WeightsError
 from clisc_nnunet.io.hashing import file_sha256
-from clisc_nnunet.models.architecture_detection import looks_like, sam_architecture
+from clisc_nnunet.models.architecture_detection import describe_weights, detect_sam_architecture
 from clisc_nnunet.models.locate import Located, locate
 from clisc_nnunet.models.registry import BUNDLED_NAME
 from clisc_nnunet.models.sam_attention import fuse_attention
@@ -27,7 +27,7 @@ from clisc_nnunet.models.weights import bundled_state, load_strictly, read_state
 
 @dataclass(frozen=True)
 class TinySamConfig:
-    """Architecture of the bundled SAM: segment_anything's classes, small."""
+    """Architecture of the bundled SAM, built from segment_anything's classes."""
 
     image_size: int = 128
     patch_size: int = 8
@@ -40,17 +40,17 @@ class TinySamConfig:
 
 @dataclass(frozen=True)
 class SamModel:
-    """A SAM ready to use, with what tells it apart.
+    """A SAM ready for inference.
 
     Parameters
     ----------
     sam : Sam
     name : str
-        What finds it again.
+        Name or path that loads the same model again.
     sha256 : str
-        Of the weight file.
+        Hash of the weight file.
     taken_as : str
-        How the file was read, if otherwise than its architecture's default.
+        JSON of the input normalisation; empty if it is the architecture's default.
     """
 
     sam: Sam
@@ -60,12 +60,42 @@ class SamModel:
 
     @property
     def identity(self) -> str:
-        """Equal for models that answer alike: the hash, and how the file was read."""
+        """Weight hash plus normalisation: equal for models with equal outputs."""
         return f"{self.sha256} {self.taken_as}".strip()
 
 
+def load_sam(name: str, device: torch.device) -> SamModel:
+    """Load a SAM in evaluation mode, without gradients.
+
+    Parameters
+    ----------
+    name : str
+        `bundled`; a name of the registry, downloaded on first use; the path of a checkpoint of SAM
+        ViT-B, ViT-L or ViT-H; or `NAME=PATH`, a file with the normalisation of the registry's
+        NAME (`medsam=PATH`, since MedSAM's differs from SAM's).
+    device : torch.device
+
+    Raises
+    ------
+    WeightsError
+        If the weights are missing, corrupt or of another architecture.
+    """
+    taken_as = ""
+    if name == BUNDLED_NAME:
+        state, card = bundled_state("sam")
+        sam = build_tiny_sam(TinySamConfig(**card["architecture"]))
+        load_strictly(sam, state, "bundled SAM")
+        digest = card["sha256"]
+    else:
+        found = locate(name, "sam")
+        sam, taken_as = _published(found, read_state(found.path))
+        digest, name = file_sha256(found.path), found.name
+    fuse_attention(sam.image_encoder)
+    return SamModel(sam.to(device).eval().requires_grad_(False), name, digest, taken_as)
+
+
 def build_tiny_sam(config: TinySamConfig) -> Sam:
-    """Bundled SAM with random weights; takes images of values 0..255, as every SAM does."""
+    """The bundled architecture with random weights; images in 0..255, as for every SAM."""
     grid = config.image_size // config.patch_size
     encoder = ImageEncoderViT(
         img_size=config.image_size,
@@ -78,7 +108,7 @@ def build_tiny_sam(config: TinySamConfig) -> Sam:
         norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),
         qkv_bias=True,
         use_rel_pos=True,
-        # Every second block sees the whole slice, the others a window.
+        # Every second block has global attention, the others attend within a window.
         global_attn_indexes=tuple(range(1, config.depth, 2)),
         window_size=config.window,
     )
@@ -100,50 +130,20 @@ def build_tiny_sam(config: TinySamConfig) -> Sam:
     return Sam(encoder, prompts, decoder, pixel_mean=[0.0] * 3, pixel_std=[255.0] * 3)
 
 
-def load_sam(name: str, device: torch.device) -> SamModel:
-    """Load a SAM.
-
-    Parameters
-    ----------
-    name : str
-        `bundled`; a name of the registry, downloaded on first use; the path of a checkpoint of SAM
-        ViT-B, ViT-L or ViT-H; or `NAME=PATH`, a file that is like the entry NAME (MedSAM's input
-        is normalised otherwise than SAM's: `medsam=PATH`).
-    device : torch.device
-
-    Raises
-    ------
-    WeightsError
-    """
-    taken_as = ""
-    if name == BUNDLED_NAME:
-        state, card = bundled_state("sam")
-        sam = build_tiny_sam(TinySamConfig(**card["architecture"]))
-        load_strictly(sam, state, "bundled SAM")
-        digest = card["sha256"]
-    else:
-        found = locate(name, "sam")
-        sam, taken_as = _published(found, read_state(found.path))
-        digest, name = file_sha256(found.path), found.name
-    fuse_attention(sam.image_encoder)
-    return SamModel(sam.to(device).eval().requires_grad_(False), name, digest, taken_as)
-
-
 def _published(found: Located, state: dict[str, torch.Tensor]) -> tuple[Sam, str]:
-    """SAM of a published architecture with its weights and its entry's normalisation.
-
-    The text says so where that is another one than the architecture's own.
-    """
-    entry, architecture = found.entry, sam_architecture(state)
+    """SAM of a published architecture with its entry's normalisation, and `SamModel.taken_as`."""
+    entry, architecture = found.entry, detect_sam_architecture(state)
     if architecture is None or (entry is not None and architecture != entry.architecture):
-        asked = f"{entry.what} ({entry.name})" if entry is not None else "SAM ViT-B, ViT-L or ViT-H"
+        wanted = (
+            f"{entry.what} ({entry.name})" if entry is not None else "SAM ViT-B, ViT-L or ViT-H"
+        )
         raise WeightsError(
             found.path,
-            f"what looks like {looks_like(state)}",
-            f"a checkpoint of {asked}",
-            "name another file, or leave --sam out for the bundled one",
+            f"weights of {describe_weights(state)}",
+            f"a checkpoint of {wanted}",
+            "give another file, or omit --sam to use the bundled one",
         )
-    # Built without weights: no random ones are drawn, and a ViT-H is in memory once.
+    # The meta device skips random initialisation and keeps only one copy of a ViT-H in memory.
     with torch.device("meta"):
         sam = sam_model_registry[architecture]()
     state = {key: value.float() for key, value in state.items()}

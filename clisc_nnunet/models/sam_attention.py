@@ -1,4 +1,4 @@
-"""Attention of SAM's image encoder by torch's fused kernels: the same sums in less time."""
+"""Faster attention for SAM's image encoder, by torch's fused kernels, with equal results."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import torch.nn.functional as F
 from segment_anything.modeling import ImageEncoderViT
 from segment_anything.modeling.image_encoder import Attention, get_rel_pos
 
-# Head sizes that the fused kernels of GPUs take are multiples of this.
+# The fused GPU kernels require head sizes that are multiples of this.
 _ALIGNED = 8
 
 
 class FusedAttention(Attention):
     """segment_anything's attention with relative positions, by `scaled_dot_product_attention`.
 
-    The library adds to the logit of a query at (y, x) and a key at (y', x') the terms
-    a(query, y') and b(query, x'), and holds the matrix of all pairs several times over.
+    segment_anything adds the terms a(query, y') and b(query, x') to the logit of a query at (y, x)
+    and a key at (y', x'), and keeps several copies of the full attention matrix in memory.
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -29,7 +29,7 @@ class FusedAttention(Attention):
             of_columns = get_rel_pos(columns, columns, self.rel_pos_w).to(grid.dtype)
             to_rows = torch.einsum("nmhwc,hkc->nmhwk", grid, of_rows).flatten(2, 3)
             to_columns = torch.einsum("nmhwc,wkc->nmhwk", grid, of_columns).flatten(2, 3)
-            attend = attend_with_bias if x.device.type == "cpu" else attend_prolonged
+            attend = attend_with_bias if x.device.type == "cpu" else attend_extended
             mixed = attend(query, key, value, to_rows, to_columns, self.scale)
         else:
             mixed = F.scaled_dot_product_attention(query, key, value, scale=self.scale)
@@ -44,7 +44,7 @@ def attend_with_bias(
     to_columns: torch.Tensor,
     scale: float,
 ) -> torch.Tensor:
-    """Attention with the relative terms as a bias: the quickest on a CPU.
+    """Attention with the relative terms as a bias; the fastest variant on a CPU.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def attend_with_bias(
     to_columns : Tensor of shape (n, head, row * column, column)
         b(query, x').
     scale : float
-        Of the product of query and key.
+        Factor of the product of query and key.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def attend_with_bias(
 
     Notes
     -----
-    One image after the other, for the bias of a ViT-B at 1024 pixels takes 0.8 GB.
+    Images are processed one at a time: the bias of a ViT-B at 1024 pixels takes 0.8 GB.
     """
     return torch.stack(
         [
@@ -74,7 +74,7 @@ def attend_with_bias(
     )
 
 
-def attend_prolonged(
+def attend_extended(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
@@ -82,12 +82,12 @@ def attend_prolonged(
     to_columns: torch.Tensor,
     scale: float,
 ) -> torch.Tensor:
-    """The same as `attend_with_bias`, without ever holding all pairs: for GPUs.
+    """Same result as `attend_with_bias` without materialising the bias; for GPUs.
 
     Notes
     -----
-    The sum of the three terms is one longer scalar product: the query is prolonged by all its
-    a and b, the key by ones at the places of its own y' and x', zeros elsewhere.
+    The sum of the three terms is a single, longer scalar product: the query is extended by all its
+    a and b, the key by a one-hot encoding of its own y' and x'.
     """
     rows, columns, depth = to_rows.shape[-1], to_columns.shape[-1], query.shape[-1]
     own_row = torch.eye(rows).to(key).repeat_interleave(columns, 0).expand(*key.shape[:2], -1, -1)
@@ -105,7 +105,7 @@ def attend_prolonged(
 
 
 def fuse_attention(encoder: ImageEncoderViT) -> None:
-    """Let an encoder compute its attention by `FusedAttention`; its weights stay as they are."""
+    """Replace an encoder's attention by `FusedAttention`, in place; weights do not change."""
     for module in encoder.modules():
         if type(module) is Attention:
             module.__class__ = FusedAttention

@@ -1,4 +1,4 @@
-"""The slice classifier: a backbone and the paper's head."""
+"""The slice classifier: a backbone with the paper's head."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class SliceClassifier(nn.Module):
     Parameters
     ----------
     backbone : Backbone
-        Its module is copied, so that every training starts from the same weights.
+        Its module is copied, so that every training run starts from the same weights.
     hidden : int
-        Width of the head.
+        Width of the head's hidden layer.
     dropout : float
-        Probability of the head's dropout.
+        Dropout probability in the head.
     """
 
     mean: torch.Tensor
@@ -47,12 +47,12 @@ class SliceClassifier(nn.Module):
         Parameters
         ----------
         images : float32 Tensor of shape (n, 1, row, column)
-            Grey values in 0..255, any side.
+            Grey values in 0..255; resized to the backbone's input size.
 
         Returns
         -------
         float32 Tensor of shape (n, 2)
-            Logits of normal and tumour.
+            Logits of the classes normal and tumour.
         """
         size = (self.input_size, self.input_size)
         if images.shape[-2:] != size:
@@ -61,12 +61,13 @@ class SliceClassifier(nn.Module):
 
     @torch.inference_mode()
     def tumour_probability(self, slices: np.ndarray, batch: int = 64) -> np.ndarray:
-        """Probability that a slice shows a tumour.
+        """Probability that each slice shows a tumour.
 
         Parameters
         ----------
         slices : uint8 ndarray of shape (n, row, column)
         batch : int
+            Slices per forward pass.
 
         Returns
         -------

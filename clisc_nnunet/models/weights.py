@@ -1,4 +1,4 @@
-"""Weight files: where they lie, their hashes, and safe reading."""
+"""Read weight files without running pickled code, and load them into modules."""
 
 from __future__ import annotations
 
@@ -11,46 +11,54 @@ import torch
 
 from clisc_nnunet.errors import WeightsError
 from clisc_nnunet.io.hashing import file_sha256
-from clisc_nnunet.models.architecture_detection import looks_like
+from clisc_nnunet.models.architecture_detection import describe_weights
 from clisc_nnunet.models.registry import ENTRIES, Web
 
-# What torch.compile and DistributedDataParallel put before the names of a module's tensors; either
-# may be round the other.
+# Prefixes added by torch.compile and DistributedDataParallel, in any nesting order.
 _PREFIXES = ("_orig_mod.", "module.", "_orig_mod.")
 BUNDLED = Path(__file__).resolve().parent.parent / "bundled" / "weights"
 
 
 def read_card(name: str) -> dict[str, Any]:
-    """Card of a bundled model: architecture, data recipe, figures and hash."""
+    """Model card of a bundled model: architecture, training data, metrics and hash."""
     path = BUNDLED / f"{name}.json"
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError) as error:
         raise WeightsError(
-            path, f"no readable card ({error})", "the bundled model", "install the package again"
+            path,
+            f"an unreadable model card ({error})",
+            "the card of a bundled model",
+            "reinstall the package",
         ) from None
 
 
 def bundled_state(name: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """Weights of a bundled model in float32, and its card; the hash must match."""
+    """Weights of a bundled model as float32, and its model card.
+
+    Raises
+    ------
+    WeightsError
+        If a file is missing or corrupt.
+    """
     card, path = read_card(name), BUNDLED / f"{name}.safetensors"
     if path.is_file() and file_sha256(path) != card["sha256"]:
         raise WeightsError(
             path,
             f"sha256 {file_sha256(path)[:16]}",
-            f"{card['sha256'][:16]}, as its card says",
-            "install the package again",
+            f"{card['sha256'][:16]}, as in its model card",
+            "reinstall the package",
         )
     return {key: value.float() for key, value in read_state(path).items()}, card
 
 
 def read_state(path: Path) -> dict[str, torch.Tensor]:
-    """State dict of a .safetensors or PyTorch file; pickled code is never run.
+    """State dict of a .safetensors or PyTorch file; pickled code is not executed.
 
     Raises
     ------
     WeightsError
-        If the file is absent, truncated, or holds anything but tensors.
+        If the file is missing, truncated, or contains anything but tensors.
     """
     if not path.is_file():
         found = "a folder" if path.is_dir() else "no such file"
@@ -63,12 +71,12 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
 
             return load_file(str(path))
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # the libraries raise a dozen kinds for a broken file
+    except Exception as error:  # the libraries raise many classes for a corrupt file
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise WeightsError(
             path,
-            f"a file that cannot be read as weights ({reason})",
-            "tensors only, .safetensors or a PyTorch state dict",
+            f"an unreadable weight file ({reason})",
+            "a .safetensors file or a PyTorch state dict",
             "download or copy it again",
         ) from None
     for wrapper in ("state_dict", "model"):
@@ -76,7 +84,7 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
             state = state[wrapper]
     if not isinstance(state, dict) or not all(torch.is_tensor(v) for v in state.values()):
         raise WeightsError(
-            path, "a file without a state dict", "tensors by name", "name another file"
+            path, "a file without a state dict", "tensors by name", "give another file"
         )
     for prefix in _PREFIXES:
         if all(name.startswith(prefix) for name in state):
@@ -87,35 +95,40 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
 def load_strictly(
     module: torch.nn.Module, state: dict[str, torch.Tensor], where: str, *, assign: bool = False
 ) -> None:
-    """Put weights into a module; a `WeightsError` if names or shapes differ.
+    """Load weights into a module; all names and shapes must match.
 
     Parameters
     ----------
     module : Module
     state : dict of Tensor
     where : str
-        For the error.
+        Origin of the weights, for the error message.
     assign : bool
-        Take the tensors themselves, for a module that was built without any (device `meta`).
+        Use the given tensors instead of copying them; for modules built on the device `meta`.
+
+    Raises
+    ------
+    WeightsError
+        If names or shapes differ.
     """
     own = module.state_dict()
-    # Older versions of transformers kept the positions 0, 1, 2, ... among the weights.
+    # Older versions of transformers stored the positions 0, 1, 2, ... with the weights.
     state = {k: v for k, v in state.items() if k in own or not k.endswith(".position_ids")}
-    missing, foreign = own.keys() - state.keys(), state.keys() - own.keys()
-    misfits = [k for k in own.keys() & state.keys() if own[k].shape != state[k].shape]
-    if missing or foreign or misfits:
+    missing, unknown = own.keys() - state.keys(), state.keys() - own.keys()
+    mismatched = [k for k in own.keys() & state.keys() if own[k].shape != state[k].shape]
+    if missing or unknown or mismatched:
         raise WeightsError(
             where,
-            f"what looks like {looks_like(state)} ({len(missing)} tensors missing, "
-            f"{len(foreign)} unknown, {len(misfits)} misshapen)",
+            f"weights of {describe_weights(state)} ({len(missing)} tensors missing, "
+            f"{len(unknown)} unknown, {len(mismatched)} of another shape)",
             f"the weights of {type(module).__name__} with {len(own)} tensors",
-            "name weights of this architecture",
+            "give weights of this architecture",
         )
     module.load_state_dict(state, assign=assign)
 
 
 def _is_archive(path: Path) -> bool:
-    """Whether a file is a TorchScript archive, which holds code beside weights."""
+    """Whether a file is a TorchScript archive, which contains code as well as weights."""
     try:
         with zipfile.ZipFile(path) as archive:
             return any(Path(name).name == "constants.pkl" for name in archive.namelist())
@@ -124,9 +137,9 @@ def _is_archive(path: Path) -> bool:
 
 
 def _archived_state(path: Path) -> dict[str, torch.Tensor]:
-    """State dict of one of OpenAI's archives.
+    """State dict of one of OpenAI's TorchScript archives.
 
-    Its code is run when it is opened, so that the hash must be a published one first.
+    Opening an archive executes its code, so only archives with a published hash are accepted.
     """
     known = {
         entry.digest.begins
@@ -138,8 +151,8 @@ def _archived_state(path: Path) -> dict[str, torch.Tensor]:
         raise WeightsError(
             path,
             f"a TorchScript archive of unknown origin (sha256 {digest[:16]}...)",
-            "tensors only; of archives, whose code would run, those that OpenAI has published",
-            "name weights as .safetensors or as a PyTorch state dict",
+            "one of the archives published by OpenAI, as opening an archive executes its code",
+            "give the weights as .safetensors or as a PyTorch state dict",
         )
     state = torch.jit.load(str(path), map_location="cpu").state_dict()
     numbers = ("input_resolution", "context_length", "vocab_size")

@@ -16,13 +16,13 @@ from clisc_nnunet.phantoms.mimics import add_mimics
 from clisc_nnunet.phantoms.random_fields import blur, smooth_noise, step
 from clisc_nnunet.phantoms.scanner import field_of_view, scan
 from clisc_nnunet.phantoms.settings import ContrastSettings, PhantomSettings
-from clisc_nnunet.phantoms.tumour import Seed, grow, plant, push
+from clisc_nnunet.phantoms.tumour import TumourSite, apply_mass_effect, grow_tumour, place_tumour
 from clisc_nnunet.phantoms.tumour_appearance import appearance
-from clisc_nnunet.phantoms.ventricles import caps, distance_to_lateral_ventricles, widen
+from clisc_nnunet.phantoms.ventricles import caps, distance_to_lateral_ventricles, widen_ventricles
 
 # Raise it when the same seed draws another phantom: recipes hold it, so that those drawn before and
 # after are not mixed.
-DRAWING = 2
+GENERATOR_VERSION = 2
 # Level of the smoothed mask that is the label's outline: below a half, since experts draw round a
 # tumour rather than through its edge.
 OUTLINE = 0.3
@@ -93,17 +93,17 @@ def _attempt(
     anatomy = anatomies[int(rng.integers(len(anatomies)))]
     grid = make_grid(anatomy)
     positions = warped_positions(grid, settings.head, rng)
-    seeds: list[Seed] = []
+    seeds: list[TumourSite] = []
     if not free:
         white = sample_tissues(anatomy, positions)[3]
-        seeds.append(plant(grid, white, settings.tumour, rng))
+        seeds.append(place_tumour(grid, white, settings.tumour, rng))
         if rng.random() < settings.tumour.satellites:
             smaller = rng.uniform(0.3, 0.8)
-            seeds.append(plant(grid, white, settings.tumour, rng, smaller))
-        positions = push(positions, grid, seeds[0], settings.tumour, rng)
+            seeds.append(place_tumour(grid, white, settings.tumour, rng, smaller))
+        positions = apply_mass_effect(positions, grid, seeds[0], settings.tumour, rng)
     tissues = sample_tissues(anatomy, positions)
     distance = distance_to_lateral_ventricles(tissues, grid.spacing_mm)
-    tissues, distance = widen(tissues, distance, settings.head, rng)
+    tissues, distance = widen_ventricles(tissues, distance, settings.head, rng)
     brain = tissues[:BRAIN_TISSUES].sum(axis=0) > 0.5
 
     image, brightest = _healthy(tissues, brain, settings.contrast, rng)
@@ -156,7 +156,7 @@ def _healthy(
 def _with_tumour(
     image: np.ndarray,
     grid: Grid,
-    seed: Seed,
+    seed: TumourSite,
     tissues: np.ndarray,
     brightest: float,
     settings: PhantomSettings,
@@ -164,7 +164,7 @@ def _with_tumour(
 ) -> tuple[np.ndarray, np.ndarray, str]:
     """Image with a tumour in it, its mask, and a word for its kind."""
     ventricle, _, grey, white = tissues[:BRAIN_TISSUES]
-    distance = grow(grid, seed, tissues, settings.tumour, rng)
+    distance = grow_tumour(grid, seed, tissues, settings.tumour, rng)
     weight = step(1 - distance, rng.uniform(0.015, 0.12)) * (1 - 0.85 * blur(ventricle, 0.4))
     value, kind = appearance(grid, seed, distance, grey, brightest, settings.tumour, rng)
     image = image * (1 - weight) + value * weight

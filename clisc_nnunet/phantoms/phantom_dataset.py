@@ -17,7 +17,7 @@ from clisc_nnunet.errors import UserError
 from clisc_nnunet.io.atomic_write import write_text
 from clisc_nnunet.io.volume import write_volume
 from clisc_nnunet.phantoms.anatomy import Anatomy, anatomy_hashes, load_anatomies, mni152_anatomy
-from clisc_nnunet.phantoms.phantom import DRAWING, make_phantom
+from clisc_nnunet.phantoms.phantom import GENERATOR_VERSION, make_phantom
 from clisc_nnunet.phantoms.settings import KINDS, PhantomSettings
 from clisc_nnunet.processes import make_executor
 from clisc_nnunet.provenance import differences, found_and_expected, restricted
@@ -78,7 +78,7 @@ def make_folder(
         "spacing_mm": spacing_mm,
         "anatomies": "mni152" if anatomy_folder is None else anatomy_hashes(anatomy_folder),
         "settings": asdict(settings),
-        "drawing": DRAWING,
+        "drawing": GENERATOR_VERSION,
     }
     _refuse_others(folder, recipe)
     anatomies = (

@@ -15,7 +15,7 @@ HINDBRAIN = 0.35
 
 
 @dataclass(frozen=True)
-class Seed:
+class TumourSite:
     """Place and size of a tumour before it grows into the tissue.
 
     Parameters
@@ -30,13 +30,13 @@ class Seed:
     distance: np.ndarray
 
 
-def plant(
+def place_tumour(
     grid: Grid,
     white: np.ndarray,
     settings: TumourSettings,
     rng: np.random.Generator,
     scale: float = 1.0,
-) -> Seed:
+) -> TumourSite:
     """Choose a centre in white matter, a size and a direction.
 
     Parameters
@@ -61,13 +61,13 @@ def plant(
     radii = radius * np.exp(rng.normal(0, 0.22, 3))
     turn = rotation(rng.uniform(0, np.pi, 3))
     scaled = (grid.positions - centre) @ (turn / radii).astype(np.float32)
-    return Seed(centre, np.sqrt((scaled**2).sum(axis=-1)))
+    return TumourSite(centre, np.sqrt((scaled**2).sum(axis=-1)))
 
 
-def push(
+def apply_mass_effect(
     positions: np.ndarray,
     grid: Grid,
-    seed: Seed,
+    seed: TumourSite,
     settings: TumourSettings,
     rng: np.random.Generator,
 ) -> np.ndarray:
@@ -77,9 +77,9 @@ def push(
     return positions - (grid.positions - seed.centre) * near[..., None]
 
 
-def grow(
+def grow_tumour(
     grid: Grid,
-    seed: Seed,
+    seed: TumourSite,
     tissues: np.ndarray,
     settings: TumourSettings,
     rng: np.random.Generator,

@@ -12,12 +12,12 @@ import numpy as np
 from clisc_nnunet.phantoms.head import Grid
 from clisc_nnunet.phantoms.random_fields import blur, smooth_noise, step
 from clisc_nnunet.phantoms.settings import TumourSettings
-from clisc_nnunet.phantoms.tumour import Seed
+from clisc_nnunet.phantoms.tumour import TumourSite
 
 
 def appearance(
     grid: Grid,
-    seed: Seed,
+    seed: TumourSite,
     distance: np.ndarray,
     grey: np.ndarray,
     brightest: float,
@@ -77,7 +77,7 @@ def _fading(
     return value * (1 - share) + brightest * rng.uniform(1.08, 1.25) * share
 
 
-def _with_core(value: np.ndarray, seed: Seed, rng: np.random.Generator) -> np.ndarray:
+def _with_core(value: np.ndarray, seed: TumourSite, rng: np.random.Generator) -> np.ndarray:
     """A core of its own: dark cavity, grey necrosis or solid part, at times with a rim."""
     shape = value.shape
     inner = seed.distance * rng.uniform(0.9, 1.2) / rng.uniform(0.35, 0.75)
@@ -93,7 +93,7 @@ def _with_core(value: np.ndarray, seed: Seed, rng: np.random.Generator) -> np.nd
 
 
 def _with_cyst(
-    value: np.ndarray, distance: np.ndarray, seed: Seed, rng: np.random.Generator
+    value: np.ndarray, distance: np.ndarray, seed: TumourSite, rng: np.random.Generator
 ) -> np.ndarray:
     """Fluid behind a thin rim, often with solid nodules in a part of it."""
     shape = value.shape
@@ -117,7 +117,7 @@ def _mottled(value: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _dull_half(
-    value: np.ndarray, grid: Grid, seed: Seed, brightest: float, rng: np.random.Generator
+    value: np.ndarray, grid: Grid, seed: TumourSite, brightest: float, rng: np.random.Generator
 ) -> np.ndarray:
     """One side hardly brighter than brain."""
     towards = rng.standard_normal(3)

@@ -41,7 +41,7 @@ def distance_to_lateral_ventricles(tissues: np.ndarray, spacing_mm: float) -> np
     return distance
 
 
-def widen(
+def widen_ventricles(
     tissues: np.ndarray, distance: np.ndarray, settings: HeadSettings, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """At times, make fluid of the brain next to the lateral ventricles.

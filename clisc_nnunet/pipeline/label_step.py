@@ -21,7 +21,7 @@ from clisc_nnunet.pipeline.config import CaseInput, RunConfig
 from clisc_nnunet.pipeline.result_cache import Fingerprint, ResultCache
 from clisc_nnunet.pipeline.serialization import unpack_region, unpack_stack
 from clisc_nnunet.pipeline.slice_step import brain_of_scan
-from clisc_nnunet.stages.pseudo_label import draw_label
+from clisc_nnunet.stages.pseudo_label import make_pseudo_label
 from clisc_nnunet.stages.sam.types import OUTSIDE_LOGIT, Masks, case_iou, stack_masks
 from clisc_nnunet.stages.slice_classes import TUMOUR
 from clisc_nnunet.stages.slice_extraction import to_scan_grid
@@ -65,7 +65,7 @@ def write_label(
     if case_iou(drawn) < settings.pseudo_label.min_case_iou:
         logits = np.full_like(logits, OUTSIDE_LOGIT)
     brain = brain_of_scan(scan, settings.slices, case.brain_mask)
-    label = draw_label(logits, stack, scan.geometry, brain, settings.pseudo_label)
+    label = make_pseudo_label(logits, stack, scan.geometry, brain, settings.pseudo_label)
 
     cam = np.zeros(stack.pixels.shape, np.float32)
     cam[regions["planes"]] = regions["cam"]

@@ -21,7 +21,11 @@ from clisc_nnunet.settings import Settings
 from clisc_nnunet.stages import clip_labels, layer_cam, roi
 from clisc_nnunet.stages.cam_selection import spread
 from clisc_nnunet.stages.sam.embedding_cache import EmbeddingCache
-from clisc_nnunet.stages.sam.volume_segmenter import VolumeSegmenter, rating, second_opinion
+from clisc_nnunet.stages.sam.volume_segmenter import (
+    VolumeSegmenter,
+    mean_predicted_iou,
+    whole_brain_retry,
+)
 from clisc_nnunet.stages.slice_classes import TUMOUR, UNSURE
 from clisc_nnunet.stages.slice_extraction import SliceStack
 
@@ -279,7 +283,7 @@ def _trial_fingerprint(
     s = config.settings
     return Fingerprint(
         [classifier.signature, slices, planes],
-        [grid.layers, grid.thresholds, s.roi, s.prompts, s.sam.axial_alone()],
+        [grid.layers, grid.thresholds, s.roi, s.prompts, s.sam.axial_only()],
         config.models.sam.identity,
     )
 
@@ -309,11 +313,11 @@ def segment(
     stack = unpack_stack(slices)
     region = unpack_region(regions["roi"], stack.pixels.shape)
     segmenter = new_segmenter(config)
-    masks, second = segmenter.draw(case.name, stack, region), None
+    masks, second = segmenter.segment(case.name, stack, region), None
     # A case that gets no label by its first answer gets none by a second one.
     enough, sure = config.settings.pseudo_label.min_case_iou, config.settings.sam.second_opinion
-    if enough <= rating(masks) < sure:
-        second = second_opinion(segmenter, case.name, stack, region, masks)
+    if enough <= mean_predicted_iou(masks) < sure:
+        second = whole_brain_retry(segmenter, case.name, stack, region, masks)
     masks = second or masks
     logits = masks.logits[masks.planes]
     return {

@@ -185,7 +185,7 @@ class PseudoLabelPipeline:
             results, found = self.results, set()
             for case in results.cases:
                 found |= set(sure_slices(results.arrays(case, "labels"))[1].tolist())
-            clip_labels.refuse_one_kind(found, len(results.cases))
+            clip_labels.require_both_classes(found, len(results.cases))
 
     def train_classifier(self, name: str, masked_by: str | None = None) -> TrainedClassifier:
         """Stage 4, or 7 and 8 if the slices are masked by the regions of an earlier classifier."""

@@ -23,7 +23,7 @@ from clisc_nnunet.pipeline.config import CaseInput, RunConfig
 from clisc_nnunet.pipeline.result_cache import Fingerprint
 from clisc_nnunet.pipeline.serialization import pack_geometry, pack_stack
 from clisc_nnunet.settings import SliceSettings
-from clisc_nnunet.stages.brain_extraction import brain_to_see, read_brain_mask
+from clisc_nnunet.stages.brain_extraction import extract_brain, read_brain_mask
 from clisc_nnunet.stages.slice_extraction import SliceStack, brain_mask, make_slices
 
 
@@ -66,7 +66,7 @@ def brain_of_scan(scan: Volume, settings: SliceSettings, brain_file: Path | None
     """Voxels that the stages see, bool: those of a given mask, or of the extracted brain."""
     if brain_file is not None:
         return read_brain_mask(brain_file, scan.geometry)
-    return brain_to_see(scan, settings)
+    return extract_brain(scan, settings)
 
 
 def slices_fingerprint(

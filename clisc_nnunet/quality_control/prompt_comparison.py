@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from clisc_nnunet.errors import ScanError, UserError
 from clisc_nnunet.inputs.channels import FLAIR, Channel
-from clisc_nnunet.inputs.find_cases import find_prompt_scans
+from clisc_nnunet.inputs.find_cases import find_label_channel_scans
 from clisc_nnunet.models.clip import load_clip
 from clisc_nnunet.models.device import chosen_device
 from clisc_nnunet.pipeline.slice_step import open_scan
@@ -39,7 +39,7 @@ class PromptOptions:
     brain_masks: Path | None = None
     """Folder of `CASE.nii.gz`, in place of the extracted brains."""
     channels: tuple[str, ...] = ()
-    prompt_channel: str = FLAIR
+    label_channel: str = FLAIR
     command: str = ""
 
 
@@ -68,7 +68,7 @@ def check_folder(request: PromptOptions) -> Outcome:
     sets = {set_name(name): read_prompts(name) for name in request.prompts}
     if len(sets) < len(request.prompts):
         raise UserError("--prompts", "two sets of one name", "different names", "rename a file")
-    scans = find_prompt_scans(request.scans, request.channels, request.prompt_channel)
+    scans = find_label_channel_scans(request.scans, request.channels, request.label_channel)
     clip = load_clip(request.clip, chosen_device(request.device))
     # Words that the model never learnt come to light here, before any scan is read.
     classes = {name: class_embeddings(clip, prompts) for name, prompts in sets.items()}
@@ -94,7 +94,7 @@ def check_folder(request: PromptOptions) -> Outcome:
         raise UserError(
             request.scans,
             f"no usable scan among {len(failures)} ({next(iter(failures.values()))})",
-            f"at least one {Channel(request.prompt_channel).displayed} scan",
+            f"at least one {Channel(request.label_channel).displayed} scan",
             "mend or replace them",
         )
     checks = tuple(check_prompts(name, cases, settings.labels) for name, cases in scored.items())

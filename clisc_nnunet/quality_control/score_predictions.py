@@ -13,7 +13,7 @@ from typing import Any
 from clisc_nnunet import __version__
 from clisc_nnunet.errors import UserError
 from clisc_nnunet.inputs.channels import FLAIR, modality_named, nnunet_numbers
-from clisc_nnunet.inputs.find_cases import find_prompt_scans, scan_ending
+from clisc_nnunet.inputs.find_cases import find_label_channel_scans, scan_ending
 from clisc_nnunet.io.atomic_write import write_text
 from clisc_nnunet.io.volume import Source
 from clisc_nnunet.models.device import chosen_device
@@ -22,7 +22,7 @@ from clisc_nnunet.quality_control.prediction_scores import CaseQuality, rank_cas
 from clisc_nnunet.quality_control.prompt_stability import JitterSettings
 from clisc_nnunet.quality_control.quality_page import as_csv, as_json, as_page, view_content
 from clisc_nnunet.quality_control.score_cache import STAGE, ScoreCache
-from clisc_nnunet.s3f.dataset_sam import load_dataset_sam, prompt_channel
+from clisc_nnunet.s3f.dataset_sam import label_channel, load_dataset_sam
 from clisc_nnunet.s3f.similarity import SamPasses
 from clisc_nnunet.stages.brain_extraction import check_brain_masks
 
@@ -46,7 +46,7 @@ class QualityOptions:
     processes: int = 2
     brain_masks: Path | None = None
     channels: tuple[str, ...] = ()
-    prompt_channel: str = ""
+    label_channel: str = ""
     """Empty for the one that the dataset.json of the predictions tells."""
     resume: bool = False
     command: str = ""
@@ -193,11 +193,11 @@ def dataset_json(predictions: Path) -> Mapping[str, Any]:
 
 def _images(request: QualityOptions, described: Mapping[str, Any]) -> dict[str, Source]:
     """Scans by case: of the channel that was asked for, or else that the labels were drawn on."""
-    number, names = prompt_channel(described), described.get("channel_names", {})
+    number, names = label_channel(described), described.get("channel_names", {})
     # nnU-Net predicts from folders of these channels, so their numbers mean the same there.
     drawn_on = modality_named(str(names.get(str(number), FLAIR)))
-    prompt = request.prompt_channel or drawn_on
-    return find_prompt_scans(request.images, request.channels, prompt, nnunet_numbers(names))
+    prompt = request.label_channel or drawn_on
+    return find_label_channel_scans(request.images, request.channels, prompt, nnunet_numbers(names))
 
 
 def _clisc_folder(request: QualityOptions) -> Path | None:

@@ -13,7 +13,7 @@ import torch
 from clisc_nnunet.errors import UserError
 from clisc_nnunet.io.hashing import file_sha256
 from clisc_nnunet.io.paths import without_folder
-from clisc_nnunet.models.locate import find_entry, like_and_path
+from clisc_nnunet.models.locate import find_entry, split_entry_and_path
 from clisc_nnunet.models.registry import BUNDLED_NAME
 from clisc_nnunet.models.sam import SamModel, load_sam
 from clisc_nnunet.s3f.dataset_slices import DatasetSlices
@@ -78,7 +78,7 @@ def load_dataset_sam(
     UserError
         If the weights are absent or corrupt, or the settings are none.
     """
-    settings, channel = pipeline_settings(dataset_json), prompt_channel(dataset_json)
+    settings, channel = pipeline_settings(dataset_json), label_channel(dataset_json)
     if not name:
         folders = [clisc, *records] if clisc is not None else records
         name = find_sam(_entry(dataset_json, "sam"), folders, option)
@@ -95,7 +95,7 @@ def pipeline_settings(dataset_json: Mapping[str, Any]) -> Settings:
     return updated(preset(values.get("preset", "default")), values, "dataset.json: clisc: settings")
 
 
-def prompt_channel(dataset_json: Mapping[str, Any]) -> int:
+def label_channel(dataset_json: Mapping[str, Any]) -> int:
     """Number of the channel that SAM looks at; 0 for a dataset that does not tell.
 
     Raises
@@ -157,14 +157,14 @@ def find_sam(noted: Mapping[str, Any], folders: Iterable[Path], option: str) -> 
         # Taken for the same entry, and of the same file name, which may tell an entry as well.
         if without_folder(candidate) != without_folder(name):
             continue
-        path = like_and_path(candidate, "sam")[1]
+        path = split_entry_and_path(candidate, "sam")[1]
         if not path.is_file():
             continue
         # Who wrote no hash into dataset.json has named the file himself.
         if digest is None or file_sha256(path) == digest:
             return candidate
         others.append(str(path))
-    entry = like_and_path(name, "sam")[0]
+    entry = split_entry_and_path(name, "sam")[0]
     raise UserError(
         f"dataset.json: clisc: sam: {without_folder(name)}",
         f"another file under this name ({', '.join(others)})" if others else "no such file",

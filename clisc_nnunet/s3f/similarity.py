@@ -49,7 +49,7 @@ def make_volume_segmenter(model: SamModel, settings: Settings, looks: SamPasses)
     """
     drawing = settings.sam
     if looks == "axial":
-        drawing = drawing.axial_alone()
+        drawing = drawing.axial_only()
     # The paper's boxes touch the mask; a network's outline is closer than a CAM's.
     prompts = replace(settings.prompts, margin=0)
     return VolumeSegmenter(model, prompts, drawing, EmbeddingCache(model, drawing))
@@ -66,7 +66,7 @@ def answer(segmenter: VolumeSegmenter, case: str, stack: SliceStack, mask: np.nd
     mask : bool ndarray of shape stack.pixels.shape
         The network's prediction on the grid of the slices.
     """
-    drawn = segmenter.draw(case, stack, mask)
+    drawn = segmenter.segment(case, stack, mask)
     estimate = float(drawn.predicted_iou.mean()) if len(drawn.planes) else float("nan")
     return Answer((fill_holes(drawn.logits) > 0) & stack.brain, estimate)
 

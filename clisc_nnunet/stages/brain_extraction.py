@@ -36,7 +36,7 @@ WHITE_PERCENTILE, BRIGHTEST = 95.0, 2.0
 MULTIPLE = 8
 
 
-def brain_to_see(
+def extract_brain(
     scan: Volume, settings: SliceSettings, foreground: np.ndarray | None = None
 ) -> np.ndarray:
     """Voxels that the stages look at, as the settings want it.

@@ -160,13 +160,6 @@ def augment(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return 255 * (gain * (moved / 255).clamp(0, 1) ** gamma).clamp(max=1)
 
 
-def predict_tumour_probability(
-    classifier: SliceClassifier, slices: np.ndarray, device: torch.device, batch: int = 64
-) -> np.ndarray:
-    """Probability of `tumour` per slice: uint8 (n, row, column) to float32 (n,)."""
-    return classifier.to(device).eval().tumour_probability(slices, batch)
-
-
 def _check_labels(labels: np.ndarray, count: int) -> None:
     if labels.shape != (count,):
         raise ValueError(f"labels of shape {labels.shape} for {count} slices")

@@ -123,7 +123,7 @@ def vote(labels: np.ndarray, planes: np.ndarray, settings: LabelSettings) -> np.
     return voted
 
 
-def refuse_one_kind(found: Collection[int], cases: int) -> None:
+def require_both_classes(found: Collection[int], cases: int) -> None:
     """Refuse labels of which nothing can be learnt: there must be both kinds.
 
     Parameters

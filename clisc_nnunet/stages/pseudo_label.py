@@ -15,7 +15,7 @@ from clisc_nnunet.stages.slice_extraction import SliceStack, to_scan_grid
 FILLED_LOGIT = 2.0
 
 
-def draw_label(
+def make_pseudo_label(
     logits: np.ndarray,
     stack: SliceStack,
     scan: Geometry,

@@ -17,7 +17,7 @@ from clisc_nnunet.bundled.phantom_set import (
 from clisc_nnunet.bundled.train import main
 from clisc_nnunet.errors import UserError
 from clisc_nnunet.phantoms.anatomy import mni152_anatomy
-from clisc_nnunet.phantoms.phantom import DRAWING
+from clisc_nnunet.phantoms.phantom import GENERATOR_VERSION
 from clisc_nnunet.phantoms.settings import HEADS, UNSEEN_KINDS, PhantomSettings
 
 KINDS_DRAWN = [PhantomSettings(), UNSEEN_KINDS, HEADS]
@@ -71,7 +71,7 @@ def test_the_recipe_names_every_label_map_by_its_hash_and_the_drawing(tmp_path):
     second = make_recipe(None, [HEADS])
     assert "MNI152" in second["anatomies"]
     assert first["phantom_settings_sha256"] != second["phantom_settings_sha256"]
-    assert first["drawing"] == second["drawing"] == DRAWING
+    assert first["drawing"] == second["drawing"] == GENERATOR_VERSION
 
 
 @pytest.fixture
@@ -129,10 +129,10 @@ def test_phantoms_of_another_drawing_or_none_noted_are_refused(
     phantoms, tmp_path, capsys, monkeypatch
 ):
     assert phantoms("-n", 2, "--heads", 0) == 0
-    monkeypatch.setattr("clisc_nnunet.bundled.phantom_set.DRAWING", DRAWING + 1)
+    monkeypatch.setattr("clisc_nnunet.bundled.phantom_set.DRAWING", GENERATOR_VERSION + 1)
     assert phantoms("-n", 3, "--heads", 0) == 2
     err = capsys.readouterr().err
-    assert f"drawing {DRAWING}; expected drawing {DRAWING + 1}" in err
+    assert f"drawing {GENERATOR_VERSION}; expected drawing {GENERATOR_VERSION + 1}" in err
     (tmp_path / "SET" / "recipe.json").unlink()
     assert phantoms("-n", 3, "--heads", 0) == 2
     assert "drawing not recorded" in capsys.readouterr().err

@@ -62,7 +62,7 @@ def test_mistakes_are_told_before_any_work(scans, capsys, options, message):
 def test_words_outside_of_the_vocabulary_are_told(scans, tmp_path, capsys):
     words = prompt_file(tmp_path / "words.json", "a photograph of a zebra")
     assert main(["-i", str(scans), "-o", str(tmp_path / "o.png"), "--prompts", words]) == 2
-    assert "words that the bundled CLIP never learnt" in capsys.readouterr().err
+    assert "words that the bundled CLIP does not know" in capsys.readouterr().err
 
 
 def test_another_channel_is_looked_at(head, tmp_path, capsys):

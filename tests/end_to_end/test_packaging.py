@@ -88,8 +88,11 @@ def test_wheel_has_the_page_of_an_evaluation(wheel: ZipFile) -> None:
 
 def test_wheel_has_the_licence_and_nothing_beside_the_package(wheel: ZipFile) -> None:
     info = f"clisc_nnunet-{clisc_nnunet.__version__}.dist-info"
-    start_up = {"clisc_nnunet.pth", "clisc_nnunet.start"}
-    assert {name.split("/")[0] for name in wheel.namelist()} == {"clisc_nnunet", info, *start_up}
+    assert {name.split("/")[0] for name in wheel.namelist()} == {
+        "clisc_nnunet",
+        info,
+        "clisc_nnunet.pth",
+    }
     licences = {Path(name).name for name in wheel.namelist() if "/licenses/" in name}
     assert {"LICENSE", "NOTICE"} <= licences
 

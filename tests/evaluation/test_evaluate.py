@@ -13,7 +13,7 @@ from helpers.finished import SCAN, SHAPE, FinishedCase, block, on_scan, write_fi
 from clisc_nnunet.cli.evaluate import main
 from clisc_nnunet.evaluation.evaluate import EvaluationOptions, evaluate
 from clisc_nnunet.io.volume import write_volume
-from clisc_nnunet.processes import InThisProcess
+from clisc_nnunet.processes import SerialExecutor
 
 TRUTH = block(slice(2, 5), slice(2, 10), slice(3, 13))
 HALF = block(slice(2, 5), slice(2, 6), slice(3, 13))
@@ -168,7 +168,7 @@ def test_a_scan_that_is_of_no_use_costs_its_picture_alone(folders, call, tmp_pat
 
 
 def test_a_process_that_dies_is_told(folders, monkeypatch, capsys):
-    class Dying(InThisProcess):
+    class Dying(SerialExecutor):
         def map(self, *_):
             raise BrokenProcessPool
 

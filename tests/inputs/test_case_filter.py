@@ -6,7 +6,7 @@ from clisc_nnunet.inputs.case_filter import choose_cases
 KNOWN = ["anna", "berta", "carla"]
 
 
-def test_all_cases_are_taken_by_default():
+def test_all_cases_are_selected_by_default():
     assert choose_cases(KNOWN, (), ()) == set(KNOWN)
 
 
@@ -21,11 +21,11 @@ def test_names_and_files_are_mixed(tmp_path):
 @pytest.mark.parametrize(
     ("take", "leave_out", "message"),
     [
-        (["ana"], (), "--cases: found 'ana', which no case is called.* such as 'anna'"),
-        ((), ["dora"], "--leave-out: found 'dora'"),
+        (["ana"], (), "--cases: found unknown case 'ana'.* such as 'anna'"),
+        ((), ["dora"], "--leave-out: found unknown case 'dora'"),
         (["anna"], ["anna"], "no case left"),
     ],
 )
-def test_unknown_names_are_told(take, leave_out, message):
+def test_unknown_names_are_reported(take, leave_out, message):
     with pytest.raises(UserError, match=message):
         choose_cases(KNOWN, take, leave_out)

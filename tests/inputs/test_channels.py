@@ -26,11 +26,11 @@ from clisc_nnunet.inputs.channels import (
         ("a_flair_brain", ("a_flair_brain", "")),
     ],
 )
-def test_endings_tell_case_and_modality(stem, expected):
+def test_case_and_modality_from_suffixes(stem, expected):
     assert split_ending(stem, parse_channels(["flair"])) == expected
 
 
-def test_a_given_ending_goes_above_the_known_ones():
+def test_a_given_ending_takes_precedence_over_the_known_ones():
     channels = parse_channels(["flair=space", "asl"])
     assert split_ending("a_SPACE", channels) == ("a", "flair")
     assert split_ending("a_flair", channels) == ("a_flair", "")
@@ -55,23 +55,23 @@ def test_descriptions_of_series(text, expected):
     ("words", "message"),
     [(["t1", "t1"], "t1 twice"), (["ct"], "'ct'"), (["a b"], "'a b'"), (["=x"], "''")],
 )
-def test_wrong_channels_are_told(words, message):
+def test_wrong_channels_are_reported(words, message):
     with pytest.raises(UserError, match=message):
         parse_channels(words)
 
 
-def test_names_for_nnunet():
+def test_channel_names_for_nnunet():
     shown = [c.displayed for c in parse_channels(["FLAIR", "t1", "t1ce", "t2"])]
     assert shown == ["FLAIR", "T1", "T1ce", "T2"]
 
 
-def test_channels_of_a_dataset_json_are_known_again():
+def test_channel_numbers_from_dataset_json():
     channels = parse_channels(["flair", "t1ce", "t2", "asl"])
     assert [modality_named(c.displayed) for c in channels] == [c.name for c in channels]
     assert nnunet_numbers({"0": "FLAIR", "1": "ASL"}) == {"flair": "0000", "asl": "0001"}
 
 
-def test_the_prompt_channel_alone_is_chosen_by_default():
+def test_the_label_channel_is_chosen_by_default():
     assert chosen_channels((), "t2") == (Channel("t2"),)
-    with pytest.raises(UserError, match=r"t2, which --channels has not; .* add it"):
+    with pytest.raises(UserError, match=r"t2, which is not in --channels; .* add it"):
         chosen_channels(("flair", "t1"), "t2")

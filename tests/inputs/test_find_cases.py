@@ -6,12 +6,12 @@ import pytest
 
 from clisc_nnunet.errors import UserError
 from clisc_nnunet.inputs.channels import parse_channels
-from clisc_nnunet.inputs.find_cases import find_cases, find_prompt_scans, scan_ending
+from clisc_nnunet.inputs.find_cases import find_cases, find_label_channel_scans, scan_ending
 
 
 @pytest.fixture
 def make(tmp_path: Path):
-    """Empty files: a layout is found by names, so no file may need any content."""
+    """Create empty files: layouts are detected by names, without reading content."""
 
     def make_files(*names: str) -> Path:
         for name in names:
@@ -29,7 +29,7 @@ def names(folder: Path) -> list[tuple[str, str]]:
     ]
 
 
-def test_brats_like_takes_flair_alone(make):
+def test_brats_like_uses_flair_only(make):
     folder = make(
         "b/b_flair.nii", "a/a_flair.nii.gz", "a/a_seg.nii.gz", "a/a_t1.nii.gz", "survival.csv"
     )
@@ -48,7 +48,7 @@ def test_later_years_of_brats(make):
     assert names(folder) == [("a-000", "a-000/a-000-t2f.nii.gz")]
 
 
-def test_case_without_flair_is_set_aside(make):
+def test_case_without_flair_is_skipped(make):
     folder = make("a/a_flair.nii.gz", "b/b_t1.nii.gz", "c/notes.txt")
     found = find_cases(folder)
     assert [case.name for case in found.cases] == ["a"]
@@ -101,16 +101,16 @@ def test_broken_link_is_reported(make):
         (["notes.txt"], "no scan among 1 files and folders"),
         ([".hidden.nii.gz"], "found an empty folder"),
         (["a_seg.nii.gz"], "no scan among 1"),
-        (["imagesTr/a_0000.nii.gz"], r"whole nnU-Net dataset; .* give .*imagesTr instead"),
+        (["imagesTr/a_0000.nii.gz"], r"an nnU-Net dataset; .* give .*imagesTr instead"),
         (["a/a_t1.nii.gz", "a/a_t2.nii.gz"], "no FLAIR among 2 scans"),
         (["a_t1.nii.gz", "a_t2.nii.gz"], "no FLAIR among 2 scans"),
         (["a/a_flair.nii.gz", "a/a_flair.nii"], r"2 files for case a \(a_flair.nii, a_flair"),
         (["a.nii.gz", "a.mha"], r"2 files for case a \(a.mha, a.nii.gz\)"),
         (["a.nii.gz", "a_flair.nii.gz"], "2 files for case a"),
-        (["a/a_flair.nii.gz", "b.nii.gz"], "1 case folders and 1 scans beside them"),
+        (["a/a_flair.nii.gz", "b.nii.gz"], "1 case folders next to 1 scans"),
         (
             [f"{case}_000{channel}.nii.gz" for case in "ab" for channel in range(4)],
-            "4 channels of each case",
+            "4 channels per case",
         ),
         (["a_seg/a_flair.nii.gz"], "the case name 'a_seg'"),
         (["_flair.nii.gz"], "the case name ''"),
@@ -122,7 +122,7 @@ def test_unusable_folders(make, files, message):
         find_cases(folder)
 
 
-def test_absent_folder_and_file(make):
+def test_missing_folder_and_file(make):
     folder = make("a.nii.gz")
     with pytest.raises(UserError, match="no such folder"):
         find_cases(folder / "absent")
@@ -152,7 +152,7 @@ def test_several_channels_of_brats(make):
     assert found.channels[2] == "channel 2: t1ce (files named ..._t1ce)"
 
 
-def test_numbers_of_nnunet_go_in_the_order_asked_for(make):
+def test_numbers_of_nnunet_follow_the_requested_order(make):
     folder = make(*(f"{case}_000{n}.nii.gz" for case in "ab" for n in range(2)))
     cases, found = files_of(folder, ("t1", "flair"))
     assert cases["a"] == ["a_0000.nii.gz", "a_0001.nii.gz"]
@@ -160,18 +160,18 @@ def test_numbers_of_nnunet_go_in_the_order_asked_for(make):
     assert found.channels == ("channel 0: t1 (_0000)", "channel 1: flair (_0001)")
 
 
-def test_numbers_of_nnunet_may_be_told(make, tmp_path):
+def test_nnunet_numbers_can_be_given(make, tmp_path):
     folder = make(*(f"{case}_000{n}.nii.gz" for case in "ab" for n in range(2)))
     assert files_of(folder, ("flair=0001",))[0] == {"a": ["a_0001.nii.gz"], "b": ["b_0001.nii.gz"]}
 
 
-def test_the_dataset_tells_what_its_numbers_mean(make):
+def test_dataset_json_defines_the_numbers(make):
     root = make(*(f"imagesTr/{case}_000{n}.nii.gz" for case in "ab" for n in range(2)))
     (root / "dataset.json").write_text('{"channel_names": {"0": "T1", "1": "FLAIR"}}')
     assert files_of(root / "imagesTr", ("flair",))[0]["a"] == ["a_0001.nii.gz"]
 
 
-def test_a_given_number_goes_above_the_dataset(make):
+def test_a_given_number_takes_precedence_over_the_dataset(make):
     root = make(*(f"imagesTr/{case}_000{n}.nii.gz" for case in "ab" for n in range(3)))
     (root / "dataset.json").write_text('{"channel_names": {"0": "T1", "1": "FLAIR", "2": "T2"}}')
     cases, _ = files_of(root / "imagesTr", ("flair=0002", "t1"))
@@ -182,30 +182,30 @@ NUMBERS = {"t1": "0000", "flair": "0001"}
 
 
 @pytest.mark.parametrize("cases", ["ab", "a"])
-def test_numbers_may_be_known(make, cases):
+def test_numbers_can_be_known(make, cases):
     folder = make(*(f"{case}_000{n}.nii.gz" for case in cases for n in range(2)))
-    found = find_prompt_scans(folder, (), "flair", NUMBERS)
+    found = find_label_channel_scans(folder, (), "flair", NUMBERS)
     assert {case: path.name for case, path in found.items()} == {
         case: f"{case}_0001.nii.gz" for case in cases
     }
 
 
-def test_numbers_that_the_folder_does_not_have_mean_nothing(make):
+def test_numbers_that_the_folder_does_not_have_are_ignored(make):
     folder = make(*(f"{case}_000{n}.nii.gz" for case in "ab" for n in range(3)))
-    with pytest.raises(UserError, match=r"3 channels of each case.*--channels t2=0003"):
-        find_prompt_scans(folder, (), "t2", {**NUMBERS, "t2": "0007"})
+    with pytest.raises(UserError, match=r"3 channels per case.*--channels t2=0003"):
+        find_label_channel_scans(folder, (), "t2", {**NUMBERS, "t2": "0007"})
 
 
 def test_known_numbers_do_not_matter_to_other_layouts(make):
     folder = make("a/a_flair.nii.gz", "a/a_t1.nii.gz")
-    assert list(find_prompt_scans(folder, (), "flair", NUMBERS)) == ["a"]
+    assert list(find_label_channel_scans(folder, (), "flair", NUMBERS)) == ["a"]
 
 
-def test_prompt_scans_are_those_of_the_prompt_channel(make):
+def test_label_channel_scans(make):
     folder = make("a_flair.nii.gz", "a_t2.nii.gz")
-    assert find_prompt_scans(folder, (), "t2") == {"a": folder / "a_t2.nii.gz"}
-    assert find_prompt_scans(folder, ("flair", "t2"), "t2") == {"a": folder / "a_t2.nii.gz"}
-    assert find_prompt_scans(folder, ("flair=t2",), "flair") == {"a": folder / "a_t2.nii.gz"}
+    assert find_label_channel_scans(folder, (), "t2") == {"a": folder / "a_t2.nii.gz"}
+    assert find_label_channel_scans(folder, ("flair", "t2"), "t2") == {"a": folder / "a_t2.nii.gz"}
+    assert find_label_channel_scans(folder, ("flair=t2",), "flair") == {"a": folder / "a_t2.nii.gz"}
 
 
 def test_bids(make):
@@ -235,7 +235,7 @@ def test_one_bad_case_does_not_stop_the_others(make):
     assert [name for name, _ in found.faults] == ["b", "c_seg"]
 
 
-def test_a_folder_that_cannot_be_read_is_told(make, monkeypatch):
+def test_a_folder_that_cannot_be_read_is_reported(make, monkeypatch):
     folder = make("a/a_flair.nii.gz", "b/b_flair.nii.gz")
 
     def refuse(path):
@@ -245,22 +245,22 @@ def test_a_folder_that_cannot_be_read_is_told(make, monkeypatch):
 
     iterdir = Path.iterdir
     monkeypatch.setattr(Path, "iterdir", refuse)
-    with pytest.raises(UserError, match="b: found Permission denied; expected a folder to be read"):
+    with pytest.raises(UserError, match="b: found Permission denied; expected a readable folder"):
         find_cases(folder)
 
 
-def test_what_a_bids_subject_has_beside_anat_is_told(make):
+def test_siblings_of_a_bids_anat_folder_is_reported(make):
     folder = make(
         "sub-01/ses-1/anat/sub-01_FLAIR.nii.gz", "sub-01/ses-1/dwi/x.nii.gz", "sub-01/ses-2/x.nii"
     )
     make("sub-02/anat/sub-02_FLAIR.nii.gz", "sub-02/x.nii.gz", "sub-03/anat")
     found = find_cases(folder)
     assert [case.name for case in found.cases] == ["sub-01_ses-1", "sub-02"]
-    beside = [path.relative_to(folder).as_posix() for path, why in found.ignored if "anat" in why]
-    assert beside == ["sub-01/ses-2", "sub-01/ses-1/dwi", "sub-02/x.nii.gz", "sub-03"]
+    siblings = [path.relative_to(folder).as_posix() for path, why in found.ignored if "anat" in why]
+    assert siblings == ["sub-01/ses-2", "sub-01/ses-1/dwi", "sub-02/x.nii.gz", "sub-03"]
 
 
-def test_channels_that_were_not_asked_for_are_told(make):
+def test_channels_that_were_not_requested_are_reported(make):
     folder = make(*(f"{case}_000{n}.nii.gz" for case in "ab" for n in range(2)))
     found = find_cases(folder, parse_channels(("flair=0001",)))
     assert [path.name for path, _ in found.ignored] == ["a_0000.nii.gz", "b_0000.nii.gz"]

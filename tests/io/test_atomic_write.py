@@ -15,7 +15,7 @@ GRID = Geometry((100, 100, 30), (1, 1, 1), (0, 0, 0), (1, 0, 0, 0, 1, 0, 0, 0, 1
 NOISE = np.random.default_rng(0).random(GRID.shape).astype(np.float32)
 
 
-def test_a_file_takes_its_place_when_it_is_whole(tmp_path):
+def test_a_file_is_replaced_once_it_is_complete(tmp_path):
     path = tmp_path / "new" / "a.txt"
     with atomic_file(path) as temporary:
         temporary.write_text("one")
@@ -25,7 +25,7 @@ def test_a_file_takes_its_place_when_it_is_whole(tmp_path):
     assert list(path.parent.iterdir()) == [path]
 
 
-def test_an_error_leaves_the_earlier_file(tmp_path):
+def test_an_error_keeps_the_earlier_file(tmp_path):
     (tmp_path / "a.txt").write_text("one")
     with pytest.raises(KeyError), atomic_file(tmp_path / "a.txt") as temporary:
         temporary.write_text("two")
@@ -33,7 +33,7 @@ def test_an_error_leaves_the_earlier_file(tmp_path):
     assert [p.read_text() for p in tmp_path.iterdir()] == ["one"]
 
 
-def test_two_writers_have_a_file_each(tmp_path):
+def test_two_writers_use_different_temporary_files(tmp_path):
     with atomic_file(tmp_path / "a") as first, atomic_file(tmp_path / "a") as second:
         assert first != second
         first.touch(), second.touch()
@@ -41,7 +41,7 @@ def test_two_writers_have_a_file_each(tmp_path):
 
 @pytest.fixture
 def little_room():
-    """No file may grow beyond 64 kB: the system refuses, as it does on a full disk."""
+    """Limit files to 64 kB: writes fail with an OSError, as on a full disk."""
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, limits[1]))
@@ -51,8 +51,8 @@ def little_room():
 
 
 @pytest.mark.parametrize("name", ["a.nii.gz", "a.mha", "a.npz"])
-def test_a_file_that_does_not_fit_is_told_and_leaves_nothing(tmp_path, little_room, name):
-    with pytest.raises(StorageError, match=r"File too large.*repeat the command"):
+def test_a_full_disk_is_reported_and_leaves_nothing(tmp_path, little_room, name):
+    with pytest.raises(StorageError, match=r"File too large.*free space"):
         if name == "a.npz":
             ResultCache(tmp_path).save("case", "a", "signed", {"noise": NOISE})
         else:
@@ -60,7 +60,7 @@ def test_a_file_that_does_not_fit_is_told_and_leaves_nothing(tmp_path, little_ro
     assert list((tmp_path / "case").iterdir()) == []
 
 
-def test_only_faults_of_the_disk_count_as_such():
+def test_only_disk_errors_are_storage_errors():
     full = storage_error(OSError(errno.ENOSPC, "No space left on device", "/data/x"))
     assert full is not None and full.exit_status == EXIT_CANNOT_WRITE
     assert str(full).startswith("/data/x: found No space left on device (errno 28)")

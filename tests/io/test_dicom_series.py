@@ -11,7 +11,7 @@ from clisc_nnunet.io.dicom_series import find_series
 from clisc_nnunet.io.volume import read_geometry, read_volume, same_grid, scan_digest
 
 
-def test_a_series_is_the_volume_it_was_cut_from(tmp_path):
+def test_a_series_gives_its_volume(tmp_path):
     write_series(tmp_path, "1.2.3")
     (series,) = find_series(tmp_path).series
     assert (series.uid, series.description, len(series.files)) == ("1.2.3", "FLAIR", 6)
@@ -20,7 +20,7 @@ def test_a_series_is_the_volume_it_was_cut_from(tmp_path):
     assert same_grid(volume.geometry, GRID) and same_grid(read_geometry(series), GRID)
 
 
-def test_names_and_order_of_files_change_nothing(tmp_path):
+def test_file_names_and_order_do_not_matter(tmp_path):
     write_series(tmp_path / "a", "1.2.3")
     (tmp_path / "b").mkdir()
     names = ["f", "b.bin", "c.dcm", "a", "z.x", "0"]
@@ -35,17 +35,17 @@ def test_names_and_order_of_files_change_nothing(tmp_path):
     ("planes", "message"),
     [
         ((0, 1, 2, 4, 5), "1 missing slices among 5"),
-        ((0, 1, 2, 2, 3, 4), "two slices at one place among 6"),
+        ((0, 1, 2, 2, 3, 4), "two slices at the same position"),
         ((3,), "one slice"),
     ],
 )
-def test_series_that_make_no_volume_are_told(tmp_path, planes, message):
+def test_invalid_series_are_reported(tmp_path, planes, message):
     write_series(tmp_path, "1.2.3", planes=planes)
     with pytest.raises(ScanError, match=message):
         read_volume(find_series(tmp_path).series[0])
 
 
-def test_series_of_one_folder_are_told_apart(tmp_path):
+def test_series_of_one_folder_are_reported_apart(tmp_path):
     write_series(tmp_path / "anna" / "deep", "1.2.3", "Sag T2 FLAIR")
     write_series(tmp_path / "anna" / "deep", "1.2.4", "t1_mprage")
     write_series(tmp_path / "berta", "1.2.5", "unnamed", study="1.8")
@@ -62,7 +62,7 @@ def test_series_of_one_folder_are_told_apart(tmp_path):
     assert ("t1_mprage", "not FLAIR, by its description") in left_out
 
 
-def test_a_localiser_beside_flair_is_left_out(tmp_path):
+def test_a_localiser_next_to_flair_is_skipped(tmp_path):
     for number, words in enumerate(("AX T2 FLAIR", "localizer", "T1 SE", "key images")):
         write_series(tmp_path / "anna", f"1.2.{number}", words, planes=(0, 1))
     found = find_cases(tmp_path)
@@ -72,7 +72,7 @@ def test_a_localiser_beside_flair_is_left_out(tmp_path):
     assert left_out == {"localizer", "T1 SE", "key images"}
 
 
-def test_a_lone_series_of_unknown_kind_is_taken_and_not_told_as_left_out(tmp_path):
+def test_a_lone_series_of_unknown_kind_is_taken_and_not_told_as_skipped(tmp_path):
     write_series(tmp_path / "anna", "1.2.3", "SPACE dunkel", planes=(0, 1))
     found = find_cases(tmp_path)
     assert [case.name for case in found.cases] == ["anna"]
@@ -95,7 +95,7 @@ def test_a_lone_series_of_another_kind_is_not_taken_for_flair(tmp_path, descript
     assert [case.name for case in given.cases] == ["berta"]
 
 
-def test_two_series_of_unknown_kind_are_told(tmp_path):
+def test_two_series_of_unknown_kind_are_reported(tmp_path):
     write_series(tmp_path / "anna", "1.2.3", planes=(0, 1))
     for number, words in enumerate(("first", "second")):
         write_series(tmp_path / "berta", f"1.3.{number}", words, planes=(0, 1), study="1.8")
@@ -104,7 +104,7 @@ def test_two_series_of_unknown_kind_are_told(tmp_path):
     assert found.ignored == ()
 
 
-def test_other_scans_beside_series_are_told(tmp_path):
+def test_other_scans_next_to_series_are_reported(tmp_path):
     write_series(tmp_path / "anna", "1.2.3")
     (tmp_path / "anna" / "converted").mkdir()
     (tmp_path / "anna" / "converted" / "anna_flair.nii.gz").touch()
@@ -117,7 +117,7 @@ def test_other_scans_beside_series_are_told(tmp_path):
     ]
 
 
-def test_a_cut_slice_sets_its_case_aside(tmp_path):
+def test_a_case_with_a_truncated_slice_is_skipped(tmp_path):
     write_series(tmp_path / "anna", "1.2.3")
     write_series(tmp_path / "berta", "1.2.4", study="1.8")
     cut = sorted((tmp_path / "anna").iterdir())[-1]

@@ -7,12 +7,12 @@ from scipy.spatial.transform import Rotation
 
 from clisc_nnunet.io.geometry import (
     Geometry,
-    degrees_off_square,
     geometry_of_steps,
-    is_square,
+    is_orthogonal,
+    max_skew_degrees,
+    orthogonalised,
     same_grid,
     smoothing_sigma,
-    squared,
 )
 
 SQUARE = tuple(np.eye(3).ravel().tolist())
@@ -23,7 +23,7 @@ def geometry(spacing, direction=SQUARE):
     return Geometry((9, 8, 7), spacing, (1.0, 2.0, 3.0), direction)
 
 
-def test_steps_tell_spacing_and_direction():
+def test_spacing_and_direction_from_steps():
     steps = np.array([[0.0, 0.0, 3.0], [-2.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
     found = geometry_of_steps((9, 8, 7), steps, np.array([1.0, 2.0, 3.0]))
     assert found.spacing == (2.0, 1.0, 3.0)
@@ -32,14 +32,14 @@ def test_steps_tell_spacing_and_direction():
 
 
 @pytest.mark.parametrize("degrees", [0.0, 1.0, 5.0, 20.0])
-def test_a_sheared_grid_is_straightened_about_its_centre(degrees):
+def test_a_skewed_grid_is_orthogonalised_about_its_centre(degrees):
     sheared = np.eye(3)
     sheared[:2, 1] = np.sin(np.radians(degrees)), np.cos(np.radians(degrees))
     before = geometry((2.0, 2.5, 3.0), tuple((np.reshape(tilted(20), (3, 3)) @ sheared).flat))
-    assert degrees_off_square(before) == pytest.approx(degrees, abs=1e-6)
-    assert is_square(before) == (degrees == 0)
-    after = squared(before)
-    assert is_square(after)
+    assert max_skew_degrees(before) == pytest.approx(degrees, abs=1e-6)
+    assert is_orthogonal(before) == (degrees == 0)
+    after = orthogonalised(before)
+    assert is_orthogonal(after)
     assert after.spacing == before.spacing
     middle = (np.array(before.size) - 1) / 2
     places = [np.array(g.origin) + g.axes @ (middle * g.spacing) for g in (before, after)]
@@ -51,12 +51,12 @@ def test_a_sheared_grid_is_straightened_about_its_centre(degrees):
 
 def test_a_mirrored_grid_stays_mirrored():
     mirrored = geometry((1.0, 1.0, 1.0), (-1.0, 0.01, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0))
-    assert np.linalg.det(squared(mirrored).axes) == pytest.approx(-1)
+    assert np.linalg.det(orthogonalised(mirrored).axes) == pytest.approx(-1)
 
 
-def test_axes_that_coincide_are_ninety_degrees_off():
+def test_coincident_axes_have_a_skew_of_ninety_degrees():
     flat = geometry((1.0, 1.0, 1.0), (1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0))
-    assert degrees_off_square(flat) == pytest.approx(90)
+    assert max_skew_degrees(flat) == pytest.approx(90)
 
 
 def test_smoothing_follows_the_axes_of_the_source():
@@ -78,7 +78,7 @@ def test_smoothing_of_aligned_axes_is_the_difference_of_both_gaussians():
     st.permutations([0, 1, 2]),
     st.lists(st.sampled_from([-1.0, 1.0]), min_size=3, max_size=3),
 )
-def test_smoothing_does_not_depend_on_how_the_targets_axes_are_listed(angles, order, signs):
+def test_smoothing_does_not_depend_on_the_order_of_the_targets_axes(angles, order, signs):
     spacing = np.array([2.0, 3.0, 5.0])
     axes = Rotation.from_euler("xyz", angles, degrees=True).as_matrix()
     one = geometry(tuple(spacing), tuple(axes.flat))
@@ -87,7 +87,7 @@ def test_smoothing_does_not_depend_on_how_the_targets_axes_are_listed(angles, or
     assert smoothing_sigma(source, one) == pytest.approx(smoothing_sigma(source, other))
 
 
-def test_grids_are_the_same_within_a_thousandth():
+def test_grids_are_equal_within_a_micrometre():
     one = geometry((1.0, 2.0, 3.0))
     assert same_grid(one, geometry((1.0, 2.0, 3.0005)))
     assert not same_grid(one, geometry((1.0, 2.0, 3.01)))

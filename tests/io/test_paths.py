@@ -11,7 +11,7 @@ from clisc_nnunet.io.volume import Geometry, read_geometry, read_volume, write_v
 GRID = Geometry((4, 4, 3), (1.0, 1.0, 2.0), (0.0, 0.0, 0.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
 
 
-def test_text_goes_as_it_is():
+def test_text_is_unchanged():
     for name in ("a b.nii", "脑/ä.mha", "a\nb"):
         assert is_text(Path(name)) and itk_name(Path(name)) == name
 
@@ -28,22 +28,24 @@ def test_text_goes_as_it_is():
         ("", ""),
     ],
 )
-def test_what_may_travel_has_no_folders_of_this_machine(name, short):
+def test_names_contain_no_local_folders(name, short):
     assert without_folder(name) == short
 
 
 @pytest.mark.parametrize("ending", [".nii", ".nii.gz", ".mha"])
-def test_bytes_that_are_no_text_are_told_where_itk_would_end_the_process(tmp_path, ending):
+def test_names_that_are_not_utf8_are_reported(tmp_path, ending):
     write_volume(tmp_path / f"a{ending}", np.eye(4, dtype=np.uint8)[None].repeat(3, 0), GRID)
     odd = (tmp_path / f"a{ending}").rename(tmp_path / f"\udcff{ending}")
     for read in (read_volume, read_geometry):
-        with pytest.raises(ScanError, match=r"\\udcff\.[a-z.]+: found a name with bytes"):
+        with pytest.raises(
+            ScanError, match=r"\\udcff\.[a-z.]+: found a name that is not valid UTF-8"
+        ):
             read(odd)
     with pytest.raises(ScanError, match="rename the file or folder"):
         write_volume(odd, np.ones(GRID.shape, np.uint8), GRID)
 
 
-def test_a_dicom_slice_of_such_a_name_is_not_read(tmp_path):
+def test_a_dicom_slice_with_such_a_name_is_not_read(tmp_path):
     start = bytes(128) + b"DICM" + b"1.2.840.10008.5.1.4.1.1.4\0"
     (tmp_path / "\udcff.dcm").write_bytes(start)
     found = find_series(tmp_path)

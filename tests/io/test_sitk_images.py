@@ -1,4 +1,4 @@
-"""Headers as they come, good and bad: each gives a scan, or one line that says why not."""
+"""Valid and invalid headers: each gives a scan or a one-line error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from clisc_nnunet.errors import ScanError
-from clisc_nnunet.io.geometry import Geometry, is_square, same_grid
+from clisc_nnunet.io.geometry import Geometry, is_orthogonal, same_grid
 from clisc_nnunet.io.volume import (
     Volume,
     read_geometry,
@@ -31,8 +31,8 @@ SHEARED = AXES.copy()
 SHEARED[0, 1] = 0.3
 
 
-def told(path: Path) -> str:
-    """The one line that tells why a scan cannot be used, checked for its parts."""
+def error_line(path: Path) -> str:
+    """The one-line error for an unusable scan, with its parts checked."""
     with pytest.raises(ScanError) as caught:
         read_volume(path)
     assert "\n" not in str(caught.value)
@@ -42,18 +42,18 @@ def told(path: Path) -> str:
 
 @pytest.mark.parametrize("value", [0.0, -2.0, np.nan, np.inf])
 @pytest.mark.parametrize("codes", [(0, 1), (1, 0), (0, 0)])
-def test_spacings_that_itk_would_mend_in_silence(tmp_path, value, codes):
+def test_spacings_that_itk_would_repair_silently(tmp_path, value, codes):
     pixdim = [1, value, 2, 3, 1, 1, 1, 1]
     path = write_nifti(tmp_path / "a.nii", noise(), fields={"pixdim": pixdim}, codes=codes)
-    assert f"a voxel spacing of {value:g}, 2, 3 mm; expected spacings above 0" in told(path)
+    assert f"a voxel spacing of {value:g}, 2, 3 mm; expected spacings above 0" in error_line(path)
     with pytest.raises(ScanError, match="spacing"):
         read_geometry(path)
 
 
 @pytest.mark.parametrize("value", [1e-3, 1e5])
-def test_spacings_beyond_any_scanners(tmp_path, value):
+def test_implausible_spacings(tmp_path, value):
     path = write_nifti(tmp_path / "a.nii", noise(), AXES / AXES[0, 0] * value)
-    assert "expected spacings from 0.01 to 100 mm" in told(path)
+    assert "expected spacings from 0.01 to 100 mm" in error_line(path)
 
 
 @pytest.mark.parametrize(
@@ -65,23 +65,23 @@ def test_spacings_beyond_any_scanners(tmp_path, value):
         {"qoffset_x": np.nan, "qform_code": 1, "sform_code": 0},
     ],
 )
-def test_orientations_that_are_no_numbers(tmp_path, fields):
-    assert "not made of numbers" in told(write_nifti(tmp_path / "a.nii.gz", noise(), fields=fields))
+def test_orientations_that_are_not_finite(tmp_path, fields):
+    assert "not finite" in error_line(write_nifti(tmp_path / "a.nii.gz", noise(), fields=fields))
 
 
 @pytest.mark.parametrize("dim", [[3, -6, 5, 4], [3, 0, 5, 4], [9, 6, 5, 4], [0, 6, 5, 4]])
-def test_sizes_that_cannot_be(tmp_path, dim, capfd):
+def test_invalid_sizes(tmp_path, dim, capfd):
     path = write_nifti(tmp_path / "a.nii", noise(), fields={"dim": [*dim, 1, 1, 1, 1]})
-    assert "a header with" in told(path)
+    assert "a header with" in error_line(path)
     assert capfd.readouterr().err == ""  # the C library would print lines of its own
 
 
-def test_a_promise_of_terabytes_is_held_against_the_file(tmp_path):
+def test_a_header_with_terabytes_of_voxels_is_rejected(tmp_path):
     path = write_nifti(tmp_path / "a.nii", noise(), fields={"dim": [3, *[32767] * 3, 1, 1, 1, 1]})
-    assert "bytes where the header promises 14072" in told(path)
+    assert "bytes instead of the 14072" in error_line(path)
 
 
-def test_a_sheared_header_is_straightened_and_said(tmp_path, capfd):
+def test_a_skewed_header_is_orthogonalised_and_reported(tmp_path, capfd):
     path = write_nifti(tmp_path / "a.nii.gz", noise(), SHEARED)
     with pytest.raises(RuntimeError, match="orthonormal"):
         sitk.ReadImage(str(path))
@@ -89,7 +89,7 @@ def test_a_sheared_header_is_straightened_and_said(tmp_path, capfd):
     assert volume.repairs == (
         "header: axes 6.8 degrees off right angles, straightened about the centre",
     )
-    assert is_square(volume.geometry)
+    assert is_orthogonal(volume.geometry)
     assert np.array_equal(volume.array, noise().T)
     assert volume.geometry == read_geometry(path)
     # The centre stays where the header has it.
@@ -104,23 +104,23 @@ def test_a_sheared_header_is_straightened_and_said(tmp_path, capfd):
 
 
 @pytest.mark.parametrize("ending", [".mha", ".nrrd"])
-def test_a_sheared_header_of_other_formats(tmp_path, ending):
+def test_a_skewed_header_of_other_formats(tmp_path, ending):
     image = sitk.GetImageFromArray(noise())
     image.SetDirection((1, 0.1, 0, 0, 1, 0, 0, 0, 1))
     sitk.WriteImage(image, str(tmp_path / f"a{ending}"))
     volume = read_volume(tmp_path / f"a{ending}")
-    assert "straightened" in volume.repairs[0] and is_square(volume.geometry)
+    assert "straightened" in volume.repairs[0] and is_orthogonal(volume.geometry)
 
 
 @pytest.mark.parametrize("axis", [0, 1])
-def test_axes_that_coincide_or_vanish_are_refused(tmp_path, axis):
+def test_coincident_or_zero_axes_are_rejected(tmp_path, axis):
     axes = AXES.copy()
     axes[:, 2] = axes[:, axis] * (1 if axis else 0)
     path = write_nifti(tmp_path / "a.nii", noise(), axes, {"pixdim": [1, 2, 2, 3, 1, 1, 1, 1]})
-    assert "axes that vanish or coincide" in told(path)
+    assert "zero or coincident axes" in error_line(path)
 
 
-def test_warnings_of_itk_are_not_shown(tmp_path, capfd):
+def test_itk_warnings_are_suppressed(tmp_path, capfd):
     write_nifti(tmp_path / "a.nii", noise(), fields={"pixdim": [1, 5, 2, 3, 1, 1, 1, 1]})
     read_volume(tmp_path / "a.nii")
     assert capfd.readouterr().err == ""
@@ -128,12 +128,12 @@ def test_warnings_of_itk_are_not_shown(tmp_path, capfd):
 
 
 @pytest.mark.parametrize("size", [(7, 6, 1), (1, 6, 5), (7, 1, 5)])
-def test_one_slice_is_no_volume(tmp_path, size):
+def test_a_single_slice_is_rejected(tmp_path, size):
     path = write_nifti(tmp_path / "a.nii", noise(size))
-    assert f"one slice ({' x '.join(map(str, size))} voxels); expected a volume" in told(path)
+    assert f"one slice ({' x '.join(map(str, size))} voxels); expected a volume" in error_line(path)
 
 
-def test_a_fourth_axis_of_one_is_no_fault(tmp_path):
+def test_a_fourth_axis_of_length_one_is_accepted(tmp_path):
     path = write_nifti(tmp_path / "a.nii", noise()[..., None])
     assert read_volume(path).array.shape == (5, 6, 7)
 
@@ -145,19 +145,19 @@ def test_a_fourth_axis_of_one_is_no_fault(tmp_path):
         (noise((7, 6, 5, 2)), "4D with 1"),
         (noise((7, 6, 5, 1, 3)), "5D with"),
         (noise(dtype=np.complex64), "complex numbers"),
-        (noise(dtype=np.float64) * 1e300, "NaN or infinite (or beyond float32)"),
+        (noise(dtype=np.float64) * 1e300, "out of range for float32"),
         (np.zeros((7, 6, 5), np.int16), "a constant volume (0 everywhere)"),
     ],
 )
-def test_other_contents_are_told(tmp_path, array, message):
+def test_other_contents_are_reported(tmp_path, array, message):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert message in told(write_nifti(tmp_path / "a.nii.gz", array))
+        assert message in error_line(write_nifti(tmp_path / "a.nii.gz", array))
 
 
-def test_nifti_2_is_told(tmp_path):
+def test_nifti_2_is_reported(tmp_path):
     nib.save(nib.Nifti2Image(noise(), np.diag([2, 2.5, 3, 1])), tmp_path / "two.nii.gz")
-    assert "found NIfTI-2; expected NIfTI-1" in told(tmp_path / "two.nii.gz")
+    assert "found NIfTI-2; expected NIfTI-1" in error_line(tmp_path / "two.nii.gz")
 
 
 def test_big_endian_files_are_read(tmp_path):
@@ -176,7 +176,7 @@ KINDS = [np.uint8, np.int16, np.uint16, np.int32, np.float32, np.float64, np.com
 
 @st.composite
 def odd_headers(draw):
-    """Fields that replace some of a header's own, most of them nonsense."""
+    """Header fields to replace, mostly invalid."""
     fields = {}
     if draw(st.booleans()):
         spacing = draw(st.lists(ODD_NUMBERS, min_size=3, max_size=3))
@@ -234,7 +234,7 @@ def test_damaged_files_give_a_scan_or_one_line(ending, changes, cut):
 
 
 def holds_what_it_promises(path: Path) -> None:
-    """Either a volume that the stages can work with, or an error with all its parts."""
+    """Check that the file gives a usable volume, or an error with all its parts."""
     try:
         volume = read_volume(path)
     except ScanError as error:
@@ -246,7 +246,7 @@ def holds_what_it_promises(path: Path) -> None:
     assert volume.array.shape == volume.geometry.shape
     assert min(volume.geometry.size) > 1
     assert all(0.01 <= value <= 100 for value in volume.geometry.spacing)
-    assert is_square(volume.geometry)
+    assert is_orthogonal(volume.geometry)
     assert to_axial(volume).array.size == volume.array.size
 
 
@@ -271,7 +271,7 @@ def grids(draw, oblique: float = 40.0):
 
 @settings(max_examples=200, deadline=None)
 @given(grid=grids(), seed=st.integers(0, 99), ending=st.sampled_from([".nii.gz", ".mha", ".nrrd"]))
-def test_labels_land_on_the_same_voxels_in_any_orientation(grid, seed, ending):
+def test_labels_stay_on_the_same_voxels_in_any_orientation(grid, seed, ending):
     label = np.random.default_rng(seed).random(grid.shape) < 0.3
     with TemporaryDirectory() as folder:
         write_volume(Path(folder) / f"a{ending}", label, grid)
@@ -285,7 +285,7 @@ def test_labels_land_on_the_same_voxels_in_any_orientation(grid, seed, ending):
 
 @settings(max_examples=100, deadline=None)
 @given(grid=grids(), kind=st.sampled_from([np.int16, np.uint16, np.int32, np.float64, np.uint8]))
-def test_intensities_of_every_type_arrive_as_they_are(grid, kind):
+def test_intensities_of_every_type_are_preserved(grid, kind):
     low, high = (0, 200) if kind == np.uint8 else (0 if kind == np.uint16 else -900, 32767)
     array = np.linspace(low, high, int(np.prod(grid.shape))).reshape(grid.shape).astype(kind)
     with TemporaryDirectory() as folder:

@@ -25,7 +25,7 @@ from clisc_nnunet.io.volume import (
 UNIT = Geometry((6, 5, 4), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), tuple(np.eye(3).flat))
 
 
-def test_what_is_written_is_read_again(tmp_path):
+def test_a_written_volume_is_read_back(tmp_path):
     geometry = Geometry(
         (6, 5, 4), (1.0, 2.0, 3.0), (7.0, -8.0, 9.0), (0.0, 1.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 1.0)
     )
@@ -37,7 +37,7 @@ def test_what_is_written_is_read_again(tmp_path):
     assert [p.name for p in (tmp_path / "deep").iterdir()] == ["scan.nii.gz"]
 
 
-def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+def test_a_failed_write_keeps_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "scan.mha"
     write_volume(path, np.arange(120.0).reshape(4, 5, 6), UNIT)
     before = path.read_bytes()
@@ -53,14 +53,14 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
     assert [p.name for p in tmp_path.iterdir()] == ["scan.mha"]
 
 
-def test_bool_is_written_as_whole_numbers(tmp_path):
+def test_bool_is_written_as_integers(tmp_path):
     mask = np.arange(120).reshape(4, 5, 6) % 3 == 0
     write_volume(tmp_path / "mask.nii.gz", mask, UNIT)
     assert sitk.ReadImage(str(tmp_path / "mask.nii.gz")).GetPixelID() == sitk.sitkUInt8
     assert np.array_equal(read_mask(tmp_path / "mask.nii.gz", UNIT), mask)
 
 
-def test_the_header_alone_gives_the_geometry(tmp_path):
+def test_geometry_is_read_from_the_header(tmp_path):
     geometry = Geometry((6, 5, 4), (1.0, 2.0, 3.0), (7.0, -8.0, 9.0), UNIT.direction)
     write_volume(tmp_path / "scan.nii.gz", np.ones(geometry.shape), geometry)
     assert same_grid(read_geometry(tmp_path / "scan.nii.gz"), geometry)
@@ -81,14 +81,14 @@ def test_shape_and_geometry_must_agree(tmp_path):
         (np.where(np.arange(120).reshape(4, 5, 6) == 7, np.inf, 1.0), "1 voxels that are NaN"),
     ],
 )
-def test_useless_intensities_are_told(tmp_path, array, message):
+def test_invalid_intensities_are_reported(tmp_path, array, message):
     path = tmp_path / "scan.mha"
     write_volume(path, array.astype(np.float32), UNIT)
     with pytest.raises(ScanError, match=message):
         read_volume(path)
 
 
-def test_four_dimensions_are_told(tmp_path):
+def test_four_dimensions_are_reported(tmp_path):
     image = sitk.JoinSeries([sitk.Image(4, 4, 4, sitk.sitkFloat32)] * 2)
     sitk.WriteImage(image, str(tmp_path / "bold.nii.gz"))
     with pytest.raises(ScanError, match="4D"):
@@ -96,7 +96,7 @@ def test_four_dimensions_are_told(tmp_path):
 
 
 @pytest.mark.parametrize("keep", [0, 5, 60, 300])
-def test_truncated_files_are_told(tmp_path, keep):
+def test_truncated_files_are_reported(tmp_path, keep):
     path = tmp_path / "scan.nii.gz"
     write_volume(path, np.random.default_rng(0).random((4, 5, 6)).astype(np.float32), UNIT)
     whole = path.read_bytes()
@@ -108,7 +108,7 @@ def test_truncated_files_are_told(tmp_path, keep):
 
 @pytest.mark.parametrize("ending", [".nii", ".mha", ".nrrd"])
 @pytest.mark.parametrize("lost", [40, 400])
-def test_truncated_files_of_other_formats_are_told(tmp_path, ending, lost):
+def test_truncated_files_of_other_formats_are_reported(tmp_path, ending, lost):
     path = tmp_path / f"scan{ending}"
     write_volume(path, np.random.default_rng(0).random((4, 5, 6)).astype(np.float32), UNIT)
     path.write_bytes(path.read_bytes()[:-lost])
@@ -116,22 +116,22 @@ def test_truncated_files_of_other_formats_are_told(tmp_path, ending, lost):
         read_volume(path)
 
 
-def test_a_truncated_file_is_told_even_if_compressed_afterwards(tmp_path):
+def test_a_truncated_file_is_reported_even_if_compressed(tmp_path):
     write_volume(tmp_path / "scan.nii", np.arange(120.0).reshape(4, 5, 6), UNIT)
     content = (tmp_path / "scan.nii").read_bytes()
     (tmp_path / "scan.nii.gz").write_bytes(gzip.compress(content[:-8]))
-    with pytest.raises(ScanError, match="1304 bytes where the header promises 1312"):
+    with pytest.raises(ScanError, match="1304 bytes instead of the 1312"):
         read_volume(tmp_path / "scan.nii.gz")
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32, np.float64])
-def test_whole_files_of_every_type_are_read(tmp_path, dtype):
+def test_complete_files_of_every_type_are_read(tmp_path, dtype):
     array = np.arange(120, dtype=dtype).reshape(4, 5, 6)
     write_volume(tmp_path / "scan.nii", array, UNIT)
     assert np.array_equal(read_volume(tmp_path / "scan.nii").array, array)
 
 
-def test_a_wrong_check_sum_is_told(tmp_path):
+def test_a_wrong_check_sum_is_reported(tmp_path):
     path = tmp_path / "scan.nii.gz"
     write_volume(path, np.random.default_rng(0).random((4, 5, 6)).astype(np.float32), UNIT)
     content = bytearray(path.read_bytes())
@@ -141,7 +141,7 @@ def test_a_wrong_check_sum_is_told(tmp_path):
         read_volume(path)
 
 
-def test_an_absent_file_is_told(tmp_path):
+def test_a_missing_file_is_reported(tmp_path):
     with pytest.raises(ScanError, match="no such file"):
         read_volume(tmp_path / "nobody.nii.gz")
     with pytest.raises(ScanError, match="a readable scan"):
@@ -149,7 +149,7 @@ def test_an_absent_file_is_told(tmp_path):
 
 
 @pytest.mark.parametrize("ending", [".mhd", ".nhdr"])
-def test_voxels_beside_a_header_are_part_of_its_digest(tmp_path, ending):
+def test_voxels_next_to_a_header_are_part_of_its_digest(tmp_path, ending):
     digests = []
     for number in (0, 1, 0):
         scan = sitk.GetImageFromArray(np.arange(120, dtype=np.int16).reshape(4, 5, 6) + number)
@@ -168,13 +168,13 @@ def test_the_digest_of_a_file_with_its_voxels_is_its_hash(tmp_path, name):
     assert scan_digest(tmp_path / name) == expected
 
 
-def test_text_in_gzip_is_no_volume(tmp_path):
+def test_text_in_gzip_is_not_a_volume(tmp_path):
     (tmp_path / "scan.nii.gz").write_bytes(gzip.compress(b"not a brain"))
     with pytest.raises(ScanError, match="cannot be read"):
         read_volume(tmp_path / "scan.nii.gz")
 
 
-def test_recording_keeps_what_is_read(tmp_path):
+def test_recording_lists_the_files_read(tmp_path):
     write_volume(tmp_path / "a.mha", np.arange(120.0).reshape(4, 5, 6), UNIT)
     with recording() as read:
         read_volume(tmp_path / "a.mha")
@@ -183,7 +183,7 @@ def test_recording_keeps_what_is_read(tmp_path):
     assert read == [str(tmp_path / "a.mha")] * 2
 
 
-def test_a_mask_of_another_grid_is_refused(tmp_path):
+def test_a_mask_of_another_grid_is_rejected(tmp_path):
     write_volume(tmp_path / "mask.mha", np.ones((4, 5, 6), bool), UNIT)
     with pytest.raises(ScanError, match=r"2 x 1 x 1 mm.*; resample it to its scan"):
         read_mask(
@@ -202,7 +202,7 @@ def test_every_orientation_ends_in_the_same_axial_array(head, orientation):
 
 @pytest.mark.parametrize("orientation", ["LPS", "RAS", "PIR"])
 @pytest.mark.parametrize("degrees", [-20, 30])
-def test_oblique_scans_go_by_their_nearest_axes(head, orientation, degrees):
+def test_oblique_scans_are_assigned_their_nearest_axes(head, orientation, degrees):
     """The voxels are those of the axial scan, and every one stays where it lies in the patient."""
     volume, _ = head
     oblique = Geometry(
@@ -244,7 +244,7 @@ def test_resampling_keeps_a_plane_of_intensities():
         np.testing.assert_allclose(moved.ravel(), places[axis], atol=1e-3)
 
 
-def test_outside_has_the_value_asked_for():
+def test_value_outside_the_source():
     shifted = Geometry((6, 5, 4), (1.0, 1.0, 1.0), (100.0, 0.0, 0.0), UNIT.direction)
     moved = resample(np.ones((4, 5, 6)), UNIT, shifted, outside=-10.0)
     assert np.all(moved == -10.0)

@@ -1,12 +1,12 @@
-"""What weights look like, by telling tensors alone: nothing of full size is built."""
+"""Detection from characteristic tensors alone; no model is built."""
 
 import pytest
 import torch
 
 from clisc_nnunet.models.architecture_detection import (
-    clip_architecture,
-    looks_like,
-    sam_architecture,
+    describe_weights,
+    detect_clip_architecture,
+    detect_sam_architecture,
 )
 
 
@@ -17,11 +17,11 @@ def tensors(**shapes):
 @pytest.mark.parametrize(
     ("width", "architecture"), [(768, "vit_b"), (1024, "vit_l"), (1280, "vit_h"), (96, None)]
 )
-def test_sams_are_told_by_their_width(width, architecture):
+def test_sam_is_detected_by_its_width(width, architecture):
     state = tensors(**{"image_encoder.patch_embed.proj.weight": (width, 1, 1, 1)})
-    assert sam_architecture(state) == architecture
+    assert detect_sam_architecture(state) == architecture
     if architecture:
-        assert looks_like(state) == f"SAM ViT-{architecture[-1].upper()}"
+        assert describe_weights(state) == f"SAM ViT-{architecture[-1].upper()}"
 
 
 @pytest.mark.parametrize(
@@ -29,10 +29,10 @@ def test_sams_are_told_by_their_width(width, architecture):
     [((768, 3, 32, 32), "CLIP ViT-B/32"), ((768, 3, 16, 16), "CLIP ViT-B/16"),
      ((1024, 3, 14, 14), "CLIP ViT-L/14"), ((64, 3, 7, 7), "a CLIP of another size than OpenAI's")],
 )  # fmt: skip
-def test_clips_are_told_by_width_and_patch(shape, name):
+def test_clip_is_detected_by_width_and_patch_size(shape, name):
     state = tensors(**{"visual.conv1.weight": shape})
-    assert looks_like(state) == name
-    assert (clip_architecture(state) is None) == ("size" in name)
+    assert describe_weights(state) == name
+    assert (detect_clip_architecture(state) is None) == ("size" in name)
 
 
 @pytest.mark.parametrize(
@@ -45,10 +45,10 @@ def test_clips_are_told_by_width_and_patch(shape, name):
         ("decoder.seg_layers.0.weight", "nnU-Net"),
     ],
 )
-def test_others_are_told_by_a_name(tensor, name):
-    assert name in looks_like({tensor: torch.zeros(1)})
+def test_other_models_are_detected_by_a_tensor_name(tensor, name):
+    assert name in describe_weights({tensor: torch.zeros(1)})
 
 
-def test_the_unknown_is_named_by_its_first_tensor():
-    assert looks_like({"a.b": torch.zeros(1)}).endswith("(the first is a.b)")
-    assert looks_like({}) == "nothing"
+def test_unknown_weights_are_described_by_their_first_tensor():
+    assert describe_weights({"a.b": torch.zeros(1)}).endswith("the first is a.b)")
+    assert describe_weights({}) == "nothing"

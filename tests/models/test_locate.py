@@ -1,4 +1,4 @@
-"""Names and paths that users write."""
+"""Resolving names and paths given by users."""
 
 import open_clip
 import pytest
@@ -11,7 +11,7 @@ from clisc_nnunet.models.registry import ENTRIES, OPENAI_MEAN, Hub
 from clisc_nnunet.models.weights import read_state
 
 
-def test_a_path_is_taken_with_the_constants_of_the_entry_that_it_is_like(tmp_path):
+def test_a_path_can_take_the_constants_of_an_entry(tmp_path):
     path = tmp_path / "mine.pth"
     path.touch()
     plain, like = locate(str(path), "sam"), locate(f"medsam={path}", "sam")
@@ -26,8 +26,8 @@ def test_a_path_may_hold_an_equals_sign(tmp_path):
     assert locate(str(path), "sam").path == path
 
 
-def test_a_link_of_the_hubs_cache_keeps_its_name(tmp_path, monkeypatch):
-    """There, a file lies among `blobs` under its hash alone, and `snapshots` hold links to it."""
+def test_links_in_the_hub_cache_are_not_resolved(tmp_path, monkeypatch):
+    """There, files are stored as `blobs/HASH`, and `snapshots` contains links to them."""
     blob, snapshot = tmp_path / "blobs" / "e6d1", tmp_path / "snapshots" / "a6f5"
     blob.parent.mkdir()
     snapshot.mkdir(parents=True)
@@ -39,26 +39,26 @@ def test_a_link_of_the_hubs_cache_keeps_its_name(tmp_path, monkeypatch):
     assert read_state(found.path).keys() == {"layer.weight"}
 
 
-def test_unknown_names_are_told():
+def test_unknown_names_are_rejected():
     with pytest.raises(WeightsError, match=r"one of bundled, sam_vit_b, .*medsam, or a file"):
         locate("sam_vit_x", "sam")
     with pytest.raises(WeightsError, match=r"none\.pth: found no such file"):
         locate("medsam=/nowhere/none.pth", "sam")
 
 
-def test_a_tag_that_is_none_is_told_with_those_that_are():
-    with pytest.raises(WeightsError, match=r"ViT-B-32/laion2b: found no tag.* laion2b_s34b_b79k"):
+def test_an_unknown_tag_lists_the_known_ones():
+    with pytest.raises(WeightsError, match=r"an unknown tag.* laion2b_s34b_b79k"):
         locate("ViT-B-32/laion2b", "clip")
     with pytest.raises(WeightsError, match="neither a known sam nor a file"):
         locate("ViT-B-32/laion2b", "sam")
 
 
-def test_a_name_counts_for_its_own_role_alone():
+def test_a_name_is_valid_for_its_own_role_only():
     with pytest.raises(WeightsError, match="neither a known clip nor a file"):
         locate("sam_vit_b", "clip")
 
 
-def test_every_tag_of_open_clip_is_an_entry():
+def test_every_open_clip_tag_is_an_entry():
     for architecture, tag in open_clip.list_pretrained():
         entry = find_entry(f"{architecture}/{tag}")
         assert entry is not None and entry.role == "clip"
@@ -69,7 +69,7 @@ def test_every_tag_of_open_clip_is_an_entry():
     assert find_entry("ViT-B-32/openai").quick_gelu
 
 
-def test_releases_of_open_clip_have_the_hash_in_their_name():
+def test_open_clip_releases_have_the_hash_in_their_name():
     entry = find_entry("RN50/yfcc15m")
     assert entry.digest is None or entry.digest.begins == "455df137"
     assert find_entry("no/such") is None

@@ -2,14 +2,14 @@ import re
 
 import pytest
 
-from clisc_nnunet.models.registry import ENTRIES, Hub, Package, Web, entry_of_file, weights_folder
+from clisc_nnunet.models.registry import ENTRIES, Hub, Web, entry_of_file, weights_folder
 
 
 @pytest.mark.parametrize("entry", ENTRIES.values(), ids=list(ENTRIES))
-def test_an_entry_is_whole(entry):
+def test_entries_are_complete(entry):
     assert entry.what and entry.licence and entry.citation and entry.megabytes > 0
-    assert re.fullmatch(r"https://\S+|pip install \S+", entry.source.address)
-    assert isinstance(entry.source, Hub | Web | Package)
+    assert re.fullmatch(r"https://\S+", entry.source.address)
+    assert isinstance(entry.source, Hub | Web)
     if isinstance(entry.source, Hub):
         assert re.fullmatch("[0-9a-f]{40}", entry.source.revision)  # never a branch
     if entry.digest is not None:
@@ -17,7 +17,7 @@ def test_an_entry_is_whole(entry):
         assert entry.digest.stated
 
 
-def test_hashes_that_addresses_hold_are_those_of_the_entries():
+def test_hashes_in_urls_equal_those_of_the_entries():
     for name in ("ViT-B-32.pt", "ViT-B-16.pt", "ViT-L-14.pt"):
         entry = ENTRIES[name]
         assert entry.source.url.split("/")[-2] == entry.digest.begins
@@ -25,21 +25,21 @@ def test_hashes_that_addresses_hold_are_those_of_the_entries():
     assert re.split("[-_.]", entry.source.url)[-2] == entry.digest.begins
 
 
-def test_hashes_are_whole_unless_their_publisher_states_a_part():
+def test_hashes_are_complete_unless_the_publisher_abbreviates():
     length = {"sha256": 64, "md5": 32}
     parts = [e.name for e in ENTRIES.values() if len(e.digest.begins) < length[e.digest.algorithm]]
-    assert parts == ["resnet50", "efficientnet-lite0"]
-    whole = [e.digest.begins for e in ENTRIES.values()]
-    assert len(set(whole)) == len(whole)  # none is another's, copied
+    assert parts == ["resnet50"]
+    hashes = [e.digest.begins for e in ENTRIES.values()]
+    assert len(set(hashes)) == len(hashes)
 
 
-def test_a_file_with_a_publishers_name_is_taken_for_its_own(tmp_path):
+def test_a_file_is_matched_to_an_entry_by_its_name(tmp_path):
     assert entry_of_file(tmp_path / "medsam_vit_b.pth", "sam") is ENTRIES["medsam"]
     assert entry_of_file(tmp_path / "medsam_vit_b.pth", "clip") is None
     assert entry_of_file(tmp_path / "mine.pth", "sam") is None
 
 
-def test_the_folder_is_the_users_or_the_platforms(tmp_path, monkeypatch):
+def test_the_weights_folder_can_be_set(tmp_path, monkeypatch):
     monkeypatch.setenv("CLISC_WEIGHTS", str(tmp_path))
     assert weights_folder() == tmp_path
     monkeypatch.delenv("CLISC_WEIGHTS")

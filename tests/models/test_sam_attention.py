@@ -1,4 +1,4 @@
-"""Fused attention against segment_anything's own."""
+"""Fused attention equals segment_anything's."""
 
 import copy
 
@@ -8,7 +8,7 @@ from segment_anything.modeling.image_encoder import Attention
 
 from clisc_nnunet.models.sam_attention import (
     FusedAttention,
-    attend_prolonged,
+    attend_extended,
     attend_with_bias,
     fuse_attention,
 )
@@ -23,7 +23,7 @@ def attention():
     return module.requires_grad_(False)
 
 
-def test_fused_attention_is_the_librarys(attention):
+def test_fused_attention_equals_the_librarys(attention):
     tokens = torch.randn(2, 5, 4, 24)
     expected = attention(tokens)
     fused = copy.deepcopy(attention)
@@ -31,7 +31,7 @@ def test_fused_attention_is_the_librarys(attention):
     torch.testing.assert_close(fused(tokens), expected)
 
 
-def test_without_relative_positions_too():
+def test_without_relative_positions():
     module = Attention(24, num_heads=3).eval().requires_grad_(False)
     tokens = torch.randn(2, 5, 4, 24)
     expected = module(tokens)
@@ -39,16 +39,16 @@ def test_without_relative_positions_too():
     torch.testing.assert_close(module(tokens), expected)
 
 
-def test_both_forms_are_the_same():
+def test_both_variants_are_equal():
     generator = torch.Generator().manual_seed(0)
     query, key, value = torch.randn(3, 2, 3, 20, 6, generator=generator)
     to_rows = torch.randn(2, 3, 20, 5, generator=generator)
     to_columns = torch.randn(2, 3, 20, 4, generator=generator)
     arguments = (query, key, value, to_rows, to_columns, 0.4)
-    torch.testing.assert_close(attend_prolonged(*arguments), attend_with_bias(*arguments))
+    torch.testing.assert_close(attend_extended(*arguments), attend_with_bias(*arguments))
 
 
-def test_an_encoder_is_fused_as_a_whole_and_answers_the_same(random_sam):
+def test_all_blocks_of_an_encoder_are_fused(random_sam):
     encoder = copy.deepcopy(random_sam.image_encoder)
     images = torch.randn(2, 3, 128, 128)
     before, weights = encoder(images), encoder.state_dict()

@@ -1,4 +1,4 @@
-"""The network of the slice classifier: its input, its head, and that it leaves the backbone."""
+"""The slice classifier's input, its head, and its copy of the backbone."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from clisc_nnunet.models.slice_classifier import SliceClassifier, to_images
 
 
 def classifier():
-    """Untrained, with settled weights."""
+    """Untrained, with seeded weights."""
     with torch.random.fork_rng():
         torch.manual_seed(1)
         return SliceClassifier(small_backbone(), hidden=16).eval()
@@ -57,7 +57,7 @@ def test_probabilities_do_not_depend_on_the_batch():
     assert network.tumour_probability(slices[:0]).shape == (0,)
 
 
-def test_a_classifier_in_training_gives_no_probabilities():
+def test_training_mode_is_rejected():
     with pytest.raises(RuntimeError, match=r"call eval\(\) first"):
         classifier().train().tumour_probability(squares(2, seed=0)[0])
 

@@ -18,7 +18,7 @@ from clisc_nnunet.phantoms.settings import (
     ScannerSettings,
     TumourSettings,
 )
-from clisc_nnunet.phantoms.tumour import Seed
+from clisc_nnunet.phantoms.tumour import TumourSite
 from clisc_nnunet.phantoms.tumour_appearance import appearance
 
 ALWAYS = replace(PhantomSettings(), tumour=TumourSettings(free=0.0))
@@ -144,7 +144,7 @@ def _look(settings, seed=0):
     anatomy = Anatomy("none", np.zeros((len(TISSUES), 40, 40, 40), np.uint8), 2.0)
     grid = make_grid(anatomy)
     distance = np.sqrt((grid.positions**2).sum(axis=-1)).astype(np.float32) / 30
-    place = Seed(np.zeros(3, np.float32), distance)
+    place = TumourSite(np.zeros(3, np.float32), distance)
     rng = np.random.default_rng(seed)
     value, kind = appearance(grid, place, distance, np.zeros(grid.shape), 1.0, settings, rng)
     return value, distance, kind

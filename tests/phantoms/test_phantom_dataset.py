@@ -6,7 +6,7 @@ import SimpleITK as sitk
 
 from clisc_nnunet.cli.make_phantoms import main
 from clisc_nnunet.phantoms.anatomy import mni152_anatomy
-from clisc_nnunet.phantoms.phantom import DRAWING
+from clisc_nnunet.phantoms.phantom import GENERATOR_VERSION
 
 CALL = ["-n", "2", "--spacing", "5", "--seed", "3"]
 _made_once = functools.cache(mni152_anatomy)
@@ -82,8 +82,8 @@ def empty_cases(monkeypatch):
 
 def test_another_drawing_is_refused(tmp_path, capsys, monkeypatch, empty_cases):
     assert main(["-o", str(tmp_path), *CALL]) == 0
-    assert json.loads((tmp_path / "phantoms.json").read_text())["drawing"] == DRAWING
-    monkeypatch.setattr("clisc_nnunet.phantoms.phantom_dataset.DRAWING", DRAWING + 1)
+    assert json.loads((tmp_path / "phantoms.json").read_text())["drawing"] == GENERATOR_VERSION
+    monkeypatch.setattr("clisc_nnunet.phantoms.phantom_dataset.DRAWING", GENERATOR_VERSION + 1)
     assert main(["-o", str(tmp_path), *CALL]) == 2
     error = capsys.readouterr().err
     assert f"found phantoms with drawing {DRAWING}; expected an empty folder" in error

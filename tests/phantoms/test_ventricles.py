@@ -16,7 +16,7 @@ from clisc_nnunet.phantoms.ventricles import (
     FAR_MM,
     caps,
     distance_to_lateral_ventricles,
-    widen,
+    widen_ventricles,
 )
 
 SPACING_MM = 3.0
@@ -69,7 +69,7 @@ def test_a_head_without_ventricles_is_far_from_them(tissues):
 
 def test_wide_ventricles_take_the_place_of_brain(tissues, distance):
     settings = HeadSettings(wide_ventricles=1.0, widen_mm=(4.0, 4.0))
-    widened, shorter = widen(tissues, distance, settings, rng())
+    widened, shorter = widen_ventricles(tissues, distance, settings, rng())
     assert widened.sum(axis=0) == pytest.approx(tissues.sum(axis=0), abs=1e-4)
     assert widened[0].sum() > 1.3 * tissues[0].sum()
     far = distance > 15
@@ -78,7 +78,7 @@ def test_wide_ventricles_take_the_place_of_brain(tissues, distance):
 
 
 def test_not_every_head_has_wide_ventricles(tissues, distance):
-    same, there = widen(tissues, distance, HeadSettings(wide_ventricles=0.0), rng())
+    same, there = widen_ventricles(tissues, distance, HeadSettings(wide_ventricles=0.0), rng())
     assert same is tissues
     assert there is distance
 
@@ -101,7 +101,7 @@ def test_caps_end_before_distances_do(mni, tissues, distance):
     """Beyond the last distance everything seems equally near: a cap there would be everywhere."""
     settings = ContrastSettings(caps_mm=(40.0, 40.0), caps_brightness=(1.0, 1.0))
     wide = HeadSettings(wide_ventricles=1.0, widen_mm=(8.0, 8.0))
-    tissues, distance = widen(tissues, distance, wide, rng())
+    tissues, distance = widen_ventricles(tissues, distance, wide, rng())
     added = caps(make_grid(mni), tissues, distance, settings, rng())
     assert added.max() > 0.5
     assert added[distance == FAR_MM].max() < 0.02

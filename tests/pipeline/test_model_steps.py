@@ -87,7 +87,7 @@ def test_an_unsure_case_that_gets_a_label_is_segmented_once_more(
     other = VolumeMasks(
         np.full(region.shape, 3, np.float32), np.array([5]), np.array([0.9], np.float32)
     )
-    monkeypatch.setattr(model_steps, "second_opinion", lambda *_: other)
+    monkeypatch.setattr(model_steps, "whole_brain_retry", lambda *_: other)
     settings = {
         "sam": SamSettings(views=("axial",), close_up=0.0, second_opinion=sure),
         "pseudo_label": PseudoLabelSettings(min_case_iou=enough),

@@ -87,7 +87,7 @@ def test_slices_of_a_scan_with_skull_show_its_brain(head, cache, tmp_path, monke
     core = volume.array > 0
     core[:, :20] = False
     monkeypatch.setattr(
-        "clisc_nnunet.pipeline.slice_step.brain_to_see", lambda scan, settings: core
+        "clisc_nnunet.pipeline.slice_step.extract_brain", lambda scan, settings: core
     )
     path = tmp_path / "scan.nii.gz"
     write_volume(path, volume.array, volume.geometry)

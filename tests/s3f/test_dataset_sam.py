@@ -8,9 +8,9 @@ from clisc_nnunet.errors import UserError
 from clisc_nnunet.models.sam import load_sam
 from clisc_nnunet.s3f.dataset_sam import (
     drew_the_labels,
+    label_channel,
     load_dataset_sam,
     pipeline_settings,
-    prompt_channel,
 )
 from clisc_nnunet.settings import PRESETS, Settings
 
@@ -127,11 +127,11 @@ def test_odd_content_of_dataset_json_is_told_or_passed_over(content):
 def test_sam_looks_at_the_channel_that_the_labels_were_drawn_on():
     content = {"channel_names": {"0": "T1", "1": "FLAIR"}, "clisc": {"prompt_channel": 1}}
     assert load_dataset_sam(content, "", "all", CPU).channel == 1
-    assert prompt_channel({"channel_names": {"0": "FLAIR"}}) == prompt_channel({}) == 0
+    assert label_channel({"channel_names": {"0": "FLAIR"}}) == label_channel({}) == 0
 
 
 @pytest.mark.parametrize("number", [2, -1, "1", True, None])
 def test_a_channel_that_is_not_there_is_told(number):
     content = {"channel_names": {"0": "T1", "1": "FLAIR"}, "clisc": {"prompt_channel": number}}
     with pytest.raises(UserError, match=r"prompt_channel: found .* expected a number of 0, 1"):
-        prompt_channel(content)
+        label_channel(content)

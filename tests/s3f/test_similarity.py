@@ -48,7 +48,7 @@ class Drawing:
         planes = np.flatnonzero((logits > 0).any(axis=(1, 2)))
         self.drawn = VolumeMasks(logits, planes, np.asarray(iou, np.float32))
 
-    def draw(self, case, stack, region):
+    def segment(self, case, stack, region):
         self.asked = case, region
         return self.drawn
 

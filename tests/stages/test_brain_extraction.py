@@ -18,8 +18,8 @@ from clisc_nnunet.settings import SliceSettings
 from clisc_nnunet.stages.brain_extraction import (
     MULTIPLE,
     apply_network,
-    brain_to_see,
     coarse_grid,
+    extract_brain,
     find_brain,
     scale_head,
 )
@@ -93,13 +93,13 @@ def test_background_may_have_any_value(head):
 
 def test_settings_may_leave_the_skull_on(head):
     scan, _ = head
-    seen = brain_to_see(scan, SliceSettings(brain="given"))
+    seen = extract_brain(scan, SliceSettings(brain="given"))
     assert np.array_equal(seen, scan.array != 0)
 
 
 def test_a_scan_of_background_alone_has_no_brain():
     empty = Volume(np.zeros(GEOMETRY.shape, np.float32), GEOMETRY)
-    assert not brain_to_see(empty, SliceSettings()).any()
+    assert not extract_brain(empty, SliceSettings()).any()
 
 
 def test_the_coarse_grid_covers_the_scan_about_its_centre():

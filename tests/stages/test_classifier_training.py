@@ -17,7 +17,6 @@ from clisc_nnunet.stages import classifier_training as stage
 from clisc_nnunet.stages.classifier_training import (
     augment,
     draw_epoch,
-    predict_tumour_probability,
     train_classifier,
 )
 
@@ -42,7 +41,7 @@ def trained():
 def test_it_learns_bright_squares(trained):
     network, losses = trained
     slices, labels, _ = squares(64, seed=1)
-    probability = predict_tumour_probability(network, slices, CPU)
+    probability = network.tumour_probability(slices)
     assert ((probability > 0.5) == labels).mean() > 0.95
     assert len(losses) == 8
     assert losses[-1] < 0.5 * losses[0]
@@ -159,8 +158,8 @@ def test_a_classifier_is_kept_and_found_again_by_its_signature(trained, tmp_path
     slices, _, _ = squares(6, seed=2)
     found = load_classifier(path, small_backbone(), Fingerprint("signed").signature)
     np.testing.assert_array_equal(
-        predict_tumour_probability(found, slices, CPU),
-        predict_tumour_probability(network, slices, CPU),
+        found.tumour_probability(slices),
+        network.tumour_probability(slices),
     )
     assert load_classifier(path, small_backbone(), Fingerprint("other").signature) is None
     assert [file.name for file in path.parent.iterdir()] == [path.name]

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clisc_nnunet.stages.sam.plane_views import from_square_planes, square_planes, window_round
+from clisc_nnunet.stages.sam.plane_views import from_square_planes, square_planes, window_around
 
 
 @given(st.tuples(*[st.integers(1, 12)] * 3), st.integers(0, 2), st.integers(4, 14))
@@ -37,7 +37,7 @@ def test_a_window_holds_the_mask_and_goes_back_to_its_place(shape, axis, factor,
     mask = np.zeros(shape, bool)
     corner = [random.randrange(n) for n in shape]
     mask[tuple(slice(c, c + random.randrange(1, 4)) for c in corner)] = True
-    window = window_round(mask, axis, factor, narrowest)
+    window = window_around(mask, axis, factor, narrowest)
     squares = window.cut(mask)
     assert squares.shape == (shape[axis], window.side, window.side)
     assert squares.sum() == mask.sum()
@@ -52,6 +52,6 @@ def test_a_window_holds_the_mask_and_goes_back_to_its_place(shape, axis, factor,
 def test_a_window_is_centred_on_the_mask():
     mask = np.zeros((20, 20, 20), bool)
     mask[5:9, 6:12, 8:10] = True
-    window = window_round(mask, axis=0, factor=2.0, narrowest=1)
+    window = window_around(mask, axis=0, factor=2.0, narrowest=1)
     assert window.side == 12
     assert window.first == (3, 3)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from clisc_nnunet.settings import PseudoLabelSettings, SliceSettings
-from clisc_nnunet.stages.pseudo_label import draw_label, fill_holes
+from clisc_nnunet.stages.pseudo_label import fill_holes, make_pseudo_label
 from clisc_nnunet.stages.sam.types import OUTSIDE_LOGIT, Masks, case_iou, stack_masks
 from clisc_nnunet.stages.slice_extraction import make_slices
 
@@ -41,7 +41,9 @@ def test_a_label_lies_on_the_scan_where_it_was_drawn(head, fill):
     stack = make_slices(volume, SliceSettings())
     logits = np.where(stack.pixels > 200, 5.0, OUTSIDE_LOGIT).astype(np.float32)
     brain = volume.array != 0
-    label = draw_label(logits, stack, volume.geometry, brain, PseudoLabelSettings(fill_holes=fill))
+    label = make_pseudo_label(
+        logits, stack, volume.geometry, brain, PseudoLabelSettings(fill_holes=fill)
+    )
     assert label.dtype == np.uint8
     assert label.shape == volume.array.shape
     assert not label[~brain].any()
@@ -56,7 +58,7 @@ def test_small_components_can_be_dropped(head):
     logits[40:43, 50:53, 50:53] = 5
     everywhere = np.ones(volume.array.shape, bool)
     keep, drop = (
-        draw_label(
+        make_pseudo_label(
             logits, stack, volume.geometry, everywhere, PseudoLabelSettings(component_ratio=ratio)
         )
         for ratio in (0.0, 0.5)

@@ -24,7 +24,9 @@ def draw(model):
     def make(stack, region, **changes):
         settings = SamSettings(**changes)
         cache = EmbeddingCache(model, settings)
-        return VolumeSegmenter(model, PromptSettings(), settings, cache).draw("case", stack, region)
+        return VolumeSegmenter(model, PromptSettings(), settings, cache).segment(
+            "case", stack, region
+        )
 
     return make
 

@@ -5,7 +5,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from clisc_nnunet.stages.sam.volume_segmenter import BETTER_BY, VolumeMasks, rating, second_opinion
+from clisc_nnunet.stages.sam.volume_segmenter import (
+    BETTER_BY,
+    VolumeMasks,
+    mean_predicted_iou,
+    whole_brain_retry,
+)
 
 SHAPE = (4, 6, 6)
 
@@ -33,20 +38,20 @@ class Sam:
     def __init__(self, answer):
         self.answer = answer
 
-    def draw(self, case, stack, region):
+    def segment(self, case, stack, region):
         self.hint = region
         return self.answer
 
 
 def test_a_rating_is_the_mean_over_the_planes_that_have_a_mask():
-    assert rating(drawn(0.5, 0.9)) == pytest.approx(0.7)
-    assert rating(drawn()) == 0
+    assert mean_predicted_iou(drawn(0.5, 0.9)) == pytest.approx(0.7)
+    assert mean_predicted_iou(drawn()) == 0
 
 
 def test_sam_is_asked_about_the_whole_brain_of_the_regions_planes(seen):
     stack, region = seen
     sam = Sam(drawn(0.9))
-    assert second_opinion(sam, "case", stack, region, drawn(0.5)) is sam.answer
+    assert whole_brain_retry(sam, "case", stack, region, drawn(0.5)) is sam.answer
     assert np.array_equal(sam.hint[1:3], stack.brain[1:3])
     assert not sam.hint[[0, 3]].any()
 
@@ -54,6 +59,6 @@ def test_sam_is_asked_about_the_whole_brain_of_the_regions_planes(seen):
 def test_an_answer_that_is_hardly_surer_changes_nothing(seen):
     stack, region = seen
     for iou, counts in ((0.6 + BETTER_BY - 0.02, False), (0.6 + BETTER_BY + 0.02, True)):
-        found = second_opinion(Sam(drawn(iou)), "case", stack, region, drawn(0.6))
+        found = whole_brain_retry(Sam(drawn(iou)), "case", stack, region, drawn(0.6))
         assert (found is not None) == counts
-    assert second_opinion(Sam(drawn()), "case", stack, region, drawn(0.6)) is None
+    assert whole_brain_retry(Sam(drawn()), "case", stack, region, drawn(0.6)) is None

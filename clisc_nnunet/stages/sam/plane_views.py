@@ -109,7 +109,7 @@ class Window:
         return inside, there
 
 
-def window_round(mask: np.ndarray, axis: int, factor: float, narrowest: int) -> Window:
+def window_around(mask: np.ndarray, axis: int, factor: float, narrowest: int) -> Window:
     """Square window about a mask.
 
     Parameters

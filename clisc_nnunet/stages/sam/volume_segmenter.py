@@ -26,7 +26,7 @@ from clisc_nnunet.stages.sam.plane_views import (
     AXES,
     from_square_planes,
     square_planes,
-    window_round,
+    window_around,
 )
 from clisc_nnunet.stages.sam.prompts import make_prompts
 from clisc_nnunet.stages.sam.types import OUTSIDE_LOGIT, Masks, case_iou, stack_masks
@@ -67,7 +67,7 @@ class VolumeSegmenter:
     settings: SamSettings
     embeddings: EmbeddingCache
 
-    def draw(self, case: str, stack: SliceStack, region: np.ndarray) -> VolumeMasks:
+    def segment(self, case: str, stack: SliceStack, region: np.ndarray) -> VolumeMasks:
         """Draw what a region points at.
 
         Parameters
@@ -126,7 +126,7 @@ class VolumeSegmenter:
         asked, iou = np.zeros(0, int), np.zeros(0, np.float32)
         for view in views:
             axis = AXES[view]
-            window = window_round(mask, axis, self.settings.close_up, round(NARROWEST * side))
+            window = window_around(mask, axis, self.settings.close_up, round(NARROWEST * side))
             pixels = _enlarged(window.cut(stack.pixels), side).round().astype(np.uint8)
             seeds = _enlarged(window.cut(mask), side) > 0.5
             planes = np.flatnonzero(seeds.sum(axis=(1, 2)) >= SEED_PIXELS)
@@ -186,12 +186,12 @@ def _reduced(planes: np.ndarray, side: int) -> np.ndarray:
 BETTER_BY = 0.1
 
 
-def rating(drawn: VolumeMasks) -> float:
+def mean_predicted_iou(drawn: VolumeMasks) -> float:
     """SAM's own estimate of the IoU of what it drew, a mean over planes; 0 if it drew nothing."""
     return case_iou(Masks(drawn.logits[drawn.planes], drawn.predicted_iou))
 
 
-def second_opinion(
+def whole_brain_retry(
     segmenter: VolumeSegmenter, case: str, stack: SliceStack, region: np.ndarray, first: VolumeMasks
 ) -> VolumeMasks | None:
     """What SAM draws from the whole brain, if it rates that clearly higher.
@@ -212,5 +212,5 @@ def second_opinion(
         None: the first answer stays.
     """
     hint = stack.brain & region.any(axis=(1, 2), keepdims=True)
-    again = segmenter.draw(case, stack, hint)
-    return again if rating(again) >= rating(first) + BETTER_BY else None
+    again = segmenter.segment(case, stack, hint)
+    return again if mean_predicted_iou(again) >= mean_predicted_iou(first) + BETTER_BY else None
