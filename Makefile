@@ -7,7 +7,7 @@ STAMP := .venv/installed-$(shell cat setup.cfg setup.py pyproject.toml 2>/dev/nu
 # mypy and import-linter follow folders and would miss them where they lie here.
 TREE := build/tree
 
-.PHONY: test lint demo clean
+.PHONY: test lint types demo clean
 
 test: lint
 	$(BIN)/python -m pytest
@@ -15,6 +15,9 @@ test: lint
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(MAKE) types
+
+types: $(STAMP)
 	rm -rf $(TREE) && mkdir -p $(TREE)/clisc_nnunet
 	ln -s '$(CURDIR)'/clisc_nnunet/* '$(CURDIR)'/dataset_conversion '$(CURDIR)'/trainers $(TREE)/clisc_nnunet
 	ln -s '$(CURDIR)'/pyproject.toml $(TREE)
@@ -33,4 +36,4 @@ $(STAMP):
 	touch $@
 
 clean:
-	rm -rf .venv build dist demo_out *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist site demo_out *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

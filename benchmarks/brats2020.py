@@ -1,4 +1,4 @@
-"""The paper's experiment on BraTS2020, from scans to figures; docs/brats2020.md says how.
+"""The paper's experiment on BraTS2020, from scans to figures; docs/how-to/brats2020.md says how.
 
     python -m benchmarks.brats2020 -i MICCAI_BraTS2020_TrainingData -o OUT [--variant paper]
 

@@ -1,6 +1,6 @@
 """Settings of all stages as frozen dataclasses, their JSON form, and the presets.
 
-Stage numbers are those of the table in docs/method.md.
+Stage numbers are those of the table in docs/explanation/method.md.
 """
 
 from __future__ import annotations

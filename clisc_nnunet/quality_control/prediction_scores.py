@@ -221,7 +221,7 @@ def trust(case: CaseQuality) -> float:
     answer can be relied on, the similarity whether the prediction is like that answer; where one
     link is weak, the others cannot make up for it. A sure SAM that draws something else denies a
     prediction, and a mean, of values or of ranks, would praise it for being sure. The choice was
-    made on phantoms with spoilt labels (docs/results.md), and there are no weights to tune.
+    made on phantoms with spoilt labels (docs/lab_notebook.md), and there are no weights to tune.
     """
     values = [getattr(case, name) for name in MEASURES]
     return float(np.prod(np.clip(values, 0.0, 1.0)))
