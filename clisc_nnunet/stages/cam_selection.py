@@ -62,12 +62,12 @@ def candidates(settings: Settings, available: Sequence[str]) -> tuple[list[str],
     UserError
         If available is no layer or no threshold to select from.
     """
-    name, asked = "cam.layer", [settings.cam.layer]
-    if asked == ["auto"]:
-        name, asked = "cam.candidates", list(settings.cam.candidates)
-    layers = [layer for layer in asked if layer in available]
+    name, requested = "cam.layer", [settings.cam.layer]
+    if requested == ["auto"]:
+        name, requested = "cam.candidates", list(settings.cam.candidates)
+    layers = [layer for layer in requested if layer in available]
     if not layers:
-        found, expected = ", ".join(asked) or "none", f"some of {', '.join(available)}"
+        found, expected = ", ".join(requested) or "none", f"some of {', '.join(available)}"
         raise UserError(f"setting {name}", found, expected, "choose a layer of this backbone")
     thresholds = [settings.roi.threshold]
     if thresholds == [0.0]:
