@@ -201,7 +201,7 @@ def label_case(
         probability = np.where(sure == clip_labels.UNSURE, 0.5, sure).astype(np.float32)
         voted = sure
     else:
-        prompts = clip_labels.read_prompts(settings.prompts)
+        prompts = clip_labels.read_text_prompts(settings.prompts)
         clip = bench.models.clip
         classes = clip_labels.class_embeddings(clip, prompts)
         probability = clip_labels.tumour_probability(

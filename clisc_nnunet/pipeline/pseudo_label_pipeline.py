@@ -141,7 +141,7 @@ class Casework:
     def label_slices(self) -> None:
         """Stages 2 and 3: tumour, normal or unsure, by CLIP and the vote."""
         clip, settings = self.models.clip, self.settings.labels
-        prompts = clip_labels.read_prompts(settings.prompts)
+        prompts = clip_labels.read_text_prompts(settings.prompts)
         clip_labels.class_embeddings(clip, prompts)  # told at once if a word is not known
         with self._clock("slice labels"):
             jobs = {}

@@ -17,7 +17,7 @@ from clisc_nnunet.settings import LabelSettings, Precision
 NORMAL, TUMOUR, UNSURE = 0, 1, -1
 
 # The paper's two text prompts (section 2.1).
-PAPER_PROMPTS: dict[str, tuple[str, ...]] = {
+PAPER_TEXT_PROMPTS: dict[str, tuple[str, ...]] = {
     "normal": (
         "an image of brain tissue showing typical signal intensity without any regions of "
         "abnormal intensity or suspicious mass",
@@ -29,7 +29,7 @@ PAPER_PROMPTS: dict[str, tuple[str, ...]] = {
 }
 
 
-def read_prompts(name: str) -> dict[str, tuple[str, ...]]:
+def read_text_prompts(name: str) -> dict[str, tuple[str, ...]]:
     """Text prompts by name (`paper`) or from a JSON file {"normal": [...], "tumour": [...]}.
 
     Raises
@@ -38,7 +38,7 @@ def read_prompts(name: str) -> dict[str, tuple[str, ...]]:
         If the file is missing or not of this form.
     """
     if name == "paper":
-        return PAPER_PROMPTS
+        return PAPER_TEXT_PROMPTS
     expected = 'JSON of the form {"normal": ["..."], "tumour": ["..."]}'
     try:
         values = json.loads(Path(name).read_text(encoding="utf-8"))

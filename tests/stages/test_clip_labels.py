@@ -9,11 +9,11 @@ from clisc_nnunet.models.clip import load_clip
 from clisc_nnunet.settings import LabelSettings
 from clisc_nnunet.stages.clip_labels import (
     NORMAL,
-    PAPER_PROMPTS,
+    PAPER_TEXT_PROMPTS,
     TUMOUR,
     UNSURE,
     class_embeddings,
-    read_prompts,
+    read_text_prompts,
     sure_labels,
     tumour_probability,
     vote,
@@ -67,13 +67,13 @@ def test_a_tie_keeps_the_label():
 def test_prompts_from_a_file(tmp_path):
     path = tmp_path / "prompts.json"
     path.write_text(json.dumps({"normal": ["a"], "tumour": ["b", "c"]}))
-    assert read_prompts(str(path)) == {"normal": ("a",), "tumour": ("b", "c")}
-    assert read_prompts("paper") == PAPER_PROMPTS
+    assert read_text_prompts(str(path)) == {"normal": ("a",), "tumour": ("b", "c")}
+    assert read_text_prompts("paper") == PAPER_TEXT_PROMPTS
 
 
 def test_a_missing_prompt_file_is_reported(tmp_path):
     with pytest.raises(UserError, match="FileNotFoundError"):
-        read_prompts(str(tmp_path / "none.json"))
+        read_text_prompts(str(tmp_path / "none.json"))
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_invalid_prompt_files_are_reported(tmp_path, content, message):
     path = tmp_path / "prompts.json"
     path.write_text(content)
     with pytest.raises(UserError, match=message):
-        read_prompts(str(path))
+        read_text_prompts(str(path))
 
 
 def test_bundled_clip_separates_tumour_and_healthy_slices():
@@ -102,7 +102,7 @@ def test_bundled_clip_separates_tumour_and_healthy_slices():
     from clisc_nnunet.phantoms.settings import PhantomSettings, TumourSettings
 
     clip = load_clip("bundled", torch.device("cpu"))
-    classes = class_embeddings(clip, PAPER_PROMPTS)
+    classes = class_embeddings(clip, PAPER_TEXT_PROMPTS)
     assert classes.norm(dim=-1).tolist() == pytest.approx([1, 1], abs=1e-5)
     always = PhantomSettings(tumour=TumourSettings(free=0.0))
     volume = training_volume(123_457, [mni152_anatomy(3.0)], always)
