@@ -79,7 +79,7 @@ def test_a_missing_prompt_file_is_reported(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "no prompt set"),
+        ("{", "no text prompts"),
         ('{"normal": ["a"]}', "KeyError: 'tumour'"),
         ('{"normal": [], "tumour": ["a"]}', r"normal: \[\]"),
         ('{"normal": [1], "tumour": ["a"]}', r"normal: \[1\]"),
