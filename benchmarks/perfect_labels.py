@@ -15,7 +15,7 @@ from clisc_nnunet.dataset_conversion.slice_label_csv import NAMES
 from clisc_nnunet.evaluation.stage_scores import CLEAR_MM2, area_mm2, load_kept
 from clisc_nnunet.io.volume import read_geometry, read_mask
 from clisc_nnunet.pipeline.serialization import unpack_stack
-from clisc_nnunet.stages.clip_labels import NORMAL, TUMOUR, UNSURE
+from clisc_nnunet.stages.slice_classes import NORMAL, TUMOUR, UNSURE
 
 
 def perfect_labels(dataset: Path, references: Path) -> str:

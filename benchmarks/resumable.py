@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from clisc_nnunet.errors import UserError
 from clisc_nnunet.io.atomic_write import write_text
+from clisc_nnunet.provenance import differences, found_and_expected, restricted
 
 T = TypeVar("T")
 
@@ -63,11 +64,7 @@ def same_as_before(record: Path, **settings: Any) -> None:
         write_text(record, json.dumps(settings, indent=1) + "\n")
         return
     before = json.loads(record.read_text(encoding="utf-8"))
-    changed = [name for name, value in settings.items() if before.get(name) != value]
-    if changed:
-        raise UserError(
-            record,
-            ", ".join(f"{name} = {before.get(name)}" for name in changed),
-            ", ".join(f"{name} = {settings[name]}" for name in changed),
-            "give the options of before, or another folder with -o",
-        )
+    found, expected = found_and_expected(differences(restricted(before, settings), settings))
+    if found:
+        hint = "give the options of before, or another folder with -o"
+        raise UserError(record, found, expected, hint)

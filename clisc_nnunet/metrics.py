@@ -1,66 +1,127 @@
-"""Overlap of two masks."""
+"""Overlap of two masks.
+
+What an empty mask counts as is a caller's decision, said at each call: `both_empty`. If only one
+of two masks is empty, every measure of overlap is 0.
+"""
 
 from __future__ import annotations
 
+from typing import overload
+
 import numpy as np
 
+Axes = int | tuple[int, ...]
 
-def agreement(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Dice of masks, slice by slice.
+
+@overload
+def dice(
+    first: np.ndarray, second: np.ndarray, *, both_empty: float = ..., axis: None = ...
+) -> float: ...
+
+
+@overload
+def dice(
+    first: np.ndarray, second: np.ndarray, *, both_empty: float = ..., axis: Axes
+) -> np.ndarray: ...
+
+
+def dice(
+    first: np.ndarray,
+    second: np.ndarray,
+    *,
+    both_empty: float = float("nan"),
+    axis: Axes | None = None,
+) -> float | np.ndarray:
+    r"""Dice coefficient of two masks.
 
     Parameters
     ----------
-    first, second : bool ndarray of shape (n, row, column)
+    first, second : bool ndarray of one shape
+    both_empty : float
+        The result where neither mask has a voxel and the coefficient is 0 / 0:
+
+        - NaN for scores against a reference, where such a case is counted apart;
+        - 1 for the similarity of two answers, since they agree that nothing is there;
+        - 0 for the choice among regions, since two empty masks agree on nothing that helps.
+    axis : int or tuple of int, optional
+        Axes to sum over, such as (1, 2) for one value per plane; default: all of them.
 
     Returns
     -------
-    float64 ndarray of shape (n,)
-        0 where both are empty: two empty masks agree on nothing that helps to choose.
-    """
-    both = (first & second).sum(axis=(1, 2))
-    total = first.sum(axis=(1, 2)) + second.sum(axis=(1, 2))
-    return 2 * both / np.maximum(total, 1)
-
-
-def overlap(first: np.ndarray, second: np.ndarray) -> float:
-    """Dice coefficient of two bool arrays of one shape; 1 where both are empty, for they agree.
-
-    `evaluation.scores.dice` compares with references, and nothing here may import it.
-    """
-    total = int(first.sum()) + int(second.sum())
-    return 2.0 * int((first & second).sum()) / total if total else 1.0
-
-
-def dice(prediction: np.ndarray, reference: np.ndarray) -> float:
-    """Dice of two bool arrays of one shape.
-
-    NaN if both are empty, to be counted apart; 0 if only one of them is.
+    float, or float64 ndarray if `axis` is given
+        In 0..1, or `both_empty`. 0 if only one of the two masks is empty.
 
     Raises
     ------
     ValueError
         If the shapes differ.
+
+    Notes
+    -----
+    .. math:: D(A, B) = \frac{2 |A \cap B|}{|A| + |B|}
+
+    References
+    ----------
+    Dice (1945), Measures of the amount of ecologic association between species. Ecology 26(3).
     """
-    _same_shape(prediction, reference)
-    total = int(prediction.sum()) + int(reference.sum())
-    return 2 * int((prediction & reference).sum()) / total if total else float("nan")
+    _same_shape(first, second)
+    sizes = first.sum(axis=axis) + second.sum(axis=axis)
+    return _ratio(2 * (first & second).sum(axis=axis), sizes, both_empty)
+
+
+@overload
+def iou(
+    first: np.ndarray, second: np.ndarray, *, both_empty: float = ..., axis: None = ...
+) -> float: ...
+
+
+@overload
+def iou(
+    first: np.ndarray, second: np.ndarray, *, both_empty: float = ..., axis: Axes
+) -> np.ndarray: ...
+
+
+def iou(
+    first: np.ndarray,
+    second: np.ndarray,
+    *,
+    both_empty: float = float("nan"),
+    axis: Axes | None = None,
+) -> float | np.ndarray:
+    r"""Intersection over union of two masks; parameters, result and errors as for `dice`.
+
+    Notes
+    -----
+    .. math:: J(A, B) = \frac{|A \cap B|}{|A \cup B|}
+    """
+    _same_shape(first, second)
+    return _ratio((first & second).sum(axis=axis), (first | second).sum(axis=axis), both_empty)
+
+
+def agreement(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Dice plane by plane of bool (n, row, column), float64 (n,); 0 where both are empty."""
+    return dice(first, second, both_empty=0.0, axis=(1, 2))
 
 
 def precision(prediction: np.ndarray, reference: np.ndarray) -> float:
     """Share of the prediction that is in the reference; NaN if nothing is predicted."""
     _same_shape(prediction, reference)
-    predicted = int(prediction.sum())
-    return int((prediction & reference).sum()) / predicted if predicted else float("nan")
+    return float(_ratio((prediction & reference).sum(), prediction.sum(), float("nan")))
 
 
 def sensitivity(prediction: np.ndarray, reference: np.ndarray) -> float:
     """Share of the reference that is predicted; NaN if the reference is empty."""
     _same_shape(prediction, reference)
-    there = int(reference.sum())
-    return int((prediction & reference).sum()) / there if there else float("nan")
+    return float(_ratio((prediction & reference).sum(), reference.sum(), float("nan")))
 
 
-def _same_shape(prediction: np.ndarray, reference: np.ndarray) -> None:
+def _ratio(part: np.ndarray, total: np.ndarray, if_none: float) -> float | np.ndarray:
+    """Counts divided in float64; `if_none` where the total is 0. A float of single counts."""
+    ratio = np.where(total > 0, part / np.maximum(total, 1), if_none)
+    return ratio if ratio.ndim else float(ratio)
+
+
+def _same_shape(first: np.ndarray, second: np.ndarray) -> None:
     # Broadcasting would turn a mix-up into a figure.
-    if prediction.shape != reference.shape:
-        raise ValueError(f"prediction of shape {prediction.shape}, reference {reference.shape}")
+    if first.shape != second.shape:
+        raise ValueError(f"masks of shapes {first.shape} and {second.shape}; expected one shape")

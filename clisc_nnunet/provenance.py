@@ -1,45 +1,97 @@
-"""What differs between the record of something that is there and that of what is wanted."""
+"""What differs between two records: of something that is there, and of what is wanted now."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from hashlib import sha256
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+# Values that are named in a message; hashes of thirty files would hide the rest.
+MAX_SHOWN = 3
+_MAX_CHARACTERS = 100
 
-def differences(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> tuple[str, str]:
-    """Values that differ, for the parts of a message: those there, and those wanted.
+
+class _NotRecorded:
+    """A value that one of two records does not have; None is a value like any other."""
+
+    def __repr__(self) -> str:
+        return "not recorded"
+
+
+NOT_RECORDED = _NotRecorded()
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A value that two records do not share.
 
     Parameters
     ----------
-    there, wanted : mapping
-        Values that JSON can hold, by name; tuples equal lists.
+    name
+        Keys from the outside in, joined by dots; an item of a list has the name of its list.
+    before, now
+        As JSON has them, or `NOT_RECORDED`.
+    """
+
+    name: str
+    before: Any
+    now: Any
+
+
+def differences(before: Any, now: Any) -> list[Difference]:
+    """Innermost values that differ between two records.
+
+    Parameters
+    ----------
+    before, now
+        Whatever JSON can hold; tuples equal lists. Objects are compared key by key, lists of
+        objects, if of equal length, item by item, and other lists as one value.
 
     Returns
     -------
-    there, wanted : str
-        As `name value, name value`; both empty if nothing differs.
+    list of Difference
+        In the order of `now`, then what `before` alone has.
     """
-    there, wanted = (json.loads(json.dumps(record)) for record in (there, wanted))
-    names = [
-        name for name in {**wanted, **there} if there.get(name, _NONE) != wanted.get(name, _NONE)
-    ]
-    told = [
-        ", ".join(f"{name} {_in_short(record.get(name, _NONE))}" for name in names)
-        for record in (there, wanted)
-    ]
-    return told[0], told[1]
+    plain = [json.loads(json.dumps(record)) for record in (before, now)]
+    return list(_leaves(plain[0], plain[1], ""))
 
 
-_NONE = object()
+def _leaves(before: Any, now: Any, name: str) -> Iterator[Difference]:
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in {**now, **before}:
+            inner = f"{name}.{key}" if name else key
+            yield from _leaves(before.get(key, NOT_RECORDED), now.get(key, NOT_RECORDED), inner)
+    elif _records(before) and _records(now) and len(before) == len(now):
+        for first, second in zip(before, now, strict=True):
+            yield from _leaves(first, second, name)
+    elif before != now:
+        yield Difference(name, before, now)
 
 
-def _in_short(value: Any) -> str:
-    if value is _NONE:
-        return "not noted"
+def _records(value: Any) -> bool:
+    return isinstance(value, list) and any(isinstance(item, dict | list) for item in value)
+
+
+def found_and_expected(found: Sequence[Difference]) -> tuple[str, str]:
+    """The two halves of a message, `name value, name value`: before and now; empty for nothing."""
+    shown = found[:MAX_SHOWN]
+    more = f" and {len(found) - len(shown)} more" if len(found) > len(shown) else ""
+    before = ", ".join(f"{one.name} {in_short(one.before)}" for one in shown)
+    now = ", ".join(f"{one.name} {in_short(one.now)}" for one in shown)
+    return before + more, now + more
+
+
+def in_short(value: Any) -> str:
+    """A value of a record as JSON; long ones by their size."""
+    if value is NOT_RECORDED:
+        return str(value)
     text = json.dumps(value)
-    if isinstance(value, dict) and len(text) > 60:
-        # Hashes of thirty files would hide the rest.
-        return f"of {len(value)} files ({sha256(text.encode()).hexdigest()[:8]})"
+    if isinstance(value, dict | list) and len(text) > _MAX_CHARACTERS:
+        return f"with {len(value)} entries"
     return text
+
+
+def restricted(record: Mapping[str, Any], names: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a record that `names` has a key for: what else it holds does not count."""
+    return {name: value for name, value in record.items() if name in names}

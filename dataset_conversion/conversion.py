@@ -33,9 +33,17 @@ from clisc_nnunet.inputs.find_cases import describe
 from clisc_nnunet.io.atomic_write import write_text
 from clisc_nnunet.io.volume import Source
 from clisc_nnunet.models.device import chosen_device
-from clisc_nnunet.pipeline.case_result import CaseOutcome, failed_outcomes, summary, to_csv
-from clisc_nnunet.pipeline.pseudo_label_pipeline import Casework, make_pseudo_labels
+from clisc_nnunet.pipeline.case_result import (
+    CaseOutcome,
+    failed_outcomes,
+    summary,
+    to_csv,
+    with_failures,
+)
+from clisc_nnunet.pipeline.config import CaseInput, RunConfig
+from clisc_nnunet.pipeline.pseudo_label_pipeline import PseudoLabelPipeline
 from clisc_nnunet.pipeline.result_cache import ResultCache
+from clisc_nnunet.pipeline.run_results import RunResults
 from clisc_nnunet.report.bids_sidecars import write_sidecars
 from clisc_nnunet.report.overview_figure import overview
 from clisc_nnunet.report.run_report import write_report
@@ -91,57 +99,61 @@ def convert(request: ConversionOptions, told: list[CaseOutcome] | None = None) -
     scans = {name: case.image for name, case in cases.items()}
     if request.retry_failed:
         scans = _of_earlier_run(scans, cache)
-    trainer_settings(folder)  # they are to stay: told now if they cannot be read
+    trainer_settings(folder)  # they stay: reported now if they cannot be read
     scans = dict(sorted(scans.items())[request.part :: request.parts])
     trusted, exchanged = handed_back(folder, scans, cache)
-    scans = {name: scan for name, scan in scans.items() if name not in exchanged}
+    masks = request.brain_masks and request.brain_masks.absolute()
+    inputs = [
+        CaseInput(
+            name,
+            scan,
+            cases[name].channels,
+            masks and masks / f"{name}.nii.gz",
+            given.get(name) if given is not None else None,
+        )
+        for name, scan in scans.items()
+        if name not in exchanged
+    ]
     write_text(clisc / "settings.json", settings.to_json() + "\n")
     cache.remove_leftovers()
 
     scan_pool, model_pool = chosen_crews(request, device)
     with scan_pool, model_pool:
-        work = Casework(
-            models,
-            settings,
-            cache,
-            device,
-            clisc.absolute(),
-            scan_pool,
-            model_pool,
-            given,
-            share=request.parts > 1,
-            retry=request.retry_failed,
+        config = RunConfig(
+            settings, models, str(device), cache, labels.absolute(), clisc.absolute(),
             empty_labels=request.keep_empty,
-            other_channels={case: cases[case].others for case in scans},
-            brain_masks=request.brain_masks and request.brain_masks.absolute(),
+        )  # fmt: skip
+        pipeline = PseudoLabelPipeline(
+            config, scan_pool, model_pool, share=request.parts > 1, retry=request.retry_failed
         )
         for name, fault in (*found.faults, *exchanged.items()):
-            work.tracker.refuse(name, str(fault))
+            pipeline.tracker.refuse(name, str(fault))
         try:
-            make_pseudo_labels(scans, labels.absolute(), work, trusted, request.last)
+            results = pipeline.run(inputs, trusted, request.last)
         except UserError:
             if told is not None:
-                told[:] = failed_outcomes(work.tracker.failures)
+                told[:] = failed_outcomes(pipeline.tracker.failures)
             raise
         if request.only_stage:
             part = f"part {request.part} of {request.parts}"
-            text = f"{part}: {request.last} done for {len(scans)} cases"
-            return Conversion(folder, tuple(work.outcomes), text, work.tracker.failures)
+            text = f"{part}: {request.last} done for {len(inputs)} cases"
+            return Conversion(folder, results.outcomes, text, results.failures)
 
         def tell(outcomes: Sequence[CaseOutcome]) -> None:
             if told is not None:
                 told[:] = outcomes
-            record = run_record(request, work, found, time.monotonic() - started)
-            _write_tables(work, outcomes, record, clisc, request.keep_empty)
+            record = run_record(request, results, found, time.monotonic() - started)
+            _write_tables(results, outcomes, record, clisc, request.keep_empty)
 
-        outcomes = work.outcomes
         # Before a run without any tumour ends: there it is needed most.
+        tell(results.outcomes)
+        kept = _kept(results.outcomes, request)
+        lost = place_cases(pipeline, kept, folder, copy=request.copy)
+        results = pipeline.results
+    outcomes = with_failures(results.outcomes, lost)
+    if lost:
         tell(outcomes)
-        kept = _kept(outcomes, request)
-        outcomes = place_cases(work, [cases[case] for case in kept], folder, copy=request.copy)
-    if outcomes != work.outcomes:
-        tell(outcomes)
-        kept = [case for case in kept if case not in work.tracker.failures]
+        kept = [case for case in kept if case not in lost]
     take_out_all_but(kept, len(channels), folder, cache)
     if not _with_tumour(outcomes):
         raise UserError(
@@ -155,21 +167,21 @@ def convert(request: ConversionOptions, told: list[CaseOutcome] | None = None) -
     write_dataset_json(
         folder,
         n_cases=len(kept),
-        clisc=trainer_key(work.models, settings, names.index(request.label_channel)),
+        clisc=trainer_key(config.models, settings, names.index(request.label_channel)),
         channel_names=[channel.displayed for channel in channels],
         overwrite=True,
     )
-    text = summary(outcomes, work.seconds)
-    record = run_record(request, work, found, time.monotonic() - started)
-    write_sidecars(outcomes, scans, work.digests, labels, record, settings, clisc / "sidecars")
+    text = summary(outcomes, dict(results.seconds))
+    record = run_record(request, results, found, time.monotonic() - started)
+    write_sidecars(outcomes, scans, results.digests, labels, record, settings, clisc / "sidecars")
     write_text(clisc / "run.json", json.dumps(record, indent=1) + "\n")
     text += f"\npeak memory {record['peak_memory_gb']:.1f} GB; dataset {folder}\n"
     text += describe_next_commands(request.dataset_id)
-    return Conversion(folder, tuple(outcomes), text, work.tracker.failures)
+    return Conversion(folder, tuple(outcomes), text, results.failures)
 
 
 def _write_tables(
-    work: Casework,
+    results: RunResults,
     outcomes: Sequence[CaseOutcome],
     record: Mapping[str, Any],
     clisc: Path,
@@ -177,9 +189,9 @@ def _write_tables(
 ) -> None:
     """What people look at: tables, and pictures of every case."""
     write_text(clisc / "cases.csv", to_csv(outcomes))
-    write_text(clisc / "slice_labels.csv", slice_label_table(work))
-    overview(work, outcomes, clisc / "overview.png")
-    write_report(work, outcomes, record, clisc / "report.html", keep_empty=keep_empty)
+    write_text(clisc / "slice_labels.csv", slice_label_table(results))
+    overview(results, outcomes, clisc / "overview.png")
+    write_report(results, outcomes, record, clisc / "report.html", keep_empty=keep_empty)
 
 
 def _kept(outcomes: Sequence[CaseOutcome], request: ConversionOptions) -> list[str]:

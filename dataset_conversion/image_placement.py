@@ -13,27 +13,26 @@ from pathlib import Path
 from clisc_nnunet.dataset_conversion.nnunet_dataset import CLISC_FOLDER, FILE_ENDING, place_case
 from clisc_nnunet.dataset_layout import TRUSTED_FILE, read_names
 from clisc_nnunet.errors import ScanError
-from clisc_nnunet.inputs.cases import Case
 from clisc_nnunet.io.volume import scan_digest
-from clisc_nnunet.pipeline.case_result import CaseOutcome
+from clisc_nnunet.pipeline.case_steps import CaseStep
+from clisc_nnunet.pipeline.config import CaseInput, RunConfig
 from clisc_nnunet.pipeline.label_step import written_by_us
-from clisc_nnunet.pipeline.pseudo_label_pipeline import Casework
+from clisc_nnunet.pipeline.pseudo_label_pipeline import PseudoLabelPipeline
 from clisc_nnunet.pipeline.result_cache import Fingerprint, ResultCache
 
 STAGE = "images"
 
 
 def place_cases(
-    work: Casework, cases: Sequence[Case], folder: Path, *, copy: bool = False
-) -> list[CaseOutcome]:
-    """Put the scans of cases into a dataset; the outcomes of the run after that.
+    pipeline: PseudoLabelPipeline, cases: Sequence[str], folder: Path, *, copy: bool = False
+) -> dict[str, str]:
+    """Put the scans of cases into a dataset.
 
     Parameters
     ----------
-    work : Casework
-        After its last stage. Its ledger learns of the cases that are set aside.
-    cases : sequence of Case
-        With absolute paths.
+    pipeline : PseudoLabelPipeline
+        After its last step.
+    cases : sequence of str
     folder : Path
         `Dataset501_CLISC`.
     copy : bool
@@ -41,47 +40,48 @@ def place_cases(
 
     Returns
     -------
-    list of CaseOutcome
-        As `work.outcomes`, but `failed` where the scans could not be placed.
+    dict of case to reason
+        Cases whose scans could not be put there.
     """
-    jobs = {}
-    for case in cases:
-        digests = [work.digests[source] for source in case.channels]
-        job = partial(place_unchanged, case, digests, folder.absolute(), copy=copy)
-        jobs[case.name] = Fingerprint(digests), job
-    # What is in place already is told file by file.
-    work.tracker.run(STAGE, STAGE, work.scan_pool, jobs, lambda *_: "")
-    lost = {case: work.tracker.failures[case] for case in jobs if case in work.tracker.failures}
-    return [
-        CaseOutcome(o.case, "failed", lost[o.case]) if o.case in lost else o for o in work.outcomes
-    ]
+    step = CaseStep(
+        STAGE,
+        STAGE,
+        partial(place_unchanged, folder=folder.absolute(), copy=copy),
+        _images_fingerprint,
+        workers="scans",
+        save=_save_nothing,
+        mismatch=lambda *_: "",  # file by file, `place_case` sees what is in place already
+    )
+    pipeline.map(step, cases)
+    failures = pipeline.tracker.failures
+    return {case: failures[case] for case in cases if case in failures}
 
 
-def place_unchanged(case: Case, digests: Sequence[str], folder: Path, *, copy: bool) -> None:
+def place_unchanged(config: RunConfig, case: CaseInput, *, folder: Path, copy: bool) -> None:
     """Put the scans of one case into `imagesTr`: all of them, or none.
-
-    Parameters
-    ----------
-    case : Case
-    digests : sequence of str
-        Of its channels, when its label was drawn.
-    folder : Path
-    copy : bool
 
     Raises
     ------
     ScanError
-        If one is another now, cannot be read, or lies on other voxels.
+        If one has changed since the run began, cannot be read, or lies on other voxels.
     """
     try:
-        _check_unchanged(case, digests)
-        place_case(case.channels, case.image, case.name, folder, copy=copy)
+        _check_unchanged(case)
+        place_case(case.channels, case.scan, case.name, folder, copy=copy)
     except Exception:
         for number in range(len(case.channels)):
             image = folder / "imagesTr" / f"{case.name}_{number:04d}{FILE_ENDING}"
             image.unlink(missing_ok=True)
-        _check_unchanged(case, digests)  # the scan's fault, or that of the dataset's disk?
+        _check_unchanged(case)  # the scan's fault, or that of the dataset's disk?
         raise
+
+
+def _save_nothing(*_: object) -> None:
+    """The images themselves are the result."""
+
+
+def _images_fingerprint(config: RunConfig, case: CaseInput, _: tuple[str, ...]) -> Fingerprint:
+    return Fingerprint([case.digests[source] for source in case.channels])
 
 
 def take_out_all_but(
@@ -115,9 +115,9 @@ def take_out_all_but(
             label.unlink()
 
 
-def _check_unchanged(case: Case, digests: Sequence[str]) -> None:
-    for source, digest in zip(case.channels, digests, strict=True):
-        if scan_digest(source) != digest:
+def _check_unchanged(case: CaseInput) -> None:
+    for source in case.channels:
+        if scan_digest(source) != case.digests[source]:
             raise ScanError(
                 source,
                 "another content than when the slices were cut",

@@ -14,7 +14,7 @@ from clisc_nnunet.inputs.find_cases import InputFolder
 from clisc_nnunet.models.model_set import Models
 from clisc_nnunet.models.registry import BUNDLED_NAME
 from clisc_nnunet.models.weights import read_card
-from clisc_nnunet.pipeline.pseudo_label_pipeline import Casework
+from clisc_nnunet.pipeline.run_results import RunResults
 from clisc_nnunet.processes import peak_memory_gb
 from clisc_nnunet.settings import Settings
 
@@ -31,39 +31,39 @@ def trainer_key(models: Models, settings: Settings, label_channel: int = 0) -> d
 
 
 def run_record(
-    request: ConversionOptions, work: Casework, found: InputFolder, seconds: float
+    request: ConversionOptions, results: RunResults, found: InputFolder, seconds: float
 ) -> dict[str, Any]:
     """How the dataset came about, for `run.json`."""
     packages = ("torch", "open_clip_torch", "segment_anything", "grad-cam", "SimpleITK", "nnunetv2")
     extractor = {}
-    if work.settings.slices.brain == "extracted":
+    if results.config.settings.slices.brain == "extracted":
         extractor = {"brain": {"name": BUNDLED_NAME, "sha256": read_card("brain")["sha256"]}}
     return {
         "command": request.command,
         "clisc_nnunet": __version__,
         "versions": {name: version(name) for name in packages},
         "python": platform.python_version(),
-        "machine": f"{platform.system()} {platform.machine()}, {work.device}",
+        "machine": f"{platform.system()} {platform.machine()}, {results.config.device}",
         "layout": found.layout,
         "channels": list(found.channels),
         "models": {
             role: {"name": model.name, "sha256": model.sha256}
             for role, model in (
-                ("clip", work.models.clip),
-                ("sam", work.models.sam),
-                ("classifier", work.models.backbone),
+                ("clip", results.config.models.clip),
+                ("sam", results.config.models.sam),
+                ("classifier", results.config.models.backbone),
             )
         }
         | extractor,
-        "seed": work.settings.seed,
-        "kept": work.tracker.notes,
-        "files_read": sorted(set(work.files_read)),
+        "seed": results.config.settings.seed,
+        "kept": list(results.notes),
+        "files_read": sorted(set(results.files_read)),
         "choice": {
             name: [{**asdict(t), "score": t.score} for t in trials]
-            for name, trials in work.trials.items()
+            for name, trials in results.trials.items()
         },
         "seconds": {
-            **{k: round(v, 1) for k, v in work.seconds.items()},
+            **{k: round(v, 1) for k, v in results.seconds.items()},
             "total": round(seconds, 1),
         },
         "peak_memory_gb": peak_memory_gb(),

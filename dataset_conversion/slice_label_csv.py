@@ -8,14 +8,14 @@ from collections.abc import Collection
 from pathlib import Path
 
 from clisc_nnunet.errors import UserError, named
-from clisc_nnunet.pipeline.pseudo_label_pipeline import Casework
-from clisc_nnunet.stages.clip_labels import NORMAL, TUMOUR, UNSURE
+from clisc_nnunet.pipeline.run_results import RunResults
+from clisc_nnunet.stages.slice_classes import NORMAL, TUMOUR, UNSURE
 
 NAMES = {NORMAL: "normal", TUMOUR: "tumour", UNSURE: "unsure"}
 COLUMNS = ("case", "plane", "tumour_probability", "clip_label", "label")
 
 
-def slice_label_table(work: Casework) -> str:
+def slice_label_table(results: RunResults) -> str:
     """All slices of a run: CLIP's probability and label, and the label after the vote.
 
     `plane` counts the slices of stage 1, from 0 at the lowest.
@@ -23,8 +23,8 @@ def slice_label_table(work: Casework) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
-    for case in work.cases:
-        arrays = work.arrays(case, "labels")
+    for case in results.cases:
+        arrays = results.arrays(case, "labels")
         for plane, probability, label, voted in zip(
             arrays["planes"].tolist(),
             arrays["probability"].tolist(),

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from clisc_nnunet.io.atomic_write import write_text
 from clisc_nnunet.io.paths import without_folder
-from clisc_nnunet.metrics import overlap
+from clisc_nnunet.metrics import dice
 from clisc_nnunet.processes import peak_memory_gb
 from clisc_nnunet.s3f.case_selection import CaseAgreement, Decision, decision_line, select_cases
 from clisc_nnunet.s3f.dataset_sam import DatasetSam
@@ -30,7 +30,7 @@ from clisc_nnunet.stages.connected_components import large_components
 from clisc_nnunet.trainers.case_lists import CaseLists
 from clisc_nnunet.trainers.distributed import ProcessGroup
 from clisc_nnunet.trainers.preprocessed_case import PreprocessedCase, scan_geometry
-from clisc_nnunet.trainers.relabelled_dataset import TUMOUR, write_overlay
+from clisc_nnunet.trainers.relabelled_dataset import TUMOUR_LABEL, write_overlay
 from clisc_nnunet.trainers.round_figure import RoundSnapshot, draw_round
 from clisc_nnunet.trainers.round_settings import RoundSettings, as_plain
 
@@ -236,7 +236,7 @@ def _all_agreements(due: Round, dataset_sam: DatasetSam) -> dict[str, CaseRecord
 def _case_agreement(due: Round, dataset_sam: DatasetSam, case: str) -> CaseRecord:
     data, seg, _, properties = due.dataset.load_case(case)
     label = np.asarray(seg[:])[0]
-    before = label == TUMOUR
+    before = label == TUMOUR_LABEL
     kept = None
     if dataset_sam.kept is not None:
         kept = dataset_sam.kept.find(case, scan_geometry(properties, due.transpose_backward))
@@ -256,9 +256,10 @@ def _case_agreement(due: Round, dataset_sam: DatasetSam, case: str) -> CaseRecor
         # empty mask would look like agreement.
         mask = np.zeros_like(mask)
     sam = answer(dataset_sam.segmenter, case, seen.stack, shown)
-    by_label, by_answer = overlap(before, mask), overlap(shown_label, sam.mask)
+    by_label = dice(before, mask, both_empty=1.0)
+    by_answer = dice(shown_label, sam.mask, both_empty=1.0)
     measures = {
-        "sam": overlap(sam.mask, shown),
+        "sam": dice(sam.mask, shown, both_empty=1.0),
         "label": by_label,
         "answer": by_answer,
         "support": (by_label + by_answer) / 2,

@@ -37,7 +37,11 @@ from clisc_nnunet.trainers.filter_round import (
     run_round,
     slices_line,
 )
-from clisc_nnunet.trainers.relabelled_dataset import RELABELLED_DATASETS, TUMOUR, overlay_files
+from clisc_nnunet.trainers.relabelled_dataset import (
+    RELABELLED_DATASETS,
+    TUMOUR_LABEL,
+    overlay_files,
+)
 from clisc_nnunet.trainers.round_settings import (
     RoundSettings,
     as_plain,
@@ -314,7 +318,7 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
                 "2d, 3d_lowres or 3d_fullres",
                 "train one of these with this trainer",
             )
-        if self.label_manager.has_regions or self.label_manager.foreground_labels != [TUMOUR]:
+        if self.label_manager.has_regions or self.label_manager.foreground_labels != [TUMOUR_LABEL]:
             raise UserError(
                 "dataset.json",
                 f"labels {self.dataset_json['labels']}",

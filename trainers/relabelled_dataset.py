@@ -15,7 +15,8 @@ from nnunetv2.training.dataloading.nnunet_dataset import (
     nnUNetDatasetNumpy,
 )
 
-TUMOUR = 1
+# The value of a tumour's voxels in nnU-Net's labels.
+TUMOUR_LABEL = 1
 
 
 class _Relabelled(nnUNetBaseDataset):
@@ -32,7 +33,7 @@ class _Relabelled(nnUNetBaseDataset):
                 # Read lazily, as nnU-Net reads its own: a patch needs a few chunks alone.
                 seg = blosc2.open(urlpath=str(label), mode="r", dparams={"nthreads": 1})
                 found = np.load(locations, allow_pickle=False)
-                properties = {**properties, "class_locations": {TUMOUR: found}}
+                properties = {**properties, "class_locations": {TUMOUR_LABEL: found}}
         return data, seg, seg_prev, properties
 
 
@@ -74,7 +75,7 @@ def write_overlay(
     """
     label = np.where(seg < 0, -1, mask[None]).astype(np.int8)
     # Without new locations, oversampling would aim at the old label.
-    found = DefaultPreprocessor._sample_foreground_locations(label, [TUMOUR])[TUMOUR]
+    found = DefaultPreprocessor._sample_foreground_locations(label, [TUMOUR_LABEL])[TUMOUR_LABEL]
     file, locations = overlay_files(folder, case)
     blocks, chunks = comp_blosc2_params(label.shape, patch, label.itemsize)
     nnUNetDatasetBlosc2.save_seg(label, str(file.with_suffix("")), chunks, blocks)

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_origin, get_type_hints
 
 from clisc_nnunet.errors import UserError
 from clisc_nnunet.io.paths import without_folder
+from clisc_nnunet.provenance import differences
 from clisc_nnunet.settings import Share, updated
 
 VARIABLE_PREFIX = "CLISC_"
@@ -100,7 +101,7 @@ def started_with(
     Returns
     -------
     settings : RoundSettings
-    differences : str
+    in_what : str
         In what they differ from those asked for, or SAM from the checkpoint's; empty for nothing.
 
     Raises
@@ -113,14 +114,13 @@ def started_with(
     by_variable = bool(environment.get(f"{VARIABLE_PREFIX}SAM"))
     same_sam = as_plain(asked)["sam"] == as_plain(old)["sam"]
     settings = replace(old, sam=asked.sam) if by_variable or same_sam else old
-    differences = [
-        f"{name} {json.dumps(value)} (now asked for: {json.dumps(getattr(asked, name))})"
-        for name, value in asdict(settings).items()
-        if value != getattr(asked, name)
+    parts = [
+        f"{one.name} {json.dumps(one.before)} (now asked for: {json.dumps(one.now)})"
+        for one in differences(asdict(settings), asdict(asked))
     ]
     if by_variable and not same_sam:
-        differences.append(f"but sam {json.dumps(asked.sam)} (before: {json.dumps(old.sam)})")
-    return settings, ", ".join(differences)
+        parts.append(f"but sam {json.dumps(asked.sam)} (before: {json.dumps(old.sam)})")
+    return settings, ", ".join(parts)
 
 
 def round_epochs(settings: RoundSettings, num_epochs: int) -> list[int]:

@@ -12,7 +12,7 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.inference.sliding_window_prediction import compute_gaussian
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-from clisc_nnunet.trainers.relabelled_dataset import TUMOUR
+from clisc_nnunet.trainers.relabelled_dataset import TUMOUR_LABEL
 
 
 @contextmanager
@@ -67,4 +67,4 @@ def predicting(
     """As `predicting_logits`; yields from data to the tumour's mask, bool (x, y, z)."""
     with predicting_logits(trainer, mirroring) as predict:
         to_labels = trainer.label_manager.convert_logits_to_segmentation
-        yield lambda data: np.asarray(to_labels(predict(data))) == TUMOUR
+        yield lambda data: np.asarray(to_labels(predict(data))) == TUMOUR_LABEL

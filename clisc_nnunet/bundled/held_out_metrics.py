@@ -12,18 +12,13 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 from clisc_nnunet.bundled.captions import draw_captions
 from clisc_nnunet.bundled.phantom_set import TrainingVolume
 from clisc_nnunet.bundled.slice_sampler import MIN_BRAIN_PIXELS, MIN_TUMOUR_PIXELS
+from clisc_nnunet.metrics import dice, iou
 from clisc_nnunet.models.clip import ClipModel
 from clisc_nnunet.settings import PromptSettings, SamSettings
 from clisc_nnunet.stages.clip_labels import PAPER_TEXT_PROMPTS, class_embeddings, tumour_probability
 from clisc_nnunet.stages.sam.batched_predictor import embed, segment
 from clisc_nnunet.stages.sam.prompts import corner_points, make_prompts
 from clisc_nnunet.stages.sam.types import Masks, Prompts
-
-
-def dice(first: np.ndarray, second: np.ndarray) -> float:
-    """Overlap of two masks; 1 if both are empty."""
-    total = int(first.sum()) + int(second.sum())
-    return 2 * int((first & second).sum()) / total if total else 1.0
 
 
 def labelled_slices(volumes: Sequence[TrainingVolume]) -> tuple[np.ndarray, np.ndarray]:
@@ -100,9 +95,9 @@ def sam_figures(sam: Sam, volumes: Sequence[TrainingVolume], every: int = 3) -> 
             planes = np.flatnonzero(volume.tumour.any(axis=(1, 2)))[::every]
             truth = volume.tumour[planes]
             masks = answers(sam, volume.pixels[planes], truth, spoil, margin)
-            scores.append(dice(masks.logits > 0, truth))
+            scores.append(dice(masks.logits > 0, truth, both_empty=1.0))
             predicted.append(masks.predicted_iou)
-            true.append(_iou(masks.logits > 0, truth))
+            true.append(iou(masks.logits > 0, truth, both_empty=0.0, axis=(1, 2)))
         figures[f"dice_{name}"] = round(float(np.mean(scores)), 4)
     correlation = spearmanr(np.concatenate(predicted), np.concatenate(true)).statistic
     figures["iou_spearman"] = round(float(correlation), 4)
@@ -139,9 +134,3 @@ def answers(
     prompts = Prompts(boxes, points, prompts.labels)
     settings = SamSettings()
     return segment(sam, embed(sam, pixels, settings), prompts, side, settings)
-
-
-def _iou(masks: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """IoU of pairs of masks, bool (n, row, column); float (n,)."""
-    both = (masks & truth).sum(axis=(1, 2))
-    return both / np.maximum((masks | truth).sum(axis=(1, 2)), 1)

@@ -20,7 +20,7 @@ from clisc_nnunet.io.volume import Volume, resample
 from clisc_nnunet.phantoms.anatomy import Anatomy, anatomy_hashes
 from clisc_nnunet.phantoms.phantom import GENERATOR_VERSION, make_phantom
 from clisc_nnunet.phantoms.settings import PhantomSettings
-from clisc_nnunet.provenance import differences
+from clisc_nnunet.provenance import differences, found_and_expected
 from clisc_nnunet.settings import SliceSettings
 from clisc_nnunet.stages.brain_extraction import scale_head
 from clisc_nnunet.stages.slice_extraction import make_slices
@@ -164,7 +164,7 @@ def note_recipe(folder: Path, recipe: dict[str, Any], *, training: bool) -> None
 
 
 def _refuse_other(folder: Path, what: str, noted: dict[str, Any], recipe: dict[str, Any]) -> None:
-    found, expected = differences(noted, recipe)
+    found, expected = found_and_expected(differences(noted, recipe))
     if found:
         raise UserError(
             folder, f"{what}: {found}", expected, "choose another -o, or give the same --anatomy"

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 
 from clisc_nnunet.bundled.augmentation import AugmentSettings, step_rng
-from clisc_nnunet.bundled.held_out_metrics import dice
 from clisc_nnunet.bundled.phantom_set import TrainingHead
+from clisc_nnunet.metrics import dice
 from clisc_nnunet.phantoms.random_fields import blur, smooth_noise
 from clisc_nnunet.stages.brain_extraction import BRIGHTEST, apply_network
 
@@ -85,7 +85,11 @@ def _window(array: np.ndarray, start: Sequence[int]) -> np.ndarray:
 def brain_figures(module: torch.nn.Module, heads: Sequence[TrainingHead]) -> dict[str, float]:
     """Mean and worst Dice of the brain on held-out heads."""
     scores = [
-        dice(apply_network(module.eval(), head.values.astype(np.float32) / 100) > 0, head.brain)
+        dice(
+            apply_network(module.eval(), head.values.astype(np.float32) / 100) > 0,
+            head.brain,
+            both_empty=1.0,
+        )
         for head in heads
     ]
     return {"dice_brain": round(float(np.mean(scores)), 4), "worst": round(min(scores), 4)}

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from clisc_nnunet.errors import UserError
-from clisc_nnunet.provenance import differences
+from clisc_nnunet.provenance import differences, found_and_expected
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def train(
 
 
 def _refuse_other(checkpoint: Path, there: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
-    found, expected = differences(there, wanted)
+    found, expected = found_and_expected(differences(there, wanted))
     if found:
         raise UserError(
             checkpoint, f"a training with {found}", expected, "choose another -o for this one"

@@ -14,7 +14,7 @@ from clisc_nnunet.io.volume import Geometry, read_geometry, read_mask, resample
 from clisc_nnunet.metrics import dice, precision, sensitivity
 from clisc_nnunet.pipeline.serialization import unpack_stack
 from clisc_nnunet.settings import from_json
-from clisc_nnunet.stages.clip_labels import TUMOUR, UNSURE
+from clisc_nnunet.stages.slice_classes import TUMOUR, UNSURE
 from clisc_nnunet.stages.slice_extraction import SliceStack, to_scan_grid
 
 CLASSIFIERS = ("raw", "enhanced")

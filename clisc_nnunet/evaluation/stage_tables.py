@@ -25,7 +25,7 @@ from clisc_nnunet.evaluation.stage_scores import (
 from clisc_nnunet.evaluation.tables import markdown
 from clisc_nnunet.pipeline.label_step import RECORD, written_by_us
 from clisc_nnunet.pipeline.result_cache import ResultCache
-from clisc_nnunet.stages.clip_labels import TUMOUR, UNSURE
+from clisc_nnunet.stages.slice_classes import TUMOUR, UNSURE
 
 Row = dict[str, Any]
 # Cases without a pseudo-label of ours: a label that a person has corrected is none.

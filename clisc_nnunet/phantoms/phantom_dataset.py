@@ -20,6 +20,7 @@ from clisc_nnunet.phantoms.anatomy import Anatomy, anatomy_hashes, load_anatomie
 from clisc_nnunet.phantoms.phantom import GENERATOR_VERSION, make_phantom
 from clisc_nnunet.phantoms.settings import KINDS, PhantomSettings
 from clisc_nnunet.processes import make_executor
+from clisc_nnunet.provenance import differences, found_and_expected, restricted
 
 # Intensity of white matter in the files, similar to that of scanners.
 WHITE_MATTER = 400.0
@@ -121,14 +122,14 @@ def _check_folder(folder: Path, recipe: dict[str, Any]) -> None:
     if any(path.is_file() for path in (folder, *folder.parents)):
         raise UserError(folder, "a file", "a folder", "choose another -o")
     path = folder / "phantoms.json"
-    wanted = json.loads(json.dumps(recipe))
     if path.exists():
         existing = json.loads(path.read_text(encoding="utf-8"))
-        if {key: existing.get(key) for key in wanted} != wanted:
+        found, expected = found_and_expected(differences(restricted(existing, recipe), recipe))
+        if found:
             raise UserError(
                 folder,
-                "phantoms with another seed, other settings, anatomies or generator version",
-                "an empty folder, or phantoms of the same call",
+                f"phantoms with {found}",
+                f"an empty folder, or phantoms with {expected}",
                 "choose another folder",
             )
     elif folder.exists() and any(folder.iterdir()):

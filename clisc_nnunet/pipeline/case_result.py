@@ -56,6 +56,14 @@ def failed_outcomes(failures: Mapping[str, str]) -> list[CaseOutcome]:
     return [CaseOutcome(case, "failed", reason) for case, reason in sorted(failures.items())]
 
 
+def with_failures(
+    outcomes: Sequence[CaseOutcome], failures: Mapping[str, str]
+) -> list[CaseOutcome]:
+    """The outcomes, but `failed` for cases that failed after their label was written."""
+    failed = {outcome.case: outcome for outcome in failed_outcomes(failures)}
+    return [failed.get(outcome.case, outcome) for outcome in outcomes]
+
+
 def least_sure_first(outcomes: Sequence[CaseOutcome]) -> list[CaseOutcome]:
     """Cases in the order in which people should look at them.
 

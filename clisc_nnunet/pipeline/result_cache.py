@@ -7,17 +7,15 @@ import json
 import time
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from clisc_nnunet.io.atomic_write import (
-    atomic_file,
-    write_text,
-)
+from clisc_nnunet.io.atomic_write import atomic_file, write_text
+from clisc_nnunet.provenance import MAX_SHOWN, Difference, differences, in_short
 
 # The version of the code that makes results: raised whenever a stage's result changes for the
 # same input and settings.
@@ -70,28 +68,22 @@ class Fingerprint:
 
     def _changes(self, earlier: str) -> list[str]:
         try:
-            before, now = json.loads(earlier), json.loads(self.text)
+            before = json.loads(earlier)
         except json.JSONDecodeError:
             return ["a record that cannot be read"]
-        parts = []
+        now, parts = json.loads(self.text), []
         for name in ("code", "weights", "inputs", "settings"):
-            if before.get(name) == now[name]:
-                continue
-            told = list(_leaves(before.get(name), now[name])) if name == "settings" else []
-            parts.append(f"{name} {'; '.join(told[:3])}" if told else f"other {name}")
+            found = differences(before.get(name), now[name])
+            if found and name == "settings":
+                parts.append(f"settings {'; '.join(map(_in_words, found[:MAX_SHOWN]))}")
+            elif found:
+                parts.append(f"other {name}")
         return parts
 
 
-def _leaves(before: Any, now: Any, name: str = "") -> Iterator[str]:
-    """Single values that differ, as `name: value, before value`."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        for key in sorted(before.keys() | now.keys()):
-            yield from _leaves(before.get(key), now.get(key), key)
-    elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
-        for first, second in zip(before, now, strict=True):
-            yield from _leaves(first, second, name)
-    elif before != now:
-        yield f"{name + ': ' if name else ''}{json.dumps(now)}, before {json.dumps(before)}"
+def _in_words(found: Difference) -> str:
+    name = f"{found.name}: " if found.name else ""
+    return f"{name}{in_short(found.now)}, before {in_short(found.before)}"
 
 
 @dataclass(frozen=True)

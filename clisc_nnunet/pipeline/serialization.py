@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 
 import numpy as np
@@ -14,7 +15,7 @@ from clisc_nnunet.stages.slice_extraction import SliceStack
 
 
 def pack_stack(stack: SliceStack) -> dict[str, np.ndarray]:
-    """Slices as plain arrays for the store."""
+    """Slices as plain arrays for the cache."""
     return {
         "pixels": stack.pixels,
         "brain": np.packbits(stack.brain),
@@ -22,7 +23,7 @@ def pack_stack(stack: SliceStack) -> dict[str, np.ndarray]:
     }
 
 
-def unpack_stack(arrays: dict[str, np.ndarray]) -> SliceStack:
+def unpack_stack(arrays: Mapping[str, np.ndarray]) -> SliceStack:
     """Inverse of `pack_stack`."""
     pixels = arrays["pixels"]
     brain = np.unpackbits(arrays["brain"], count=pixels.size).reshape(pixels.shape).astype(bool)
@@ -30,7 +31,7 @@ def unpack_stack(arrays: dict[str, np.ndarray]) -> SliceStack:
 
 
 def pack_geometry(geometry: Geometry) -> np.ndarray:
-    """A geometry as an array for the store: JSON."""
+    """A geometry as an array for the cache: JSON."""
     return np.array(json.dumps(asdict(geometry)))
 
 
@@ -40,5 +41,5 @@ def unpack_geometry(packed: np.ndarray) -> Geometry:
 
 
 def unpack_region(packed: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Region of interest, bool (plane, row, column), from the packed bits of the store."""
+    """Region of interest, bool (plane, row, column), from the packed bits of the cache."""
     return np.unpackbits(packed, count=int(np.prod(shape))).reshape(shape).astype(bool)

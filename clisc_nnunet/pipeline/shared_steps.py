@@ -1,37 +1,201 @@
-"""Steps that look at all cases at once: the file of the CAM's choice."""
+"""Steps that look at all cases at once: training a classifier, and choosing layer and threshold."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from clisc_nnunet.errors import UserError
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from clisc_nnunet.errors import NoTumourError, UserError
 from clisc_nnunet.io.atomic_write import write_text
-from clisc_nnunet.stages.cam_selection import Trial
+from clisc_nnunet.pipeline.case_tracker import CaseTracker
+from clisc_nnunet.pipeline.classifier_file import kept_fingerprint, save_classifier
+from clisc_nnunet.pipeline.config import RunConfig
+from clisc_nnunet.pipeline.model_steps import (
+    CamChoice,
+    CamGrid,
+    TrainedClassifier,
+    sure_slices,
+)
+from clisc_nnunet.pipeline.result_cache import Fingerprint, sign
+from clisc_nnunet.pipeline.run_results import RunResults
+from clisc_nnunet.stages import adaptive_masking, classifier_training
+from clisc_nnunet.stages.cam_selection import Trial, best, gather, spread
+from clisc_nnunet.stages.classifier_training import TrainingSlices
+from clisc_nnunet.stages.slice_classes import TUMOUR
+
+# Cases that a choice of the CAM's layer and threshold is based on.
+SAMPLE_CASES = 8
 
 
-def write_choice(path: Path, signature: str, chosen: Trial) -> None:
-    """Keep the choice for processes that see a share of the cases only."""
-    content = {"signature": signature, "layer": chosen.layer, "threshold": chosen.threshold}
-    write_text(path, json.dumps(content, indent=1) + "\n")
+# Stage 4; 7 and 8 if the slices are masked by the regions of an earlier classifier
 
 
-def read_choice(path: Path, signature: str) -> tuple[str, float] | None:
-    """Layer and threshold that were chosen; None if there is no choice of this signature."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        same = content["signature"] == signature
-        return (content["layer"], content["threshold"]) if same else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+def train_or_keep(
+    config: RunConfig, tracker: CaseTracker, results: RunResults, name: str, masked_by: str | None
+) -> TrainedClassifier:
+    """Train a classifier on all cases, unless the one on disk was trained on just these.
+
+    Cases that were skipped when it was trained, and came in later, do not void it.
+    """
+    path = config.classifier_file(name)
+    kept = kept_fingerprint(path)
+    on_time = tracker.on_time(f"{masked_by}_regions" if masked_by else "labels")
+    fingerprint = training_fingerprint(config, tracker, on_time, masked_by)
+    if kept != fingerprint.text:
+        fingerprint = training_fingerprint(config, tracker, tracker.cases, masked_by)
+    if kept == fingerprint.text:
+        tracker.note(f"{name} classifier: kept")
+    else:
+        if kept is not None:
+            changes = fingerprint.changes(kept)
+            tracker.note(f"{name} classifier: trained again ({changes})")
+        tracker.forget_latecomers()
+        trained = train(config, results, masked_by)
+        save_classifier(path, trained, fingerprint)
+    return TrainedClassifier(name, fingerprint.signature)
 
 
-def not_learnt_yet(path: Path, found: str, name: str) -> UserError:
-    """The line for a share of the cases that comes before what is learnt from all of them."""
-    stage = "classifier" if name == "raw" else "enhanced"
+def take_trained(config: RunConfig, tracker: CaseTracker, name: str) -> TrainedClassifier:
+    """The classifier trained on all cases, for a run on a share of them.
+
+    Raises
+    ------
+    UserError
+        If there is none, or it was trained with other settings or weights.
+    """
+    path = config.classifier_file(name)
+    kept = kept_fingerprint(path)
+    if kept is None:
+        raise not_trained_yet(path, f"no {name} classifier", name)
+    mine = training_fingerprint(config, tracker, [], "raw" if name == "enhanced" else None)
+    if not mine.differs_by_inputs_alone(kept):
+        raise not_trained_yet(path, f"a classifier with {mine.changes(kept)}", name)
+    return TrainedClassifier(name, sign(kept))
+
+
+def train(
+    config: RunConfig, results: RunResults, masked_by: str | None
+) -> classifier_training.SliceClassifier:
+    """Train a classifier on the sure slices of all cases, masked if asked for."""
+    examples = [
+        (case, int(plane), int(label))
+        for case in results.cases
+        for plane, label in zip(*sure_slices(results.arrays(case, "labels")), strict=True)
+    ]
+    masked = partial(masked_slices, results, masked_by) if masked_by else None
+    keep_plain = config.settings.masking.keep_plain
+    slices = TrainingSlices(examples, results.stack, masked, keep_plain=keep_plain)
+    return classifier_training.train_classifier(
+        config.models.backbone,
+        slices,
+        np.resize([label for _, _, label in examples], len(slices)),
+        config.settings.classifier,
+        config.settings.seed,
+        torch.device(config.device),
+    )
+
+
+def masked_slices(results: RunResults, classifier: str, case: str) -> np.ndarray:
+    """Slices of a case without the most active part of its regions, uint8 (plane, row, column)."""
+    stack, found = results.stack(case), results.arrays(case, f"{classifier}_regions")
+    volume = np.zeros(stack.pixels.shape, np.float32)
+    volume[found["planes"]] = found["cam"] / 255.0
+    region = results.region(case, classifier)
+    return adaptive_masking.mask_stack(
+        stack.pixels, volume, region, results.config.settings.masking
+    )
+
+
+def training_fingerprint(
+    config: RunConfig, tracker: CaseTracker, cases: Sequence[str], masked_by: str | None
+) -> Fingerprint:
+    """Fingerprint of a classifier trained on these cases."""
+    inputs = tracker.signatures_of("labels", cases)
+    settings: list[Any] = [config.settings.classifier, config.settings.seed]
+    if masked_by:
+        inputs += tracker.signatures_of(f"{masked_by}_regions", cases)
+        settings.append(config.settings.masking)
+    return Fingerprint(sign(inputs), settings, config.models.backbone.sha256)
+
+
+def not_trained_yet(path: Path, found: str, classifier: str) -> UserError:
+    """Error for a partial run that starts before the shared classifier exists."""
+    stage = "classifier" if classifier == "raw" else "enhanced"
     return UserError(
         path,
         found,
         "what was learnt from all cases, with the same settings and weights",
         f"run --stage {stage} first, without -num_parts",
     )
+
+
+# The choice of the CAM's layer and threshold
+
+
+def sample_cases(results: RunResults, cases: Sequence[str]) -> list[str]:
+    """Cases that the choice is based on: those with tumour slices, evenly over their names."""
+    shown = [
+        case for case in cases if (sure_slices(results.arrays(case, "labels"))[1] == TUMOUR).any()
+    ]
+    return spread(np.array(shown), SAMPLE_CASES).tolist()
+
+
+def choose(
+    results: RunResults, sample: Sequence[str], classifier: str, grid: CamGrid
+) -> tuple[Trial, list[Trial]]:
+    """The layer and threshold that SAM agrees with most, and all trials.
+
+    Raises
+    ------
+    NoTumourError
+        If the sample is empty.
+    """
+    if not sample:
+        raise NoTumourError(
+            "the slice labels",
+            "no case left that shows a tumour",
+            "at least one",
+            "see why cases were skipped, then --retry-failed",
+        )
+    answers = [results.arrays(case, f"{classifier}_trials") for case in sample]
+    pairs = [(answer["predicted_iou"], answer["agreement"]) for answer in answers]
+    trials = gather(grid.layers, grid.thresholds, pairs)
+    chosen = best(trials)
+    tqdm.write(
+        f"{classifier} CAM: layer {chosen.layer}, threshold {chosen.threshold:g}: SAM agrees with "
+        f"it by {chosen.agreement:.2f} and rates its own masks {chosen.predicted_iou:.2f}"
+    )
+    return chosen, trials
+
+
+def choice_file(config: RunConfig, classifier: str) -> Path:
+    """File that tells runs on a share of the cases what was chosen."""
+    return config.cache.root / f"choice_{classifier}.json"
+
+
+def choice_signature(config: RunConfig, classifier: TrainedClassifier) -> str:
+    """What a choice depends on."""
+    return sign(classifier.signature, [config.settings.cam, config.settings.roi])
+
+
+def write_choice(path: Path, signature: str, chosen: Trial) -> None:
+    """Save a choice for runs on a share of the cases."""
+    content = {"signature": signature, "layer": chosen.layer, "threshold": chosen.threshold}
+    write_text(path, json.dumps(content, indent=1) + "\n")
+
+
+def read_choice(path: Path, signature: str) -> CamChoice | None:
+    """Layer and threshold that were chosen; None if there is no choice with this signature."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        same = content["signature"] == signature
+        return CamChoice(content["layer"], content["threshold"]) if same else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

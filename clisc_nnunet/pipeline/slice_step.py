@@ -1,8 +1,8 @@
-"""The work that touches scan files, one case at a time; it runs in processes of its own."""
+"""Stage 1 for one case: read its scans and extract the slices; runs in worker processes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,133 +15,39 @@ from clisc_nnunet.io.volume import (
     check_grid,
     read_geometry,
     read_volume,
-    recording,
     scan_digest,
 )
 from clisc_nnunet.models.weights import read_card
-from clisc_nnunet.pipeline.result_cache import Fingerprint, ResultCache
-from clisc_nnunet.pipeline.serialization import (
-    pack_geometry,
-    pack_stack,
-)
+from clisc_nnunet.pipeline.case_steps import CaseStep, save_arrays
+from clisc_nnunet.pipeline.config import CaseInput, RunConfig
+from clisc_nnunet.pipeline.result_cache import Fingerprint
+from clisc_nnunet.pipeline.serialization import pack_geometry, pack_stack
 from clisc_nnunet.settings import SliceSettings
 from clisc_nnunet.stages.brain_extraction import extract_brain, read_brain_mask
 from clisc_nnunet.stages.slice_extraction import SliceStack, brain_mask, make_slices
 
 
-def cut_scan(
-    case: str,
-    source: Source,
-    settings: SliceSettings,
-    cache: ResultCache,
-    fingerprint: Fingerprint,
-    brain_file: Path | None = None,
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Stage 1 for one case, into the store.
-
-    Parameters
-    ----------
-    case : str
-    source : Path or Series
-    settings : SliceSettings
-    store : Store
-    recipe : Recipe
-        What the result is signed with.
-    brain_file : Path, optional
-        A mask that takes the place of the extracted brain.
-
-    Returns
-    -------
-    read : tuple of str
-        Paths that were read.
-    repairs : tuple of str
-        What was mended in the header.
-
-    Raises
-    ------
-    ScanError
-        If the scan cannot be used.
-    """
-    with recording() as read:
-        opened = open_scan(source, settings, brain_file)
-    share = np.array(opened.brain.sum() / brain_mask(opened.scan.array).sum(), np.float32)
-    found = {"brain_share": share, "scan": pack_geometry(opened.scan.geometry)}
-    cache.save(case, "slices", fingerprint, {**pack_stack(opened.stack), **found})
-    return tuple(read), opened.scan.repairs
-
-
-def slices_fingerprint(
-    digest: str, settings: SliceSettings, brain_file: Path | None
-) -> Fingerprint:
-    """What the slices of a scan of this digest are made from.
-
-    Raises
-    ------
-    ScanError
-        If there is no such file of the brain, or it cannot be read.
-    """
-    brain = None
-    if brain_file is not None:
-        if not brain_file.is_file():
-            hint = "add it, or leave the case out"
-            raise ScanError(brain_file, "no such file", "a brain mask for each case", hint)
-        brain = scan_digest(brain_file)
-    elif settings.brain == "extracted":
-        brain = read_card("brain")["sha256"]
-    return Fingerprint(digest, settings, brain)
-
-
-def check_channels(
-    case: str,
-    prompt: Source,
-    others: Sequence[Source],
-    cache: ResultCache,
-    fingerprint: Fingerprint,
-) -> tuple[str, ...]:
-    """Beside stage 1: read the further channels of a case, at which no stage looks.
-
-    Parameters
-    ----------
-    case : str
-    prompt : Path or Series
-        The scan that the stages look at.
-    others : sequence of (Path or Series)
-        Must be whole and lie on the voxels of `prompt`.
-    store : Store
-        Keeps that they do, so that they are read again only when one has changed.
-    recipe : Recipe
-
-    Returns
-    -------
-    tuple of str
-        Paths that were read.
-
-    Raises
-    ------
-    ScanError
-        If one cannot be used.
-    """
-    grid = read_geometry(prompt)
-    with recording() as read:
-        for other in others:
-            check_grid(other, read_volume(other).geometry, grid)
-    cache.save(case, "channels", fingerprint, {})
-    return tuple(read)
-
-
 @dataclass(frozen=True)
 class OpenedScan:
-    """A scan, the voxels of it that the stages look at (bool), and its slices."""
+    """A scan, the voxels of it that the stages see (bool), and its slices."""
 
     scan: Volume
     brain: np.ndarray
     stack: SliceStack
 
 
+@dataclass(frozen=True)
+class ExtractedSlices:
+    """Result of stage 1: arrays for the cache, and what was repaired in the scan's header."""
+
+    arrays: Mapping[str, np.ndarray]
+    repairs: tuple[str, ...]
+
+
 def open_scan(
     source: Source, settings: SliceSettings, brain_file: Path | None = None
 ) -> OpenedScan:
-    """Read a scan and cut its slices (stage 1).
+    """Read a scan and extract its slices (stage 1).
 
     Raises
     ------
@@ -157,7 +63,83 @@ def open_scan(
 
 
 def brain_of_scan(scan: Volume, settings: SliceSettings, brain_file: Path | None) -> np.ndarray:
-    """Voxels that the stages look at: those of a given mask, or of the extracted brain."""
+    """Voxels that the stages see, bool: those of a given mask, or of the extracted brain."""
     if brain_file is not None:
         return read_brain_mask(brain_file, scan.geometry)
     return extract_brain(scan, settings)
+
+
+def slices_fingerprint(
+    digest: str, settings: SliceSettings, brain_file: Path | None
+) -> Fingerprint:
+    """Fingerprint of the slices of a scan with this digest.
+
+    Raises
+    ------
+    ScanError
+        If the brain mask is missing or cannot be read.
+    """
+    brain = None
+    if brain_file is not None:
+        if not brain_file.is_file():
+            hint = "add it, or leave the case out"
+            raise ScanError(brain_file, "no such file", "a brain mask for each case", hint)
+        brain = scan_digest(brain_file)
+    elif settings.brain == "extracted":
+        brain = read_card("brain")["sha256"]
+    return Fingerprint(digest, settings, brain)
+
+
+def extract_slices(config: RunConfig, case: CaseInput) -> ExtractedSlices:
+    """Stage 1 for one case.
+
+    Raises
+    ------
+    ScanError
+        If the scan cannot be used.
+    """
+    opened = open_scan(case.scan, config.settings.slices, case.brain_mask)
+    share = np.array(opened.brain.sum() / brain_mask(opened.scan.array).sum(), np.float32)
+    found = {"brain_share": share, "scan": pack_geometry(opened.scan.geometry)}
+    return ExtractedSlices({**pack_stack(opened.stack), **found}, opened.scan.repairs)
+
+
+def check_channels(config: RunConfig, case: CaseInput) -> dict[str, np.ndarray]:
+    """Beside stage 1: read the other channels of a case; the result says only that it was done.
+
+    Raises
+    ------
+    ScanError
+        If one cannot be read or does not lie on the voxels of the label channel.
+    """
+    grid = read_geometry(case.scan)
+    for other in case.other_channels:
+        check_grid(other, read_volume(other).geometry, grid)
+    return {}
+
+
+def _slices_fingerprint(config: RunConfig, case: CaseInput, _: tuple[str, ...]) -> Fingerprint:
+    return slices_fingerprint(case.digests[case.scan], config.settings.slices, case.brain_mask)
+
+
+def _channels_fingerprint(config: RunConfig, case: CaseInput, _: tuple[str, ...]) -> Fingerprint:
+    return Fingerprint([case.digests[scan] for scan in (case.scan, *case.other_channels)])
+
+
+def _save_slices(
+    config: RunConfig,
+    case: CaseInput,
+    stage: str,
+    fingerprint: Fingerprint,
+    extracted: ExtractedSlices,
+) -> tuple[str, ...]:
+    save_arrays(config, case, stage, fingerprint, extracted.arrays)
+    return extracted.repairs
+
+
+EXTRACT_SLICES = CaseStep(
+    "slices", "slices", extract_slices, _slices_fingerprint, workers="scans", save=_save_slices
+)
+CHECK_CHANNELS = CaseStep(
+    "channels", "channels", check_channels, _channels_fingerprint, workers="scans"
+)

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from clisc_nnunet.io.volume import Source, read_geometry, read_mask
-from clisc_nnunet.metrics import overlap
+from clisc_nnunet.metrics import dice
 from clisc_nnunet.pipeline.slice_step import open_scan
 from clisc_nnunet.quality_control.prompt_stability import JitterSettings, stability
 from clisc_nnunet.s3f.dataset_slices import DatasetSlices
@@ -169,7 +169,7 @@ def score_prediction(
     found = CaseQuality(
         case,
         "judged",
-        similarity=overlap(mask, drawn.mask),
+        similarity=dice(mask, drawn.mask, both_empty=1.0),
         predicted_iou=drawn.predicted_iou,
         stability=stability(segmenter, case, stack, mask, jitter),
         volume_ml=opened.volume_ml,

@@ -15,7 +15,7 @@ from clisc_nnunet.report.html import figure_uri, render, slice_uri
 
 # Slices in a strip; curves beyond so many cases are a tangle.
 STRIP, MAX_CURVES = 8, 12
-TUMOUR, NORMAL, UNSURE = "#c0392b", "#2b6ca3", "#9a9a9a"
+TUMOUR_COLOUR, NORMAL_COLOUR, UNSURE_COLOUR = "#c0392b", "#2b6ca3", "#9a9a9a"
 # PNG has no room for endless rows: each prompt set takes one.
 ROW_INCHES = 5.4
 
@@ -75,7 +75,9 @@ def draw_probabilities(figure: Figure | SubFigure, check: PromptCheck) -> None:
     bins = np.linspace(0, 1, 26)
     counts, _ = np.histogram(every, bins)
     middles = (bins[1:] + bins[:-1]) / 2
-    colours = np.where(middles >= high, TUMOUR, np.where(middles <= low, NORMAL, UNSURE))
+    colours = np.where(
+        middles >= high, TUMOUR_COLOUR, np.where(middles <= low, NORMAL_COLOUR, UNSURE_COLOUR)
+    )
     left.bar(middles, counts, width=0.036, color=colours.tolist())
     left.set_xlim(0, 1)
     left.set_xlabel("probability of tumour")
@@ -86,7 +88,7 @@ def draw_probabilities(figure: Figure | SubFigure, check: PromptCheck) -> None:
     )
     for case, slices in list(check.cases.items())[:MAX_CURVES]:
         right.plot(slices.height_mm, slices.probability, lw=1.2, label=case)
-    right.axhspan(low, high, color=UNSURE, alpha=0.25, lw=0)
+    right.axhspan(low, high, color=UNSURE_COLOUR, alpha=0.25, lw=0)
     right.set_ylim(-0.02, 1.02)
     right.set_xlabel("height above the lowest slice, mm")
     right.set_title("probability of tumour by height, a curve per volume", fontsize=9)

@@ -13,7 +13,8 @@ import numpy as np
 
 from clisc_nnunet.errors import named
 from clisc_nnunet.settings import LabelSettings
-from clisc_nnunet.stages.clip_labels import NORMAL, TUMOUR, UNSURE, sure_labels
+from clisc_nnunet.stages.clip_labels import sure_labels
+from clisc_nnunet.stages.slice_classes import NORMAL, TUMOUR, UNSURE
 
 # From which share on a fault is worth a line. The bundled CLIP with the paper's prompts stays well
 # below the first and the third on phantoms and on real scans; random labels change at every second

@@ -9,7 +9,7 @@ from itertools import combinations
 
 import numpy as np
 
-from clisc_nnunet.metrics import overlap
+from clisc_nnunet.metrics import dice
 from clisc_nnunet.stages.sam import batched_predictor
 from clisc_nnunet.stages.sam.prompts import make_prompts
 from clisc_nnunet.stages.sam.types import Prompts
@@ -103,4 +103,5 @@ def stability(
 
 def mean_overlap(masks: Sequence[np.ndarray]) -> float:
     """Mean Dice of all pairs of two or more bool arrays of one shape."""
-    return float(np.mean([overlap(first, second) for first, second in combinations(masks, 2)]))
+    pairs = combinations(masks, 2)
+    return float(np.mean([dice(first, second, both_empty=1.0) for first, second in pairs]))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from clisc_nnunet.pipeline.case_result import CaseOutcome
-from clisc_nnunet.pipeline.pseudo_label_pipeline import Casework
+from clisc_nnunet.pipeline.run_results import RunResults
 from clisc_nnunet.stages.pseudo_label import fill_holes
 from clisc_nnunet.stages.sam.prompts import make_prompts
 from clisc_nnunet.stages.sam.types import Masks, Prompts, stack_masks
@@ -45,12 +45,12 @@ class PlaneView:
     rejected: bool = False
 
 
-def plane_views(work: Casework, outcome: CaseOutcome, count: int = 1) -> list[PlaneView]:
+def plane_views(results: RunResults, outcome: CaseOutcome, count: int = 1) -> list[PlaneView]:
     """The most telling plane of a case, and others above and below it.
 
     Parameters
     ----------
-    work : Casework
+    results : RunResults
         After its last stage.
     outcome : CaseOutcome
         Of a case that did not fail.
@@ -62,16 +62,16 @@ def plane_views(work: Casework, outcome: CaseOutcome, count: int = 1) -> list[Pl
     list of PlaneView
         The most telling plane first, then the others from inferior to superior.
     """
-    case, settings = outcome.case, work.settings
+    case, settings = outcome.case, results.config.settings
     stage = "raw" if settings.masking.mode == "off" else "enhanced"
-    pixels, region = work.stack(case).pixels, work.region(case, stage)
-    logits = _logits(work, case, pixels.shape)
-    labels = work.arrays(case, "labels")
+    pixels, region = results.stack(case).pixels, results.region(case, stage)
+    logits = _logits(results, case, pixels.shape)
+    labels = results.arrays(case, "labels")
     seen, probability = labels["planes"], labels["probability"]
     first = telling_plane(logits > 0, region, seen, probability)
     shown = planes_round(first, logits > 0, region, seen, count)
 
-    found = work.arrays(case, f"{stage}_regions")
+    found = results.arrays(case, f"{stage}_regions")
     views = []
     for plane in [first, *(plane for plane in shown if plane != first)]:
         cam = np.zeros(pixels.shape[1:], np.float32)
@@ -144,8 +144,8 @@ def planes_round(
     return sorted(set(chosen.tolist()))
 
 
-def _logits(work: Casework, case: str, shape: tuple[int, int, int]) -> np.ndarray:
+def _logits(results: RunResults, case: str, shape: tuple[int, int, int]) -> np.ndarray:
     """What SAM drew on the models' slices, float32 (plane, row, column)."""
-    kept = work.arrays(case, "masks")
+    kept = results.arrays(case, "masks")
     masks = Masks(kept["logits"].astype(np.float32), kept["predicted_iou"])
     return stack_masks(masks, kept["planes"], shape)

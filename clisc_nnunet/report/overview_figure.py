@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 
 from clisc_nnunet.io.atomic_write import atomic_file
 from clisc_nnunet.pipeline.case_result import CaseOutcome, least_sure_first
-from clisc_nnunet.pipeline.pseudo_label_pipeline import Casework
+from clisc_nnunet.pipeline.run_results import RunResults
 from clisc_nnunet.report.case_planes import (
     LABEL_COLOUR,
     NEGATIVE,
@@ -31,12 +31,12 @@ MAX_NAMES = 40
 COLUMNS = ("slice", "CAM", "region, box and points", "pseudo-label")
 
 
-def overview(work: Casework, outcomes: Sequence[CaseOutcome], path: Path) -> None:
+def overview(results: RunResults, outcomes: Sequence[CaseOutcome], path: Path) -> None:
     """Write the picture of a run, the least sure cases on top; failed ones are named below.
 
     Parameters
     ----------
-    work : Casework
+    results : RunResults
         After its last stage; one case at a time is read from its store.
     outcomes : sequence of CaseOutcome
     path : Path
@@ -57,7 +57,7 @@ def overview(work: Casework, outcomes: Sequence[CaseOutcome], path: Path) -> Non
     for axes, name in zip(grid[0], COLUMNS, strict=True):
         axes.set_title(name, fontsize=9)
     for axes, outcome in zip(grid, shown, strict=False):
-        draw_row(axes, row_title(outcome), plane_views(work, outcome)[0])
+        draw_row(axes, row_title(outcome), plane_views(results, outcome)[0])
     with atomic_file(path) as temporary:
         figure.savefig(temporary, dpi=80)
 

@@ -11,7 +11,7 @@ from typing import Any
 from clisc_nnunet.dataset_layout import EXCLUDE_FILE, TRUSTED_FILE, read_names
 from clisc_nnunet.io.atomic_write import atomic_file
 from clisc_nnunet.pipeline.case_result import CaseOutcome, least_sure_first
-from clisc_nnunet.pipeline.pseudo_label_pipeline import Casework
+from clisc_nnunet.pipeline.run_results import RunResults
 from clisc_nnunet.report import case_planes
 from clisc_nnunet.report.case_planes import plane_views
 from clisc_nnunet.report.html import environment
@@ -48,7 +48,7 @@ class Card:
 
 
 def write_report(
-    work: Casework,
+    results: RunResults,
     outcomes: Sequence[CaseOutcome],
     record: Mapping[str, Any],
     path: Path,
@@ -59,7 +59,7 @@ def write_report(
 
     Parameters
     ----------
-    work : Casework
+    results : RunResults
         After its last stage; one case at a time is read from its store.
     outcomes : sequence of CaseOutcome
     record : mapping
@@ -79,10 +79,10 @@ def write_report(
     planes, pictured = room(len(outcomes))
     page = render(
         title=path.absolute().parent.parent.name,
-        cards=cards(work, outcomes, planes, pictured),
+        cards=cards(results, outcomes, planes, pictured),
         outcomes=outcomes,
         record=record,
-        settings=work.settings,
+        settings=results.config.settings,
         pictured=pictured,
         in_dataset=("labelled", "trusted", *(["empty"] if keep_empty else [])),
         lists=listed(path.parent, outcomes),
@@ -113,13 +113,13 @@ def room(cases: int) -> tuple[int, int]:
 
 
 def cards(
-    work: Casework, outcomes: Sequence[CaseOutcome], planes: int, pictured: int
+    results: RunResults, outcomes: Sequence[CaseOutcome], planes: int, pictured: int
 ) -> Iterator[Card]:
     """Cases in the order of the page, drawn one after the other.
 
     Parameters
     ----------
-    work : Casework
+    results : RunResults
     outcomes : sequence of CaseOutcome
     planes : int
         Of each case.
@@ -130,7 +130,7 @@ def cards(
         views = []
         # What was drawn for a trusted case is not what its label shows.
         if outcome.status in ("labelled", "empty") and rank <= pictured:
-            views = plane_views(work, outcome, planes)
+            views = plane_views(results, outcome, planes)
         yield Card(outcome, rank, tuple(plane_picture(view) for view in views))
 
 

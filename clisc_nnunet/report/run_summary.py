@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from clisc_nnunet.pipeline.case_result import CaseOutcome
+from clisc_nnunet.provenance import differences
 from clisc_nnunet.settings import PRESETS, Settings
 
 BINS = 20
@@ -71,25 +72,15 @@ class Change:
 
 def changes(settings: Settings) -> list[Change]:
     """Settings that differ from those of their preset, as `--set` would name them."""
-    usual = dict(_flat(asdict(PRESETS.get(settings.preset, PRESETS["default"]))))
+    usual = PRESETS.get(settings.preset, PRESETS["default"])
     return [
-        Change(name, _text(usual[name]), _text(value))
-        for name, value in _flat(asdict(settings))
-        if value != usual[name]
+        Change(one.name, _text(one.before), _text(one.now))
+        for one in differences(asdict(usual), asdict(settings))
     ]
 
 
-def _flat(values: dict[str, Any], above: str = "") -> list[tuple[str, Any]]:
-    pairs = []
-    for key, value in values.items():
-        pairs += (
-            _flat(value, f"{above}{key}.") if isinstance(value, dict) else [(above + key, value)]
-        )
-    return pairs
-
-
 def _text(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from clisc_nnunet.errors import NoTumourError, UserError
 from clisc_nnunet.models.backbones import Backbone
 from clisc_nnunet.models.slice_classifier import SliceClassifier, to_images
 from clisc_nnunet.settings import ClassifierSettings
+from clisc_nnunet.stages.slice_classes import NORMAL, TUMOUR
 from clisc_nnunet.stages.slice_extraction import SliceStack
 
-NORMAL, TUMOUR = 0, 1
 # Slices that are loaded at a time, in the order of the cases; bounds the memory.
 READ_AHEAD = 2048
 # Slice stacks cached in memory, about 4 MB each.

@@ -13,8 +13,7 @@ from clisc_nnunet.errors import NoTumourError, UserError
 from clisc_nnunet.models.clip import ClipModel
 from clisc_nnunet.models.device import at_precision
 from clisc_nnunet.settings import LabelSettings, Precision
-
-NORMAL, TUMOUR, UNSURE = 0, 1, -1
+from clisc_nnunet.stages.slice_classes import NORMAL, TUMOUR, UNSURE
 
 # The paper's two text prompts (section 2.1).
 PAPER_TEXT_PROMPTS: dict[str, tuple[str, ...]] = {

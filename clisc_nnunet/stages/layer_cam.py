@@ -8,8 +8,7 @@ from pytorch_grad_cam import LayerCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
 from clisc_nnunet.models.slice_classifier import SliceClassifier, to_images
-
-TUMOUR = 1
+from clisc_nnunet.stages.slice_classes import TUMOUR
 
 
 def layer_cam(

@@ -11,7 +11,7 @@ from clisc_nnunet.bundled.phantom_set import TrainingVolume
 from clisc_nnunet.bundled.training_loop import LoopSettings
 from clisc_nnunet.io.volume import write_volume
 from clisc_nnunet.models.sam import load_sam
-from clisc_nnunet.stages.clip_labels import NORMAL, TUMOUR
+from clisc_nnunet.stages.slice_classes import NORMAL, TUMOUR
 
 TRUTH = block(slice(2, 5), slice(2, 10), slice(3, 13))
 VOTED = np.array([NORMAL, NORMAL, TUMOUR, TUMOUR, TUMOUR, NORMAL, NORMAL, NORMAL])

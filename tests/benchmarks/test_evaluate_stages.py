@@ -14,7 +14,7 @@ from clisc_nnunet.io.hashing import file_sha256
 from clisc_nnunet.io.volume import write_volume
 from clisc_nnunet.pipeline.result_cache import ResultCache
 from clisc_nnunet.settings import MaskingSettings, Settings
-from clisc_nnunet.stages.clip_labels import NORMAL, TUMOUR, UNSURE
+from clisc_nnunet.stages.slice_classes import NORMAL, TUMOUR, UNSURE
 
 EMPTY = np.zeros(SHAPE, bool)
 TRUTH = block(slice(2, 5), slice(2, 10), slice(3, 13))

@@ -27,5 +27,5 @@ def test_another_call_for_the_same_folder_is_refused(tmp_path):
     record = tmp_path / "call.json"
     same_as_before(record, epochs=12, seed=0)
     same_as_before(record, epochs=12, seed=0)
-    with pytest.raises(UserError, match="found epochs = 12; expected epochs = 24"):
+    with pytest.raises(UserError, match="found epochs 12; expected epochs 24"):
         same_as_before(record, epochs=24, seed=0)

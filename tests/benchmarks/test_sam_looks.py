@@ -6,7 +6,7 @@ from helpers.finished import SCAN, SHAPE, FinishedCase, block, on_scan, write_fi
 
 from benchmarks.sam_looks import LOOKS, SHIFTS, load_cases, main
 from clisc_nnunet.io.volume import write_volume
-from clisc_nnunet.stages.clip_labels import NORMAL, TUMOUR
+from clisc_nnunet.stages.slice_classes import NORMAL, TUMOUR
 
 TRUTH = block(slice(2, 5), slice(2, 10), slice(3, 13))
 EMPTY = np.zeros(SHAPE, bool)

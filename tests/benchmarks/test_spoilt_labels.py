@@ -5,6 +5,7 @@ import pytest
 
 from benchmarks.spoilt_labels import KINDS, main, spoil, spoilt_cases
 from clisc_nnunet.io.volume import read_mask, write_volume
+from clisc_nnunet.metrics import dice
 
 
 @pytest.fixture
@@ -16,10 +17,6 @@ def case():
     other = np.zeros((20, 40, 28), bool)
     other[8:12, 10:14, 16:20] = True
     return label & brain, brain, other
-
-
-def dice(first, second):
-    return 2 * (first & second).sum() / max(first.sum() + second.sum(), 1)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -120,7 +120,7 @@ def test_phantoms_of_another_recipe_are_refused(phantoms, tmp_path, capsys, kind
     (line,) = capsys.readouterr().err.splitlines()
     assert f"{tmp_path / 'SET'}: found phantoms to train on: anatomies" in line
     assert "MNI152, as nilearn ships it" in line
-    assert "expected anatomies of 2 files" in line
+    assert "expected anatomies with 2 entries" in line
     assert "another -o" in line
     assert (read_recipe(tmp_path / "SET"), sorted((tmp_path / "SET").iterdir())) == before
 
@@ -129,13 +129,13 @@ def test_phantoms_of_another_drawing_or_none_noted_are_refused(
     phantoms, tmp_path, capsys, monkeypatch
 ):
     assert phantoms("-n", 2, "--heads", 0) == 0
-    monkeypatch.setattr("clisc_nnunet.bundled.phantom_set.DRAWING", GENERATOR_VERSION + 1)
+    monkeypatch.setattr("clisc_nnunet.bundled.phantom_set.GENERATOR_VERSION", GENERATOR_VERSION + 1)
     assert phantoms("-n", 3, "--heads", 0) == 2
     err = capsys.readouterr().err
     assert f"drawing {GENERATOR_VERSION}; expected drawing {GENERATOR_VERSION + 1}" in err
     (tmp_path / "SET" / "recipe.json").unlink()
     assert phantoms("-n", 3, "--heads", 0) == 2
-    assert "drawing not noted" in capsys.readouterr().err
+    assert "drawing not recorded" in capsys.readouterr().err
 
 
 def test_phantoms_kept_aside_are_not_mixed(phantoms, tmp_path, capsys):

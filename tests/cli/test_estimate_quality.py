@@ -10,12 +10,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from helpers.cases import extract_into
 
 from clisc_nnunet.cli.estimate_quality import main
 from clisc_nnunet.io.volume import Geometry, write_volume
 from clisc_nnunet.models.sam import SamModel, load_sam
 from clisc_nnunet.pipeline.result_cache import Fingerprint, ResultCache
-from clisc_nnunet.pipeline.slice_step import cut_scan
 from clisc_nnunet.quality_control.score_predictions import dataset_json, find_predictions
 from clisc_nnunet.settings import Settings
 
@@ -177,7 +177,7 @@ def test_training_images_are_shown_as_the_converter_saw_them(folders, head):
     settings = replace(Settings().slices, plane_mm=8.0)
     images = (folders / "images").rename(folders / "imagesTr")
     cache, scan = ResultCache(folders / "clisc" / "stages"), images / "good_0000.nii.gz"
-    cut_scan("good", scan, settings, cache, Fingerprint("scan", settings))
+    extract_into(cache, "good", scan, settings, Fingerprint("scan", settings))
     predictions = folders / "predictions"
     (predictions / "moved.nii.gz").unlink()
     common = ["-i", str(images), "-p", str(predictions), *FAST]

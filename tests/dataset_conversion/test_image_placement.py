@@ -6,18 +6,21 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from helpers.cases import make_config
 
 from clisc_nnunet.dataset_conversion import nnunet_dataset
 from clisc_nnunet.dataset_conversion.image_placement import place_cases, take_out_all_but
 from clisc_nnunet.errors import StorageError
-from clisc_nnunet.inputs.cases import Case
 from clisc_nnunet.io.hashing import file_sha256
-from clisc_nnunet.io.volume import Geometry, scan_digest, write_volume
-from clisc_nnunet.pipeline.case_result import CaseOutcome
-from clisc_nnunet.pipeline.case_tracker import FAILURE, CaseTracker
+from clisc_nnunet.io.volume import Geometry, write_volume
+from clisc_nnunet.pipeline.case_result import CaseOutcome, with_failures
+from clisc_nnunet.pipeline.case_tracker import FAILURE
+from clisc_nnunet.pipeline.config import CaseInput
 from clisc_nnunet.pipeline.label_step import RECORD
+from clisc_nnunet.pipeline.pseudo_label_pipeline import PseudoLabelPipeline
 from clisc_nnunet.pipeline.result_cache import ResultCache
 from clisc_nnunet.processes import local_pool
+from clisc_nnunet.settings import SliceSettings
 
 GRID = Geometry((7, 6, 5), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
 
@@ -31,30 +34,31 @@ def write(path, seed):
 @pytest.fixture
 def run(tmp_path):
     """Two labelled cases of two channels each, after stage 11; a function that places them."""
+    pool = local_pool(1)
     cases = []
     for number, name in enumerate("ab"):
         scans = [tmp_path / "scans" / f"{name}_{kind}.nii.gz" for kind in ("t1", "flair")]
         for path in scans:
             write(path, number)
-        cases.append(Case(name, scans[1], tuple(scans)))
-    digests = {path: scan_digest(path) for case in cases for path in case.channels}
+        cases.append(CaseInput(name, scans[1], tuple(scans)))
     folder = tmp_path / "Dataset501_CLISC"
+    config = make_config(ResultCache(folder / "clisc" / "stages"), SliceSettings(brain="given"))
+    outcomes = [CaseOutcome(name, "labelled", "drawn", label_ml=3.0) for name in "ab"]
 
-    def place(**options):
-        with local_pool(1) as pool:
-            work = SimpleNamespace(
-                tracker=CaseTracker(
-                    ResultCache(folder / "clisc" / "stages"), cases=["a", "b"], **options
-                ),
-                scan_pool=pool,
-                digests=digests,
-                outcomes=[CaseOutcome(name, "labelled", "drawn", label_ml=3.0) for name in "ab"],
-            )
-            return place_cases(work, cases, folder, copy=True), work.tracker
+    def begun(retry):
+        pipeline = PseudoLabelPipeline(config, pool, pool, retry=retry)
+        for case in cases:
+            pipeline.admit(case)
+        return pipeline
+
+    def place(retry=False):
+        lost = place_cases(pipelines[retry], ["a", "b"], folder, copy=True)
+        return with_failures(outcomes, lost), pipelines[retry].tracker
 
     def placed():
         return sorted(path.name for path in folder.glob("imagesTr/*"))
 
+    pipelines = {retry: begun(retry) for retry in (False, True)}
     return SimpleNamespace(place=place, placed=placed, cases=cases, folder=folder)
 
 

@@ -7,6 +7,7 @@ import random
 import shutil
 import signal
 import time
+from dataclasses import replace
 
 import pytest
 import SimpleITK as sitk
@@ -15,8 +16,7 @@ from helpers.quick import convert, labels, start
 from clisc_nnunet.cli.make_phantoms import main as make_phantoms
 from clisc_nnunet.models.clip import ClipModel
 from clisc_nnunet.models.sam import SamModel
-
-MODULE = "clisc_nnunet.pipeline.pseudo_label_pipeline"
+from clisc_nnunet.pipeline import model_steps, pseudo_label_pipeline
 
 
 @pytest.fixture(scope="module")
@@ -134,21 +134,22 @@ def test_parts_of_a_step_that_learns_are_refused(scans, tmp_path, capsys):
     assert not any(tmp_path.iterdir())
 
 
-def failing(stage, case):
-    """A stage's work that fails for one case."""
-    import clisc_nnunet.pipeline.pseudo_label_pipeline as module
+def fail_for(patch, step, name):
+    """Make a step of `model_steps` fail for one case."""
+    work = getattr(model_steps, step)
 
-    work = getattr(module, stage)
-
-    def run(*args):
-        if case in args:
+    def run(config, case, *args, **kwargs):
+        if case.name == name:
             raise RuntimeError("no memory for this one")
-        return work(*args)
+        return work(config, case, *args, **kwargs)
 
-    return run
+    patch.setattr(model_steps, step, run)
+    if step == "label_slices":
+        failing = replace(model_steps.LABEL_SLICES, run=run)
+        patch.setattr(pseudo_label_pipeline, "LABEL_SLICES", failing)
 
 
-@pytest.mark.parametrize("stage", ["segment_case", "find_case_regions"])
+@pytest.mark.parametrize("stage", ["segment", "find_region"])
 def test_a_failure_sets_one_case_aside_and_can_be_retried(
     stage, scans, unbroken, tmp_path, monkeypatch, capsys
 ):
@@ -157,7 +158,7 @@ def test_a_failure_sets_one_case_aside_and_can_be_retried(
     for name in ("masks.npz", "enhanced_regions.npz"):
         (clisc(tmp_path) / "stages" / kept / name).unlink()
     with monkeypatch.context() as patch:
-        patch.setattr(f"{MODULE}.{stage}", failing(stage, kept))
+        fail_for(patch, stage, kept)
         assert convert(scans, tmp_path, "--continue") == 3
     assert "RuntimeError: no memory for this one" in capsys.readouterr().err
     record = json.loads((clisc(tmp_path) / "stages" / kept / "failure.json").read_text())
@@ -173,7 +174,7 @@ def test_a_failure_sets_one_case_aside_and_can_be_retried(
 def test_a_case_that_comes_in_late_changes_no_other(scans, unbroken, tmp_path, monkeypatch):
     late = "phantom_0002"
     with monkeypatch.context() as patch:
-        patch.setattr(f"{MODULE}.label_case", failing("label_case", late))
+        fail_for(patch, "label_slices", late)
         assert convert(scans, tmp_path) == 3
     before = labels(tmp_path)
     for option in ("--retry-failed", "--continue"):

@@ -129,14 +129,14 @@ def test_volumes_are_read_in_one_place():
 
 
 def test_continue_gives_the_same_bytes_after_a_stop(dataset, phantoms, tmp_path, monkeypatch):
-    from clisc_nnunet.pipeline.pseudo_label_pipeline import Casework
+    from clisc_nnunet.pipeline import model_steps
 
     def stop(*_):
         raise KeyboardInterrupt
 
     call = ["-i", str(phantoms / "images"), "-d", "501", "-o", str(tmp_path), *QUICK]
     with monkeypatch.context() as patch:
-        patch.setattr(Casework, "segment_regions", stop)
+        patch.setattr(model_steps, "segment", stop)
         assert main(call) == 130
     assert main(call) == 2  # refused: somebody's unfinished work
     assert main([*call, "--continue"]) == 0

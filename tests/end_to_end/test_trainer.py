@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.cases import extract_into
 from helpers.clisc_training import (
     DEFAULT,
     clisc_folder,
@@ -23,7 +24,6 @@ from helpers.clisc_training import (
 from helpers.tiny_nnunet import CASES, NAME
 
 from clisc_nnunet.pipeline.result_cache import Fingerprint, ResultCache
-from clisc_nnunet.pipeline.slice_step import cut_scan
 from clisc_nnunet.settings import SliceSettings
 from clisc_nnunet.trainers import filter_round
 from clisc_nnunet.trainers.nnUNetTrainerCLISC import nnUNetTrainerCLISC
@@ -60,7 +60,7 @@ def test_sam_sees_the_slices_of_the_labels_where_the_dataset_has_them(nnunet_roo
     for case in CASES[:4]:
         scan = raw / "imagesTr" / f"{case}_0000.nii.gz"
         cache = ResultCache(raw / "clisc" / "stages")
-        cut_scan(case, scan, settings, cache, Fingerprint("scan", settings))
+        extract_into(cache, case, scan, settings, Fingerprint("scan", settings))
     trainer = train(make_trainer(nnunet_root))
     known = {case: found["kept_slices"] for case, found in facts(trainer)["cases"].items()}
     assert known == {case: case in CASES[:4] for case in CASES}

@@ -8,7 +8,7 @@ from helpers.finished import SCAN, SHAPE, SLICES, FinishedCase, block, on_scan, 
 from clisc_nnunet.errors import ScanError
 from clisc_nnunet.evaluation.stage_scores import score_case, tumour_shares
 from clisc_nnunet.io.volume import write_volume
-from clisc_nnunet.stages.clip_labels import NORMAL, TUMOUR, UNSURE
+from clisc_nnunet.stages.slice_classes import NORMAL, TUMOUR, UNSURE
 
 EMPTY = np.zeros(SHAPE, bool)
 # 3 planes of 8 x 10 pixels in one corner, so that a flip or a shift of axes would show.

@@ -6,12 +6,13 @@ import csv
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
 from clisc_nnunet.io.volume import Geometry, write_volume
 from clisc_nnunet.pipeline.result_cache import ResultCache
-from clisc_nnunet.pipeline.serialization import pack_stack, unpack_stack
+from clisc_nnunet.pipeline.serialization import pack_stack, unpack_region, unpack_stack
 from clisc_nnunet.settings import Settings
 from clisc_nnunet.stages.slice_extraction import SliceStack
 
@@ -78,10 +79,10 @@ def stage_arrays(case: FinishedCase) -> dict[str, dict[str, np.ndarray]]:
 
 
 class FinishedRun:
-    """What the pictures ask a `Casework` for, from arrays in memory."""
+    """What the pictures ask `RunResults` for, from arrays in memory."""
 
     def __init__(self, cases: dict[str, FinishedCase], settings: Settings) -> None:
-        self.settings = settings
+        self.config = SimpleNamespace(settings=settings)
         self._stages = {name: stage_arrays(case) for name, case in cases.items()}
 
     def arrays(self, case: str, stage: str) -> dict[str, np.ndarray]:
@@ -91,8 +92,7 @@ class FinishedRun:
         return unpack_stack(self.arrays(case, "slices"))
 
     def region(self, case: str, name: str) -> np.ndarray:
-        packed = self.arrays(case, f"{name}_regions")["roi"]
-        return np.unpackbits(packed, count=int(np.prod(SHAPE))).reshape(SHAPE).astype(bool)
+        return unpack_region(self.arrays(case, f"{name}_regions")["roi"], SHAPE)
 
 
 def write_finished(folder: Path, cases: dict[str, FinishedCase], failed: str) -> Path:

@@ -46,7 +46,10 @@ def test_other_settings_are_rejected(tmp_path, capsys):
     assert main(["-o", str(tmp_path), *CALL]) == 0
     before = _bytes(tmp_path)
     assert main(["-o", str(tmp_path), *CALL[:-1], "4"]) == 2
-    assert "phantoms with another seed, other settings" in capsys.readouterr().err
+    assert (
+        "phantoms with seed 3; expected an empty folder, or phantoms with seed 4"
+        in capsys.readouterr().err
+    )
     assert _bytes(tmp_path) == before
 
 
@@ -80,12 +83,16 @@ def empty_cases(monkeypatch):
 def test_another_generator_version_is_rejected(tmp_path, capsys, monkeypatch, empty_cases):
     assert main(["-o", str(tmp_path), *CALL]) == 0
     assert json.loads((tmp_path / "phantoms.json").read_text())["drawing"] == GENERATOR_VERSION
-    monkeypatch.setattr("clisc_nnunet.phantoms.phantom_dataset.DRAWING", GENERATOR_VERSION + 1)
+    monkeypatch.setattr(
+        "clisc_nnunet.phantoms.phantom_dataset.GENERATOR_VERSION", GENERATOR_VERSION + 1
+    )
     assert main(["-o", str(tmp_path), *CALL]) == 2
-    assert "or generator version; expected" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert f"found phantoms with drawing {GENERATOR_VERSION}; expected an empty folder" in error
+    assert f"or phantoms with drawing {GENERATOR_VERSION + 1};" in error
 
 
-def test_label_maps_are_reported_apart_by_what_they_hold(tmp_path, capsys, empty_cases):
+def test_label_maps_are_compared_by_content(tmp_path, capsys, empty_cases):
     for place in ("here", "there", "moved"):
         (tmp_path / place / "MAPS").mkdir(parents=True)
         content = b"other" if place == "there" else b"labels"
@@ -93,7 +100,7 @@ def test_label_maps_are_reported_apart_by_what_they_hold(tmp_path, capsys, empty
     call = ["-o", str(tmp_path / "PH"), *CALL, "--anatomy"]
     assert main([*call, str(tmp_path / "here" / "MAPS")]) == 0
     assert main([*call, str(tmp_path / "there" / "MAPS")]) == 2
-    assert "anatomies or generator version; expected" in capsys.readouterr().err
+    assert "found phantoms with anatomies.brainweb_1.nii.gz " in capsys.readouterr().err
     assert main([*call, str(tmp_path / "moved" / "MAPS")]) == 0
 
 
@@ -114,7 +121,7 @@ def test_kinds_are_reported_apart(tmp_path, capsys):
     settings = json.loads((folder / "phantoms.json").read_text())["settings"]
     assert settings["scanner"]["thick_slices"] == 1.0
     assert main(["-o", str(folder), *CALL]) == 2
-    assert "other settings" in capsys.readouterr().err
+    assert "found phantoms with settings.contrast" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

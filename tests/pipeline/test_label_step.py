@@ -1,112 +1,216 @@
-"""A label in its place, and the record by which its hand is told."""
+"""Stage 11: the label on the scan's grid, and the record by which manual edits are detected."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from helpers.acquisitions import turned
+from helpers.cases import extract_into, make_config
 from helpers.finished import SCAN, SHAPE, FinishedCase, block, on_scan, stage_arrays
 
 from clisc_nnunet.io.hashing import file_sha256
-from clisc_nnunet.io.volume import write_volume
-from clisc_nnunet.models.model_set import ModelNames
+from clisc_nnunet.io.volume import read_mask, read_volume, same_grid, write_volume
+from clisc_nnunet.metrics import dice
+from clisc_nnunet.pipeline.case_steps import run_step
+from clisc_nnunet.pipeline.case_tracker import CaseTracker
+from clisc_nnunet.pipeline.config import CaseInput
 from clisc_nnunet.pipeline.label_step import (
     RECORD,
-    finish_case,
-    label_task,
-    mismatch,
+    cam_file,
+    label_file,
+    label_step,
     recorded_outcome,
+    roi_file,
+    write_label,
     written_by_us,
 )
-from clisc_nnunet.pipeline.model_steps import Bench
 from clisc_nnunet.pipeline.result_cache import ResultCache
-from clisc_nnunet.settings import PseudoLabelSettings, Settings, SliceSettings
+from clisc_nnunet.pipeline.serialization import unpack_stack
+from clisc_nnunet.processes import local_pool
+from clisc_nnunet.settings import PseudoLabelSettings, SliceSettings
 
 LABEL = block(slice(2, 6), slice(8, 18), slice(10, 22))
 CASE = FinishedCase(LABEL, LABEL, LABEL, np.linspace(0, 1, SHAPE[0]), np.arange(SHAPE[0]) // 4)
-SETTINGS = Settings(slices=SliceSettings(brain="given"))
+GIVEN = SliceSettings(brain="given")
+INPUTS = ("slices", "labels", "raw_regions", "masks")
+
+
+class Stage11:
+    """Stage 11 of a case whose earlier stages are done."""
+
+    def __init__(self, folder):
+        self.cache = ResultCache(folder / "clisc" / "stages")
+        for stage, arrays in stage_arrays(CASE).items():
+            if stage == "slices":
+                arrays |= {"brain_share": np.array(1.0)}
+            if stage == "masks":
+                arrays |= {
+                    "agreement": np.ones(len(arrays["planes"])),
+                    "second_opinion": np.array(False),
+                }
+            self.cache.save("a", stage, "signed", arrays)
+        brain = np.zeros(SHAPE, np.float32)
+        brain[1:-1, 2:-2, 2:-2] = 1
+        write_volume(folder / "scan.nii.gz", on_scan(brain), SCAN)
+        self.case = CaseInput("a", folder / "scan.nii.gz")
+        self.config = make_config(self.cache, GIVEN)
+        self.label = label_file(self.config, "a")
+        self.notes = []
+
+    def run(self, **changes):
+        """Outcome, or None if the kept label fits; what is said of it goes into `notes`."""
+        tracker = CaseTracker(self.cache, cases=["a"])
+        tracker.signatures |= {("a", stage): "signed" for stage in INPUTS}
+        config = replace(self.config, **changes)
+        with local_pool(1) as pool:
+            done = run_step(label_step("raw"), [self.case], config, tracker, pool)
+        assert tracker.failures == {}
+        self.notes, self.read = tracker.notes, [out.files_read for out in done.values()]
+        return done["a"].value if done else None
+
+    def strict(self):
+        """Settings by which SAM is not sure enough of the case."""
+        return replace(self.config.settings, pseudo_label=PseudoLabelSettings(min_case_iou=0.99))
 
 
 @pytest.fixture
-def task(tmp_path):
-    """Stage 11 of a case whose earlier stages are done."""
-    cache = ResultCache(tmp_path / "clisc" / "stages")
-    for stage, arrays in stage_arrays(CASE).items():
-        if stage == "slices":
-            arrays |= {"brain_share": np.array(1.0)}
-        if stage == "masks":
-            arrays |= {
-                "agreement": np.ones(len(arrays["planes"])),
-                "second_opinion": np.array(False),
-            }
-        cache.save("a", stage, "signed", arrays)
-    brain = np.zeros(SHAPE, np.float32)
-    brain[1:-1, 2:-2, 2:-2] = 1
-    write_volume(tmp_path / "scan.nii.gz", on_scan(brain), SCAN)
-    signatures = {("a", s): "signed" for s in ("slices", "labels", "raw_regions", "masks")}
-    bench = Bench(cache, SETTINGS, ModelNames(), "cpu")
-    folders = tmp_path / "labelsTr", tmp_path / "clisc"
-    return label_task(bench, "a", "raw", tmp_path / "scan.nii.gz", signatures, *folders)
+def stage(tmp_path):
+    return Stage11(tmp_path)
 
 
-def test_a_second_opinion_is_told(task):
-    cache, case = task.draw.cache, task.draw.case
+def test_masks_from_the_whole_brain_are_mentioned(stage):
     masks = {**stage_arrays(CASE)["masks"], "second_opinion": np.array(True)}
     masks |= {"agreement": np.ones(len(masks["planes"]))}
-    cache.save(case, "masks", "signed", masks)
-    assert "from the whole brain" in finish_case(task)[0].reason
+    stage.cache.save("a", "masks", "signed", masks)
+    assert "from the whole brain" in stage.run().reason
 
 
-def why(task, **options):
-    return mismatch(
-        task.draw.cache, task.fingerprint, task.draw, **{"empty_labels": False, **options}
-    )
-
-
-def test_a_label_is_put_in_place_and_remembered(task):
-    assert why(task) == ""
-    outcome, read = finish_case(task)
+def test_a_label_is_put_in_place_and_recorded(stage):
+    outcome = stage.run()
     assert (outcome.status, outcome.slices) == ("labelled", SHAPE[0])
     assert outcome.label_ml > 0
-    assert read == (str(task.draw.scan),)
-    cache, label = task.draw.cache, task.draw.label_file
-    assert cache.read_record("a", RECORD)["sha256"] == [file_sha256(label)]
-    assert recorded_outcome(cache, "a") == outcome
-    assert why(task) is None
-    assert not list((cache.root / "a").glob("*.nii.gz"))
+    assert stage.read == [(str(stage.case.scan),)]
+    assert stage.cache.read_record("a", RECORD)["sha256"] == [file_sha256(stage.label)]
+    assert recorded_outcome(stage.cache, "a") == outcome
+    assert stage.run() is None
+    assert not list((stage.cache.root / "a").glob("*.nii.gz"))
 
 
-def test_a_label_that_is_gone_or_another_is_drawn_again(task):
-    finish_case(task)
-    task.draw.label_file.write_bytes(b"x")
-    assert why(task) == "a file that is gone"
-    assert not written_by_us(task.draw.cache, "a", task.draw.label_file)
-
-
-def test_a_label_that_was_corrected_since_the_run_began_stays(task):
-    finish_case(task)
-    task.draw.label_file.write_bytes(b"corrected")
-    outcome, _ = finish_case(task)
+def test_a_label_that_a_person_has_edited_is_not_ours_and_stays(stage):
+    stage.run()
+    stage.label.write_bytes(b"corrected")
+    assert not written_by_us(stage.cache, "a", stage.label)
+    outcome = stage.run()
+    assert "a file that is gone" in stage.notes[0]
     assert (outcome.case, outcome.status) == ("a", "trusted")
-    assert task.draw.label_file.read_bytes() == b"corrected"
-    assert not list((task.draw.cache.root / "a").glob("*.nii.gz"))
+    assert stage.label.read_bytes() == b"corrected"
+    assert not list((stage.cache.root / "a").glob("*.nii.gz"))
 
 
-def test_every_label_that_a_run_ever_wrote_is_known(task):
-    finish_case(task)
-    first = task.draw.label_file.read_bytes()
-    strict = PseudoLabelSettings(min_case_iou=0.99)
-    other = replace(
-        task,
-        draw=replace(task.draw, settings=strict),
-        fingerprint=replace(task.fingerprint, settings=strict),
-    )
-    assert why(other).startswith("settings")
-    outcome, _ = finish_case(other)
+def test_every_label_that_a_run_ever_wrote_is_known(stage):
+    stage.run()
+    first = stage.label.read_bytes()
+    outcome = stage.run(settings=stage.strict())
+    assert "settings min_case_iou" in stage.notes[0]
     assert outcome.status == "empty"
     assert "SAM is not sure" in outcome.reason
-    for content in (task.draw.label_file.read_bytes(), first):
-        task.draw.label_file.write_bytes(content)
-        assert written_by_us(task.draw.cache, "a", task.draw.label_file)
-    task.draw.label_file.unlink()
-    assert why(other) is None  # a case without a tumour needs none
-    assert why(other, empty_labels=True) == "a file that is gone"
+    for content in (stage.label.read_bytes(), first):
+        stage.label.write_bytes(content)
+        assert written_by_us(stage.cache, "a", stage.label)
+    stage.label.unlink()
+    assert stage.run(settings=stage.strict()) is None  # a case without a tumour needs none
+    again = stage.run(settings=stage.strict(), empty_labels=True)
+    assert again.status == "empty" and "a file that is gone" in stage.notes[0]
+
+
+@pytest.fixture
+def blob_case(head, tmp_path):
+    """Inputs of stage 11 where SAM drew exactly the blob; region and CAM are its left half.
+
+    The scan was acquired from front to back.
+    """
+    volume, blob = head
+    acquired = turned(volume, "PIR")
+    scan = tmp_path / "scan.nii.gz"
+    write_volume(scan, acquired.array, acquired.geometry)
+    truth = turned(replace(volume, array=blob.astype(np.float32)), "PIR").array > 0.5
+    cache = ResultCache(tmp_path / "stages")
+    extract_into(cache, "case", scan, GIVEN, "s")
+    slices = cache.require("case", "slices", "s")
+    seen = unpack_stack(slices).pixels > 200
+    planes = np.flatnonzero(seen.any(axis=(1, 2)))
+    half = seen & (np.indices(seen.shape)[2] > np.argwhere(seen)[:, 2].mean())
+    masks = {
+        "planes": planes,
+        "logits": np.where(seen[planes], 5.0, -5.0).astype(np.float16),
+        "predicted_iou": np.ones(len(planes), np.float32),
+        "agreement": np.ones(len(planes)),
+        "second_opinion": np.array(False),
+    }
+    regions = {
+        "planes": planes,
+        "cam": (200 * half[planes]).astype(np.uint8),
+        "roi": np.packbits(half),
+    }
+    labels = {"planes": planes, "voted": np.ones(len(planes), int)}
+    config, case = make_config(cache, GIVEN), CaseInput("case", scan)
+    (cache.root / "case").mkdir(exist_ok=True)
+
+    def write(min_case_iou=0.0, **changed):
+        settings = PseudoLabelSettings(min_case_iou=min_case_iou)
+        adapted = replace(config, settings=replace(config.settings, pseudo_label=settings))
+        outcome = write_label(adapted, case, slices, labels, regions, {**masks, **changed})
+        drawn = cache.root / "case" / "drawn_label.nii.gz"
+        return outcome, read_mask(drawn, acquired.geometry)
+
+    return write, config, truth
+
+
+def test_label_cam_and_region_lie_on_the_scans_grid(blob_case):
+    write, config, truth = blob_case
+    outcome, label = write()
+    geometry = read_volume(config.cache.root.parent / "scan.nii.gz").geometry
+    assert dice(label, truth) > 0.85
+    assert outcome.label_ml == pytest.approx(label.sum() * 8 / 1000)
+    cam = read_volume(cam_file(config, "case"))
+    assert same_grid(cam.geometry, geometry)
+    assert 190 <= cam.array.max() <= 200
+    region = read_mask(roi_file(config, "case"), geometry)
+    assert 0.35 < region.sum() / truth.sum() < 0.65
+    assert (region & ~label).mean() < 0.001
+    # Both shrink alike where they are interpolated; at the limit itself rounding decides.
+    assert (cam.array[region] >= 100).all()
+    assert region[cam.array > 100].all()
+
+
+def test_a_case_that_sam_is_sure_of_keeps_its_label(blob_case):
+    assert blob_case[0](min_case_iou=0.9)[0].label_ml > 0
+
+
+def test_a_case_that_sam_is_not_sure_of_has_an_empty_label(blob_case):
+    write, config, _ = blob_case
+    outcome, label = write(0.5, predicted_iou=np.full(99, 0.4, np.float32)[: _planes(config)])
+    assert outcome.label_ml == 0 and outcome.status == "empty"
+    assert not label.any()
+
+
+def _planes(config):
+    """Number of planes that show the blob."""
+    stack = unpack_stack(config.cache.require("case", "slices", "s"))
+    return int((stack.pixels > 200).any(axis=(1, 2)).sum())
+
+
+def test_the_label_is_written_last(blob_case, monkeypatch):
+    """Where a label is, the case is done."""
+    write, config, _ = blob_case
+    written = []
+
+    def fail_at_roi(path, array, geometry):
+        written.append(path)
+        if path == roi_file(config, "case"):
+            raise OSError("disk full")
+
+    monkeypatch.setattr("clisc_nnunet.pipeline.label_step.write_volume", fail_at_roi)
+    with pytest.raises(OSError, match="disk full"):
+        write()
+    assert written == [cam_file(config, "case"), roi_file(config, "case")]

@@ -1,47 +1,48 @@
+"""Stages 5, 6, 9 and 10 on a case; the classifier is untrained."""
+
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from helpers.cases import make_config
 
-from clisc_nnunet.errors import UserError
-from clisc_nnunet.models.backbones import Backbone, TinyBackboneConfig, build_tiny_backbone
-from clisc_nnunet.models.model_set import Models
-from clisc_nnunet.models.sam import SamModel, load_sam
+from clisc_nnunet.metrics import dice
+from clisc_nnunet.models.backbones import TinyBackboneConfig, build_tiny_backbone
 from clisc_nnunet.models.slice_classifier import SliceClassifier
 from clisc_nnunet.pipeline import model_steps
-from clisc_nnunet.pipeline.model_steps import RegionFinder
-from clisc_nnunet.settings import (
-    CamSettings,
-    PseudoLabelSettings,
-    RoiSettings,
-    SamSettings,
-    Settings,
-    SliceSettings,
+from clisc_nnunet.pipeline.config import CaseInput
+from clisc_nnunet.pipeline.model_steps import (
+    CamChoice,
+    CamGrid,
+    TrainedClassifier,
+    find_region,
+    segment,
+    try_cams,
 )
-from clisc_nnunet.stages.cam_selection import Sample, candidates, spread
-from clisc_nnunet.stages.sam.embedding_cache import EmbeddingCache
-from clisc_nnunet.stages.sam.volume_segmenter import VolumeMasks, VolumeSegmenter
+from clisc_nnunet.pipeline.result_cache import ResultCache
+from clisc_nnunet.pipeline.serialization import pack_stack, unpack_region
+from clisc_nnunet.settings import PseudoLabelSettings, SamSettings, SliceSettings
+from clisc_nnunet.stages.cam_selection import gather
+from clisc_nnunet.stages.sam.volume_segmenter import VolumeMasks
+from clisc_nnunet.stages.slice_classes import TUMOUR
 from clisc_nnunet.stages.slice_extraction import make_slices
 
-CPU = torch.device("cpu")
+CASE = CaseInput("case", "scan.nii.gz")
+RAW = TrainedClassifier("raw", "signature")
 
 
 @pytest.fixture
-def finder():
-    def make(**changes):
-        settings = replace(Settings(), **changes)
-        torch.manual_seed(0)
-        layers = ("layer1", "layer2", "layer3", "layer4")
-        half = (0.5, 0.5, 0.5)
-        module = build_tiny_backbone(TinyBackboneConfig())
-        backbone = Backbone(module, 128, layers, 128, half, half, "tiny", "")
-        sam = load_sam("bundled", CPU)
-        models = Models(None, SamModel(sam.sam, "bundled", ""), backbone)
-        cache = EmbeddingCache(models.sam, settings.sam)
-        segmenter = VolumeSegmenter(models.sam, settings.prompts, settings.sam, cache)
-        return RegionFinder(SliceClassifier(backbone).eval(), models, settings, segmenter, CPU)
+def config(tmp_path, monkeypatch):
+    """A function that makes a run's configuration; its classifier has random weights."""
 
+    def make(**changes):
+        return make_config(ResultCache(tmp_path / "stages"), **changes)
+
+    torch.manual_seed(0)
+    classifier = SliceClassifier(make().models.backbone).eval()
+    assert build_tiny_backbone(TinyBackboneConfig())
+    monkeypatch.setattr(model_steps, "load_trained", lambda *_: classifier)
     return make
 
 
@@ -57,30 +58,30 @@ def seen(head):
     return stack, region, stack.pixels > 200
 
 
-def dice(first, second):
-    return 2 * (first & second).sum() / (first.sum() + second.sum())
+def masks_of(config, stack, region):
+    return segment(config, CASE, pack_stack(stack), {"roi": np.packbits(region)})
 
 
-def test_what_sam_draws_is_kept_plane_by_plane(finder, seen):
+def test_masks_are_kept_plane_by_plane(config, seen):
     stack, region, blob = seen
-    drawn = finder().draw("case", stack, region)
+    found = masks_of(config(), stack, region)
     mask = np.zeros(blob.shape, bool)
-    mask[drawn["planes"]] = drawn["logits"] > 0
+    mask[found["planes"]] = found["logits"] > 0
     assert dice(mask, blob) > 0.6
-    lengths = {len(drawn[key]) for key in ("planes", "logits", "predicted_iou", "agreement")}
+    lengths = {len(found[key]) for key in ("planes", "logits", "predicted_iou", "agreement")}
     assert len(lengths) == 1
 
 
-def test_no_region_no_masks(finder, seen):
+def test_no_region_no_masks(config, seen):
     stack, region, _ = seen
-    assert len(finder().draw("case", stack, np.zeros_like(region))["planes"]) == 0
+    assert len(masks_of(config(), stack, np.zeros_like(region))["planes"]) == 0
 
 
 @pytest.mark.parametrize(
     ("sure", "enough", "asked"), [(1.0, 0.0, True), (0.0, 0.0, False), (1.0, 1.0, False)]
 )
-def test_an_unsure_case_that_gets_a_label_is_drawn_once_more(
-    finder, seen, monkeypatch, sure, enough, asked
+def test_an_unsure_case_that_gets_a_label_is_segmented_once_more(
+    config, seen, monkeypatch, sure, enough, asked
 ):
     stack, region, _ = seen
     other = VolumeMasks(
@@ -91,41 +92,32 @@ def test_an_unsure_case_that_gets_a_label_is_drawn_once_more(
         "sam": SamSettings(views=("axial",), close_up=0.0, second_opinion=sure),
         "pseudo_label": PseudoLabelSettings(min_case_iou=enough),
     }
-    drawn = finder(**settings).draw("case", stack, region)
-    assert drawn["second_opinion"] == asked
-    assert (drawn["planes"].tolist() == [5]) == asked
+    found = masks_of(config(**settings), stack, region)
+    assert found["second_opinion"] == asked
+    assert (found["planes"].tolist() == [5]) == asked
 
 
-def test_every_layer_and_threshold_is_tried_unless_set(finder, seen):
+def test_every_layer_and_threshold_is_tried(config, seen):
     stack, _, blob = seen
-    some = finder(roi=RoiSettings(candidates=(0.2, 0.4)))
-    layers, thresholds = some.candidates()
-    samples = [Sample("case", stack, np.flatnonzero(blob.any(axis=(1, 2)))[::4])]
-    trials = some.trials(samples, layers[:2], thresholds)
+    planes = np.flatnonzero(blob.any(axis=(1, 2)))[::4]
+    labels = {"planes": planes, "voted": np.full(len(planes), TUMOUR)}
+    grid = CamGrid(("layer1", "layer2"), (0.2, 0.4))
+    found = try_cams(config(), CASE, pack_stack(stack), labels, classifier=RAW, grid=grid)
+    assert found["predicted_iou"].shape == found["agreement"].shape == (2, 2, len(planes))
+    trials = gather(grid.layers, grid.thresholds, [(found["predicted_iou"], found["agreement"])])
     assert [(t.layer, t.threshold) for t in trials] == [
         ("layer1", 0.2), ("layer1", 0.4), ("layer2", 0.2), ("layer2", 0.4),
     ]  # fmt: skip
-    assert finder(roi=RoiSettings(threshold=0.3)).candidates()[1] == [0.3]
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"cam": CamSettings(layer="layer9")}, "cam.layer: found layer9; expected some of a, b"),
-        ({"cam": CamSettings(candidates=("layer9",))}, "cam.candidates: found layer9"),
-        ({"cam": CamSettings(candidates=())}, "cam.candidates: found none"),
-        (
-            {"cam": CamSettings("a"), "roi": RoiSettings(candidates=())},
-            "roi.candidates: found none",
-        ),
-    ],
-)
-def test_there_must_be_something_to_choose_from(settings, message):
-    with pytest.raises(UserError, match=message):
-        candidates(Settings(**settings), ["a", "b"])
-
-
-def test_spread_is_even_and_keeps_the_ends():
-    assert spread(np.arange(100), 3).tolist() == [0, 50, 99]
-    assert spread(np.arange(2), 8).tolist() == [0, 1]
-    assert spread(np.arange(0), 8).tolist() == []
+def test_the_region_is_that_of_the_kept_cam(config, seen):
+    stack, _, _ = seen
+    found = find_region(
+        config(), CASE, pack_stack(stack), classifier=RAW, chosen=CamChoice("layer2", 0.3)
+    )
+    region = unpack_region(found["roi"], stack.pixels.shape)
+    assert found["cam"].dtype == np.uint8 and len(found["cam"]) == len(found["planes"])
+    assert len(found["probability"]) == len(stack.planes_with_brain)
+    assert set(np.flatnonzero(region.any(axis=(1, 2)))) <= set(found["planes"].tolist()) | {
+        plane + 1 for plane in found["planes"].tolist()
+    }

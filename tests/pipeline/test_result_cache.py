@@ -27,7 +27,7 @@ def test_a_result_is_kept_under_its_signature(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("recipe", "told"),
+    ("fingerprint", "expected"),
     [
         (
             Fingerprint("scan", RoiSettings(threshold=0.2), "w"),
@@ -38,10 +38,10 @@ def test_a_result_is_kept_under_its_signature(tmp_path):
         (Fingerprint("other", RoiSettings(), "v"), "other weights, other inputs"),
     ],
 )
-def test_what_changed_is_told(tmp_path, fingerprint, told):
+def test_what_changed_is_reported(tmp_path, fingerprint, expected):
     cache = ResultCache(tmp_path)
     cache.save("case", "stage", Fingerprint("scan", RoiSettings(), "w"), {"values": np.arange(3)})
-    assert cache.mismatch("case", "stage", fingerprint) == told
+    assert cache.mismatch("case", "stage", fingerprint) == expected
 
 
 def test_another_version_of_the_code_is_told(tmp_path, monkeypatch):

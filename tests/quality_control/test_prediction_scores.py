@@ -3,12 +3,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from helpers.cases import extract_into
 
 from clisc_nnunet.errors import ScanError
 from clisc_nnunet.io.volume import write_volume
 from clisc_nnunet.models.sam import load_sam
 from clisc_nnunet.pipeline.result_cache import Fingerprint, ResultCache
-from clisc_nnunet.pipeline.slice_step import cut_scan
 from clisc_nnunet.quality_control.prediction_scores import (
     CaseQuality,
     OpenedPrediction,
@@ -151,7 +151,7 @@ def test_slices_of_the_labels_go_above_new_ones(head, tmp_path):
     given = open_prediction("a", *files, settings, brain)
     assert np.array_equal(given.stack.pixels, expected) and not given.kept_slices
     cache = ResultCache(tmp_path / "clisc" / "stages")
-    cut_scan("a", files[0], settings, cache, Fingerprint("scan", settings), brain)
+    extract_into(cache, "a", files[0], settings, Fingerprint("scan", settings), brain)
     opened = open_prediction("a", *files, settings, None, kept)
     assert np.array_equal(opened.stack.pixels, expected) and opened.kept_slices
     assert np.array_equal(opened.mask, given.mask)

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from helpers.cases import extract_into
 
 from clisc_nnunet.io.volume import write_volume
 from clisc_nnunet.pipeline.result_cache import Fingerprint, ResultCache
 from clisc_nnunet.pipeline.serialization import pack_stack
-from clisc_nnunet.pipeline.slice_step import cut_scan
 from clisc_nnunet.s3f.dataset_slices import DatasetSlices
 from clisc_nnunet.settings import SliceSettings
 from clisc_nnunet.stages.slice_extraction import make_slices
@@ -30,7 +30,7 @@ def cut(head, tmp_path):
         Fingerprint("scan", SETTINGS, "mask"),
     )
     scan, brain = tmp_path / "scan.nii.gz", tmp_path / "brain.nii.gz"
-    cut_scan("a", scan, SETTINGS, cache, fingerprint, brain)
+    extract_into(cache, "a", scan, SETTINGS, fingerprint, brain)
     return cache, core
 
 

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis.extra.numpy import arrays
 
-from clisc_nnunet.metrics import overlap
+from clisc_nnunet.metrics import dice
 from clisc_nnunet.models.sam import load_sam
 from clisc_nnunet.s3f.similarity import answer, make_volume_segmenter, vote
 from clisc_nnunet.settings import PRESETS, Settings
@@ -35,8 +35,8 @@ def test_sam_confirms_a_good_mask_and_not_a_bad_one(sam, seen, looks):
     elsewhere = np.roll(blob, -40, axis=1) & stack.brain
     bad = answer(segmenter, "other", stack, elsewhere)
     # SAM draws round what is bright, which counts in a blob as small as this.
-    assert overlap(good.mask, blob) > 0.7
-    assert overlap(bad.mask, elsewhere) < 0.6
+    assert dice(good.mask, blob) > 0.7
+    assert dice(bad.mask, elsewhere) < 0.6
     assert good.predicted_iou > bad.predicted_iou
     assert not good.mask[~stack.brain].any()
 
@@ -89,17 +89,6 @@ def test_boxes_touch_the_mask_and_the_papers_look_is_one(sam):
     assert segmenter.settings.close_up == 0
     everything = make_volume_segmenter(sam, PRESETS["default"], "all")
     assert everything.settings == PRESETS["default"].sam
-
-
-@given(masks, masks)
-def test_overlap_is_dice(first, second):
-    value = overlap(first, second)
-    assert 0 <= value <= 1
-    assert value == overlap(second, first)
-    assert overlap(first, first) == 1
-    total = first.sum() + second.sum()
-    if total:
-        assert value == pytest.approx(2 * (first & second).sum() / total)
 
 
 @given(masks, masks, masks)

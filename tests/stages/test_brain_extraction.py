@@ -9,6 +9,7 @@ from helpers.acquisitions import turned
 from scipy.ndimage import binary_dilation
 
 from clisc_nnunet.io.volume import Geometry, Volume
+from clisc_nnunet.metrics import dice
 from clisc_nnunet.models.brain_unet import BrainModel, TinyBrainConfig, load_brain_model
 from clisc_nnunet.phantoms.anatomy import mni152_anatomy
 from clisc_nnunet.phantoms.phantom import make_phantom
@@ -55,10 +56,6 @@ def head():
     return Volume(np.where(_ball(75), grey, 0.0).astype(np.float32), GEOMETRY), brain
 
 
-def _dice(first, second):
-    return 2 * (first & second).sum() / (first.sum() + second.sum())
-
-
 @pytest.mark.parametrize("axes", ["LPS", "PIR", "SAL"])
 def test_the_brain_is_found_on_any_axes(head, axes):
     scan, brain = head
@@ -66,7 +63,7 @@ def test_the_brain_is_found_on_any_axes(head, axes):
     truth = turned(replace(scan, array=brain.astype(np.float32)), axes).array > 0.5
     found = find_brain(acquired, acquired.array != 0, MODEL)
     assert found.shape == truth.shape
-    assert _dice(found, truth) > 0.95
+    assert dice(found, truth) > 0.95
 
 
 def test_a_stripped_scan_keeps_its_outline(head):
@@ -91,7 +88,7 @@ def test_background_may_have_any_value(head):
         np.where(scan.array > 0, scan.array - 150, 400).astype(np.float32), GEOMETRY
     )
     found = find_brain(normalised, scan.array > 0, MODEL)
-    assert _dice(found, brain) > 0.95
+    assert dice(found, brain) > 0.95
 
 
 def test_extraction_can_be_disabled(head):
@@ -138,6 +135,6 @@ def test_the_bundled_network_on_phantoms_with_and_without_skull():
     head = np.where(brain, phantom.flair, np.where(skull, 0.15 * white, 1.2 * white)) * scalp
     model = load_brain_model()
     found = find_brain(Volume(head.astype(np.float32), phantom.geometry), scalp, model)
-    assert _dice(found, brain) > 0.93
+    assert dice(found, brain) > 0.93
     stripped = Volume(phantom.flair, phantom.geometry)
     assert np.array_equal(find_brain(stripped, brain, model), brain)

@@ -1,16 +1,11 @@
 import numpy as np
 import pytest
 
-from clisc_nnunet.metrics import agreement
+from clisc_nnunet.errors import UserError
+from clisc_nnunet.pipeline.model_steps import CamChoice
 from clisc_nnunet.pipeline.shared_steps import read_choice, write_choice
-from clisc_nnunet.stages.cam_selection import Trial, best, gather
-
-
-def test_agreement_is_dice_per_slice():
-    first, second = np.zeros((3, 4, 4), bool), np.zeros((3, 4, 4), bool)
-    first[0, :2], second[0, 1:3] = True, True
-    first[1, 0] = True
-    assert agreement(first, second).tolist() == [0.5, 0.0, 0.0]
+from clisc_nnunet.settings import CamSettings, RoiSettings, Settings
+from clisc_nnunet.stages.cam_selection import Trial, best, candidates, gather, spread
 
 
 def test_the_best_trial_has_the_highest_score():
@@ -37,7 +32,36 @@ def test_a_selection_is_read_back_with_its_signature(tmp_path):
     path = tmp_path / "choice.json"
     assert read_choice(path, "signed") is None
     write_choice(path, "signed", Trial("layer2", 0.3, predicted_iou=0.9, agreement=0.8))
-    assert read_choice(path, "signed") == ("layer2", 0.3)
+    assert read_choice(path, "signed") == CamChoice("layer2", 0.3)
     assert read_choice(path, "other") is None
     path.write_text("[")
     assert read_choice(path, "signed") is None
+
+
+def test_a_threshold_that_is_set_is_the_only_one():
+    layers = ["layer1", "layer2"]
+    assert candidates(Settings(roi=RoiSettings(candidates=(0.2, 0.4))), layers)[1] == [0.2, 0.4]
+    assert candidates(Settings(roi=RoiSettings(threshold=0.3)), layers)[1] == [0.3]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"cam": CamSettings(layer="layer9")}, "cam.layer: found layer9; expected some of a, b"),
+        ({"cam": CamSettings(candidates=("layer9",))}, "cam.candidates: found layer9"),
+        ({"cam": CamSettings(candidates=())}, "cam.candidates: found none"),
+        (
+            {"cam": CamSettings("a"), "roi": RoiSettings(candidates=())},
+            "roi.candidates: found none",
+        ),
+    ],
+)
+def test_there_must_be_something_to_choose_from(settings, message):
+    with pytest.raises(UserError, match=message):
+        candidates(Settings(**settings), ["a", "b"])
+
+
+def test_spread_is_even_and_keeps_the_ends():
+    assert spread(np.arange(100), 3).tolist() == [0, 50, 99]
+    assert spread(np.arange(2), 8).tolist() == [0, 1]
+    assert spread(np.arange(0), 8).tolist() == []

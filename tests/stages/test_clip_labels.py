@@ -8,16 +8,14 @@ from clisc_nnunet.errors import UserError
 from clisc_nnunet.models.clip import load_clip
 from clisc_nnunet.settings import LabelSettings
 from clisc_nnunet.stages.clip_labels import (
-    NORMAL,
     PAPER_TEXT_PROMPTS,
-    TUMOUR,
-    UNSURE,
     class_embeddings,
     read_text_prompts,
     sure_labels,
     tumour_probability,
     vote,
 )
+from clisc_nnunet.stages.slice_classes import NORMAL, TUMOUR, UNSURE
 
 T, N, U = TUMOUR, NORMAL, UNSURE
 

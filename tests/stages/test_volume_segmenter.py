@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from clisc_nnunet.metrics import dice
 from clisc_nnunet.models.sam import load_sam
 from clisc_nnunet.settings import PromptSettings, SamSettings, SliceSettings
 from clisc_nnunet.stages.sam.embedding_cache import EmbeddingCache
@@ -39,10 +40,6 @@ def seen(head):
     (z0, y0, x0), (z1, y1, x1) = places.min(axis=0), places.max(axis=0)
     region[z0 + 2 : z1 - 1, y0:y1, x0:x1] = True
     return stack, region, stack.pixels > 200
-
-
-def dice(first, second):
-    return 2 * (first & second).sum() / (first.sum() + second.sum())
 
 
 @pytest.mark.parametrize("close_up", [0.0, 1.5])

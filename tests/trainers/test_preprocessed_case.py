@@ -11,6 +11,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from scipy import ndimage
 
 from clisc_nnunet.io.volume import read_geometry, read_volume, same_grid
+from clisc_nnunet.metrics import dice
 from clisc_nnunet.settings import SliceSettings
 from clisc_nnunet.stages.slice_extraction import make_slices
 from clisc_nnunet.trainers.preprocessed_case import (
@@ -88,10 +89,6 @@ def place(weights, geometry):
 def brightness(array):
     """What rises above half of the range: the blob, and nothing of the brain's rim."""
     return np.clip(array - (array.min() + array.max()) / 2, 0, None)
-
-
-def dice(first, second):
-    return 2 * (first & second).sum() / (first.sum() + second.sum())
 
 
 @pytest.mark.parametrize("spacing", [COARSE, FINE, MIXED, FLAT])

@@ -1,0 +1,128 @@
+"""A stage that is done case by case: declared once, run by one loop.
+
+Loading of earlier results, fingerprint, skipping, failure and saving are written here and in
+`case_tracker`; a step itself is a function from arrays to arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+
+from clisc_nnunet.io.volume import recording
+from clisc_nnunet.pipeline.case_tracker import CaseTracker
+from clisc_nnunet.pipeline.config import CaseInput, RunConfig
+from clisc_nnunet.pipeline.result_cache import Fingerprint
+from clisc_nnunet.processes import WorkerPool
+
+
+def save_arrays(
+    config: RunConfig,
+    case: CaseInput,
+    stage: str,
+    fingerprint: Fingerprint,
+    arrays: Mapping[str, np.ndarray],
+) -> None:
+    """Save what most steps return: the arrays of a result, as `clisc/stages/CASE/STAGE.npz`."""
+    config.cache.save(case.name, stage, fingerprint, arrays)
+
+
+def cache_mismatch(
+    config: RunConfig, case: CaseInput, stage: str, fingerprint: Fingerprint
+) -> str | None:
+    """Reason to run a step again, as `ResultCache.mismatch` gives it."""
+    return config.cache.mismatch(case.name, stage, fingerprint)
+
+
+@dataclass(frozen=True)
+class CaseStep:
+    """One stage of the method for one case.
+
+    Parameters
+    ----------
+    name : str
+        File of the result in `clisc/stages/CASE`, one of `case_tracker.STAGES`.
+    title : str
+        For the screen.
+    run : callable
+        (config, case, *arrays of the inputs) -> result; called in a worker process.
+    fingerprint : callable
+        (config, case, signatures of the inputs) -> Fingerprint.
+    inputs : tuple of str
+        Earlier stages of the case whose arrays `run` takes.
+    workers : {"models", "scans"}
+        The worker pool: that of the models' device, or that for work on scan files.
+    save : callable
+        (config, case, name, fingerprint, result) -> what the main process gets to know of it.
+    mismatch : callable
+        (config, case, name, fingerprint) -> reason to run again, None if the kept result fits.
+    """
+
+    name: str
+    title: str
+    run: Callable[..., Any]
+    fingerprint: Callable[[RunConfig, CaseInput, tuple[str, ...]], Fingerprint]
+    inputs: tuple[str, ...] = ()
+    workers: Literal["models", "scans"] = "models"
+    save: Callable[[RunConfig, CaseInput, str, Fingerprint, Any], Any] = save_arrays
+    mismatch: Callable[[RunConfig, CaseInput, str, Fingerprint], str | None] = cache_mismatch
+
+
+@dataclass(frozen=True)
+class StepOutput:
+    """What the main process gets from a worker: the files it read, and what `save` returned."""
+
+    files_read: tuple[str, ...]
+    value: Any
+
+
+def run_step(
+    step: CaseStep,
+    cases: Sequence[CaseInput],
+    config: RunConfig,
+    tracker: CaseTracker,
+    pool: WorkerPool,
+) -> dict[str, StepOutput]:
+    """Run a step for all cases whose kept result does not fit; a failing case stops no other.
+
+    Returns
+    -------
+    dict of case name to StepOutput
+        Of the cases that the step was run for.
+    """
+    by_name = {case.name: case for case in cases}
+    jobs = {}
+    for case in cases:
+        signatures = tuple(tracker.signatures[case.name, stage] for stage in step.inputs)
+        fingerprint = step.fingerprint(config, case, signatures)
+        inputs = tuple(zip(step.inputs, signatures, strict=True))
+        jobs[case.name] = (
+            fingerprint,
+            partial(_run_case, step.run, step.save, step.name, config, case, inputs, fingerprint),
+        )
+
+    def mismatch(name: str, fingerprint: Fingerprint) -> str | None:
+        return step.mismatch(config, by_name[name], step.name, fingerprint)
+
+    return tracker.run(step.name, step.title, pool, jobs, mismatch)
+
+
+def _run_case(
+    run: Callable[..., Any],
+    save: Callable[..., Any],
+    stage: str,
+    config: RunConfig,
+    case: CaseInput,
+    inputs: Sequence[tuple[str, str]],
+    fingerprint: Fingerprint,
+) -> StepOutput:
+    """In a worker: load the inputs, run the step, save its result."""
+    arrays = [config.cache.require(case.name, name, signature) for name, signature in inputs]
+    with recording() as read:
+        result = run(config, case, *arrays)
+    value = save(config, case, stage, fingerprint, result)
+    return StepOutput(tuple(read), value)

@@ -1,0 +1,20 @@
+"""Configuration of a run and cached results of a case, for tests of single steps."""
+
+from clisc_nnunet.models.model_set import ModelNames
+from clisc_nnunet.pipeline.config import CaseInput, RunConfig
+from clisc_nnunet.pipeline.slice_step import extract_slices
+from clisc_nnunet.settings import Settings
+
+
+def make_config(cache, slices=None, **changes):
+    """Configuration that writes beside the cache: labels/, and cam/ and roi/ in overlays/."""
+    settings = Settings(**({"slices": slices} if slices else {}), **changes)
+    folder = cache.root.parent
+    return RunConfig(settings, ModelNames(), "cpu", cache, folder / "labels", folder / "overlays")
+
+
+def extract_into(cache, name, scan, slices, fingerprint, brain=None):
+    """Stage 1 of a case, into a cache."""
+    case = CaseInput(name, scan, brain_mask=brain)
+    extracted = extract_slices(make_config(cache, slices), case)
+    cache.save(name, "slices", fingerprint, extracted.arrays)
