@@ -34,7 +34,7 @@ from clisc_nnunet.models.registry import OPENAI_MEAN, OPENAI_STD
 from clisc_nnunet.models.sam import SamModel, load_sam
 from clisc_nnunet.models.sam_attention import fuse_attention
 from clisc_nnunet.settings import PromptSettings, SamSettings
-from clisc_nnunet.stages.clip_labels import PAPER_PROMPTS, class_embeddings, tumour_probability
+from clisc_nnunet.stages.clip_labels import PAPER_TEXT_PROMPTS, class_embeddings, tumour_probability
 from clisc_nnunet.stages.sam.batched_predictor import embed, segment
 from clisc_nnunet.stages.sam.embedding_cache import EmbeddingCache
 from clisc_nnunet.stages.sam.prompts import make_prompts
@@ -171,7 +171,7 @@ def ours(
 
 def clip_share(clip: ClipModel, pixels: np.ndarray, watch: Stopwatch) -> None:
     """Stage 2 with CLIP."""
-    classes = class_embeddings(clip, PAPER_PROMPTS)
+    classes = class_embeddings(clip, PAPER_TEXT_PROMPTS)
     tumour_probability(clip, classes, pixels[:1])
     with watch.running(clip.module.visual):
         tumour_probability(clip, classes, pixels)

@@ -15,7 +15,7 @@ from clisc_nnunet.bundled.slice_sampler import MIN_BRAIN_PIXELS, MIN_TUMOUR_PIXE
 from clisc_nnunet.metrics import dice, iou
 from clisc_nnunet.models.clip import ClipModel
 from clisc_nnunet.settings import PromptSettings, SamSettings
-from clisc_nnunet.stages.clip_labels import PAPER_PROMPTS, class_embeddings, tumour_probability
+from clisc_nnunet.stages.clip_labels import PAPER_TEXT_PROMPTS, class_embeddings, tumour_probability
 from clisc_nnunet.stages.sam.batched_predictor import embed, segment
 from clisc_nnunet.stages.sam.prompts import corner_points, make_prompts
 from clisc_nnunet.stages.sam.types import Masks, Prompts
@@ -48,7 +48,7 @@ def clip_figures(clip: ClipModel, volumes: Sequence[TrainingVolume]) -> dict[str
     pixels, truth = labelled_slices(volumes)
     normal, tumour = draw_captions(64, seed=77)
     sets: dict[str, dict[str, tuple[str, ...]]] = {
-        "paper": PAPER_PROMPTS,
+        "paper": PAPER_TEXT_PROMPTS,
         "ensemble": {"normal": tuple(normal), "tumour": tuple(tumour)},
     }
     figures = {}

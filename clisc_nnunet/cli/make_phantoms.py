@@ -13,14 +13,14 @@ from clisc_nnunet.errors import EXIT_DONE, EXIT_INTERRUPTED, UserError
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     arguments = make_parser().parse_args(argv)
-    from clisc_nnunet.phantoms.phantom_dataset import make_folder
+    from clisc_nnunet.phantoms.phantom_dataset import make_phantom_dataset
 
     try:
         if arguments.n < 1 or arguments.np < 1:
             raise UserError(
                 "-n and -np", f"{arguments.n} and {arguments.np}", "1 or more", "give other numbers"
             )
-        cases = make_folder(
+        cases = make_phantom_dataset(
             arguments.o,
             arguments.n,
             arguments.seed,

@@ -102,8 +102,8 @@ def _download(entry: Entry, source: Web | Hub) -> None:
 
 def _complete(entry: Entry) -> bool:
     target = weights_path(entry)
-    beside = entry.source.companions if isinstance(entry.source, Hub) else ()
-    return target.is_file() and all((target.parent / name).is_file() for name in beside)
+    companions = entry.source.companions if isinstance(entry.source, Hub) else ()
+    return target.is_file() and all((target.parent / name).is_file() for name in companions)
 
 
 def _from_web(entry: Entry, source: Web) -> None:

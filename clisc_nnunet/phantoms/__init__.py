@@ -1,1 +1,1 @@
-"""Phantoms: FLAIR-like heads with tumours whose truth we made."""
+"""Phantoms: synthetic FLAIR scans with tumours and exact reference masks."""

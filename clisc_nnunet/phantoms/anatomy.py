@@ -1,4 +1,4 @@
-"""Healthy heads as tissue maps: MNI152 from nilearn, or label maps from a folder."""
+"""Tissue maps of healthy heads: MNI152 from nilearn, or label maps from a folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from clisc_nnunet.phantoms.random_fields import blur
 TISSUES = ("ventricle", "csf", "grey", "white", "skull", "scalp")
 BRAIN_TISSUES = 4
 
-# BrainWeb's 20 anatomical models: stored value -> tissue (fat and muscle are scalp here).
+# BrainWeb's 20 anatomical models: voxel value -> tissue (fat and muscle count as scalp).
 _BRAINWEB = {
     1: "csf",
     2: "grey",
@@ -32,15 +32,15 @@ _BRAINWEB = {
     10: "csf",
     11: "skull",
 }
-# FreeSurfer's numbers, as in SynthSeg's label maps -> tissue. 25 and 57 are lesions of white
-# matter, 40 ml in some heads: here they are healthy, `lesions.py` draws its own.
+# FreeSurfer's labels, as in SynthSeg's label maps -> tissue. 25 and 57 are white-matter lesions,
+# 40 ml in some heads; they count as healthy white matter, since `mimics.py` adds lesions.
 _FREESURFER = {
     **dict.fromkeys((2, 41, 7, 46, 16, 25, 28, 57, 60, 85), "white"),
     **dict.fromkeys((3, 42, 8, 47, 10, 49, 11, 50, 12, 51, 13, 52, 17, 53, 18, 54, 26, 58), "grey"),
     **dict.fromkeys((4, 43, 5, 44, 14, 15), "ventricle"),
     24: "csf",
 }
-# CSF deeper than this inside the brain is ventricle.
+# CSF deeper than this inside the brain counts as ventricle.
 _VENTRICLE_DEPTH_MM = 14.0
 
 
@@ -52,8 +52,8 @@ class Anatomy:
     ----------
     name : str
     tissues : uint8 ndarray of shape (len(TISSUES), plane, row, column)
-        Share of each tissue in a voxel, 255 is all. Planes go from inferior to superior, rows to
-        posterior, columns to the left.
+        Share of each tissue in a voxel, 0..255. Planes from inferior to superior, rows towards
+        posterior, columns towards left.
     spacing_mm : float
         Edge of the cubic voxels.
     """
@@ -64,7 +64,7 @@ class Anatomy:
 
 
 def mni152_anatomy(spacing_mm: float = 1.5) -> Anatomy:
-    """Average head of MNI152 from the maps that nilearn ships; it has no skull and no scalp."""
+    """Average head of MNI152 from nilearn's templates, without skull and scalp."""
     from nilearn.datasets import (
         load_mni152_brain_mask,
         load_mni152_gm_template,
@@ -74,11 +74,11 @@ def mni152_anatomy(spacing_mm: float = 1.5) -> Anatomy:
     maps = []
     for load in (load_mni152_gm_template, load_mni152_wm_template, load_mni152_brain_mask):
         image = load(resolution=1)
-        # From (x to the right, y to anterior, z to superior) to our axes.
+        # From x to right, y to anterior, z to superior to our axes.
         array = np.asarray(image.dataobj, np.float32).transpose(2, 1, 0)[:, ::-1, ::-1]
         maps.append(array)
     grey, white, brain = maps
-    # Averages of many heads are blurred: a steeper slope brings the cortex back.
+    # The average of many heads is blurred; a steeper slope restores the cortex.
     grey, white = (np.clip((m / m.max() - 0.5) * 3.0 + 0.5, 0, 1) for m in (grey, white))
     inside = brain > 0.5
     total = np.maximum(grey + white, 1.0)
@@ -91,12 +91,12 @@ def mni152_anatomy(spacing_mm: float = 1.5) -> Anatomy:
 
 
 def load_anatomies(folder: Path, spacing_mm: float = 1.5) -> list[Anatomy]:
-    """Label maps `brainweb_*.nii.gz` and `synthseg_*.nii.gz` of a folder, in order of name.
+    """Label maps `brainweb_*.nii.gz` and `synthseg_*.nii.gz` of a folder, sorted by name.
 
     Raises
     ------
     UserError
-        If there is none, or one that cannot be used.
+        If there is none, or one is invalid.
     """
     return [_read_label_map(path, spacing_mm) for path in _label_maps(folder)]
 
@@ -113,14 +113,14 @@ def anatomy_hashes(folder: Path) -> dict[str, str]:
 
 
 def _label_maps(folder: Path) -> list[Path]:
-    """BrainWeb's first."""
+    """Paths of all label maps, BrainWeb's first."""
     paths = [*sorted(folder.glob("brainweb_*.nii.gz")), *sorted(folder.glob("synthseg_*.nii.gz"))]
     if not paths:
         raise UserError(
             folder,
             "no label maps",
             "files brainweb_*.nii.gz or synthseg_*.nii.gz",
-            "check the path, or leave --anatomy out for MNI152",
+            "check the path, or omit --anatomy to use MNI152",
         )
     return paths
 
@@ -129,7 +129,7 @@ def _read_label_map(path: Path, spacing_mm: float) -> Anatomy:
     try:
         image = sitk.DICOMOrient(sitk.ReadImage(str(path)), "LPS")
     except RuntimeError:
-        raise _no_head(path, "what SimpleITK cannot read") from None
+        raise _invalid_map(path, "a file that SimpleITK cannot read") from None
     labels = sitk.GetArrayFromImage(image)
     table: Mapping[int, str] = _BRAINWEB
     if path.name.startswith("synthseg"):
@@ -139,15 +139,15 @@ def _read_label_map(path: Path, spacing_mm: float) -> Anatomy:
         shares[tissue][labels == value] = 1.0
     absent = [tissue for tissue in ("grey", "white") if not shares[tissue].any()]
     if absent:
-        raise _no_head(path, f"no {' and no '.join(absent)} matter")
-    tissue_there = shares["grey"] + shares["white"] + shares["ventricle"] > 0
-    brain = _closed_brain(tissue_there)
+        raise _invalid_map(path, f"no {' and no '.join(absent)} matter")
+    tissue_mask = shares["grey"] + shares["white"] + shares["ventricle"] > 0
+    brain = _closed_brain(tissue_mask)
     if brain is None:
-        raise _no_head(path, "grey and white matter in specks alone")
+        raise _invalid_map(path, "only specks of grey and white matter")
     for tissue in TISSUES:
         shares[tissue][~brain if tissue in TISSUES[:BRAIN_TISSUES] else brain] = 0.0
-    # Vessels, dura and whatever else lies inside the closed brain look like fluid.
-    shares["csf"] = (brain & ~tissue_there).astype(np.float32)
+    # Vessels, dura and anything else inside the closed brain count as CSF.
+    shares["csf"] = (brain & ~tissue_mask).astype(np.float32)
     if not shares["ventricle"].any():
         shares["ventricle"] = _deep(shares["csf"], brain)
         shares["csf"] = shares["csf"] - shares["ventricle"]
@@ -156,20 +156,20 @@ def _read_label_map(path: Path, spacing_mm: float) -> Anatomy:
     return Anatomy(name, _resampled(tissues, image.GetSpacing()[0], spacing_mm), spacing_mm)
 
 
-def _no_head(path: Path, found: str) -> UserError:
-    return UserError(path, found, "a map of a whole head's tissues", "remove the file")
+def _invalid_map(path: Path, found: str) -> UserError:
+    return UserError(path, found, "a tissue map of a complete head", "remove the file")
 
 
 def _synthseg_table(path: Path) -> dict[int, str]:
-    """SynthSeg's stored value -> tissue; numbers from 500 on are clusters outside of the brain."""
+    """SynthSeg's voxel value -> tissue; labels from 500 on are clusters outside the brain."""
     try:
         index: dict[str, int] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(
             path,
-            f"no readable file ({type(error).__name__})",
-            "FreeSurfer's number of each value that the synthseg maps store",
-            "put the file beside the maps",
+            f"an unreadable file ({type(error).__name__})",
+            "the FreeSurfer label of each value in the synthseg maps",
+            "put the file next to the maps",
         ) from None
     table = {}
     for stored, number in index.items():
@@ -181,9 +181,9 @@ def _synthseg_table(path: Path) -> dict[int, str]:
 
 
 def _closed_brain(tissue: np.ndarray) -> np.ndarray | None:
-    """Brain with its sulci and ventricles: the largest piece of tissue, closed; 1 mm voxels.
+    """Brain including sulci and ventricles: the largest tissue component, closed; 1 mm voxels.
 
-    None if there is no piece of some size.
+    None if no component survives the opening.
     """
     opened = ndimage.binary_opening(tissue, iterations=1)
     pieces, count = ndimage.label(opened)
@@ -192,8 +192,8 @@ def _closed_brain(tissue: np.ndarray) -> np.ndarray | None:
     sizes = np.bincount(pieces.ravel())
     sizes[0] = 0
     brain = pieces == sizes.argmax()
-    # At half resolution: the closing is wide, and the outline is smooth anyway. Means of blocks,
-    # since every second voxel, repeated, would shift the brain by half a voxel.
+    # The wide closing runs at half resolution, as the outline is smooth anyway. Voxels are averaged
+    # in blocks; taking every second voxel would shift the brain by half a voxel.
     even = np.pad(brain, [(0, n % 2) for n in brain.shape])
     planes, rows, columns = (n // 2 for n in even.shape)
     blocks = even.reshape(planes, 2, rows, 2, columns, 2).mean(axis=(1, 3, 5), dtype=np.float32)
@@ -206,7 +206,7 @@ def _closed_brain(tissue: np.ndarray) -> np.ndarray | None:
 
 
 def _deep(fluid: np.ndarray, brain: np.ndarray) -> np.ndarray:
-    """Part of the fluid (0..1) that is ventricle: large pieces deep inside the brain; 1 mm."""
+    """Ventricular share of fluid (0..1): large components deep inside the brain; 1 mm voxels."""
     depth = ndimage.distance_transform_edt(brain)
     core = ndimage.binary_opening((fluid > 0.5) & (depth > _VENTRICLE_DEPTH_MM))
     pieces, _ = ndimage.label(core)
@@ -216,9 +216,9 @@ def _deep(fluid: np.ndarray, brain: np.ndarray) -> np.ndarray:
 
 
 def _resampled(tissues: np.ndarray, spacing_mm: float, target_mm: float) -> np.ndarray:
-    """Maps (tissue, plane, row, column), 0..1, cut to the head and brought to the target spacing.
+    """Crop maps (tissue, plane, row, column), 0..1, to the head and resample them; uint8 0..255.
 
-    Partial volumes come from a light blur, so that edges are not staircases.
+    A slight blur gives partial volumes instead of staircase edges.
     """
     head = ndimage.find_objects((tissues.sum(axis=0) > 0.1).astype(int))[0]
     margin = int(np.ceil(12 / spacing_mm))

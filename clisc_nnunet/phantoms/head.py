@@ -1,4 +1,4 @@
-"""Shape of a phantom's head: an anatomy turned, scaled, warped and pushed by its tumours."""
+"""Geometry of a phantom's head: random rotation, scaling and warping of an anatomy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from clisc_nnunet.phantoms.settings import HeadSettings
 
 @dataclass(frozen=True)
 class Grid:
-    """Voxels of a phantom: positions in mm from the centre, float32 (plane, row, column, 3)."""
+    """Voxel positions of a phantom in mm from the centre, float32 (plane, row, column, 3)."""
 
     positions: np.ndarray
     spacing_mm: float
@@ -34,12 +34,12 @@ def make_grid(anatomy: Anatomy) -> Grid:
 
 
 def warped_positions(grid: Grid, settings: HeadSettings, rng: np.random.Generator) -> np.ndarray:
-    """Where in the anatomy each voxel of the phantom comes from, mm, (plane, row, column, 3)."""
+    """Position in the anatomy of each voxel of the phantom, mm, float32 (plane, row, column, 3)."""
     angles = np.deg2rad(rng.uniform(-settings.rotation_degrees, settings.rotation_degrees, 3))
     scale = rng.uniform(*settings.scale) * rng.uniform(*settings.axis_scale, 3)
     matrix = rotation(angles) @ np.diag(1 / scale)
     if rng.random() < 0.5:
-        matrix = np.diag([1.0, 1.0, -1.0]) @ matrix  # left and right exchanged
+        matrix = np.diag([1.0, 1.0, -1.0]) @ matrix  # left-right flip
     moved = grid.positions @ matrix.T.astype(np.float32)
     moved = moved + rng.uniform(-3, 3, 3).astype(np.float32)
     amplitude = rng.uniform(*settings.warp_mm)
@@ -49,7 +49,7 @@ def warped_positions(grid: Grid, settings: HeadSettings, rng: np.random.Generato
 
 
 def rotation(angles: np.ndarray) -> np.ndarray:
-    """Rotation matrix (3, 3) about the three axes in turn; radians."""
+    """Rotation matrix, (3, 3), about the three axes in sequence; angles in radians."""
     matrix = np.eye(3)
     for axis, angle in enumerate(angles):
         first, second = [a for a in range(3) if a != axis]
@@ -63,7 +63,7 @@ def rotation(angles: np.ndarray) -> np.ndarray:
 def sample_tissues(anatomy: Anatomy, positions: np.ndarray) -> np.ndarray:
     """Tissue maps at positions in mm; float32 (tissue, plane, row, column) in 0..1."""
     half = (np.array(anatomy.tissues.shape[1:]) - 1) / 2 * anatomy.spacing_mm
-    # grid_sample wants (x, y, z) in -1..1.
+    # grid_sample expects (x, y, z) in -1..1.
     where = torch.from_numpy((positions / half.astype(np.float32))[..., ::-1].copy())
     maps = torch.from_numpy(anatomy.tissues).float()
     moved = F.grid_sample(maps[None] / 255, where[None], align_corners=True)

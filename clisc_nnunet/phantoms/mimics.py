@@ -1,4 +1,4 @@
-"""Bright things in FLAIR that are no tumours, and never labelled as such."""
+"""Tumour mimics: bright structures in FLAIR that are not labelled as tumour."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ def add_mimics(
     settings: ContrastSettings,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Add periventricular rims, white-matter lesions, bright edges and bright cortex.
+    """Randomly add periventricular rims, white-matter lesions, bright edges and bright cortex.
 
     Parameters
     ----------
     image : float32 ndarray of shape (plane, row, column)
-        Intensities, white matter about 1.
+        Intensities; white matter is about 1.
     tissues : float32 ndarray of shape (tissue, plane, row, column)
     brain : bool ndarray of shape (plane, row, column)
     settings : ContrastSettings

@@ -1,4 +1,4 @@
-"""One phantom: a FLAIR-like head, and where its tumour is."""
+"""Generate one phantom: a synthetic FLAIR scan with tumour and brain masks."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ from clisc_nnunet.phantoms.tumour import TumourSite, apply_mass_effect, grow_tum
 from clisc_nnunet.phantoms.tumour_appearance import appearance
 from clisc_nnunet.phantoms.ventricles import caps, distance_to_lateral_ventricles, widen_ventricles
 
-# Raise it when the same seed draws another phantom: recipes hold it, so that those drawn before and
-# after are not mixed.
+# Increase it when a seed gives another phantom. Datasets record it, so that phantoms of different
+# versions are not mixed.
 GENERATOR_VERSION = 2
-# Level of the smoothed mask that is the label's outline: below a half, since experts draw round a
-# tumour rather than through its edge.
+# Threshold of the smoothed mask that gives the label: below 0.5, since experts outline tumours
+# generously.
 OUTLINE = 0.3
 
 
 @dataclass(frozen=True)
 class Phantom:
-    """A synthetic scan with its truth.
+    """A synthetic scan with its reference masks.
 
     Parameters
     ----------
     flair : float32 ndarray of shape (plane, row, column)
-        Intensities above 0 in the head, 0 outside. Axes as in `Anatomy`.
+        Intensities, above 0 in the head, 0 outside. Axes as in `Anatomy`.
     tumour : bool ndarray of the same shape
         Whole tumour.
     brain : bool ndarray of the same shape
-        Brain with its fluid and its tumour, as far as it is scanned.
+        Brain in the field of view, including CSF and tumour.
     spacing_mm : tuple of 3 float
         (plane, row, column).
     facts : dict
-        Seed, anatomy, kind and volume of the tumour.
+        Seed, anatomy, and kind and volume of the tumour.
     """
 
     flair: np.ndarray
@@ -54,7 +54,7 @@ class Phantom:
 
     @property
     def geometry(self) -> Geometry:
-        """Of the arrays, with the origin in the corner; the axes are LPS."""
+        """Geometry of the arrays: LPS axes, origin at the first voxel."""
         planes, rows, columns = self.flair.shape
         plane, row, column = self.spacing_mm
         axes = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
@@ -62,17 +62,22 @@ class Phantom:
 
 
 def make_phantom(seed: int, anatomies: Sequence[Anatomy], settings: PhantomSettings) -> Phantom:
-    """Make a phantom; the same seed makes the same phantom.
+    """Generate a phantom, determined by its seed.
 
     Parameters
     ----------
     seed : int
     anatomies : sequence of Anatomy
-        One of them is drawn.
+        One of them is selected at random.
     settings : PhantomSettings
+
+    Raises
+    ------
+    RuntimeError
+        If no tumour within the volume limits results from 40 attempts.
     """
-    # A tumour that came out too small or too large is drawn again, from a stream of its own; that
-    # there is one stays as it is, or those without would come to be more than `free` says.
+    # Tumours outside the volume limits are generated again from another random stream. Whether
+    # there is a tumour is decided once, or more phantoms than `free` would have none.
     free = bool(np.random.default_rng(seed).random() < settings.tumour.free)
     low, high = settings.tumour.volume_ml
     for attempt in range(40):
@@ -93,31 +98,31 @@ def _attempt(
     anatomy = anatomies[int(rng.integers(len(anatomies)))]
     grid = make_grid(anatomy)
     positions = warped_positions(grid, settings.head, rng)
-    seeds: list[TumourSite] = []
+    sites: list[TumourSite] = []
     if not free:
         white = sample_tissues(anatomy, positions)[3]
-        seeds.append(place_tumour(grid, white, settings.tumour, rng))
+        sites.append(place_tumour(grid, white, settings.tumour, rng))
         if rng.random() < settings.tumour.satellites:
             smaller = rng.uniform(0.3, 0.8)
-            seeds.append(place_tumour(grid, white, settings.tumour, rng, smaller))
-        positions = apply_mass_effect(positions, grid, seeds[0], settings.tumour, rng)
+            sites.append(place_tumour(grid, white, settings.tumour, rng, smaller))
+        positions = apply_mass_effect(positions, grid, sites[0], settings.tumour, rng)
     tissues = sample_tissues(anatomy, positions)
     distance = distance_to_lateral_ventricles(tissues, grid.spacing_mm)
     tissues, distance = widen_ventricles(tissues, distance, settings.head, rng)
     brain = tissues[:BRAIN_TISSUES].sum(axis=0) > 0.5
 
-    image, brightest = _healthy(tissues, brain, settings.contrast, rng)
+    image, brightest = _healthy_image(tissues, brain, settings.contrast, rng)
     if rng.random() < settings.contrast.caps:
         image = image + caps(grid, tissues, distance, settings.contrast, rng)
     tumour = np.zeros(grid.shape, bool)
     kinds = []
-    for place in seeds:
-        image, grown, kind = _with_tumour(image, grid, place, tissues, brightest, settings, rng)
+    for site in sites:
+        image, grown, kind = _add_tumour(image, grid, site, tissues, brightest, settings, rng)
         tumour |= grown & brain
         kinds.append(kind)
     image = scan(image, grid.spacing_mm, settings.scanner, rng)
 
-    # Skull-stripping is never perfect: its edge wanders.
+    # Imperfect skull-stripping: the edge of the brain is perturbed.
     edge = blur(brain, 1.0) + rng.uniform(0, 0.06) * smooth_noise(grid.shape, 20, rng)
     head = edge > rng.uniform(0.42, 0.62)
     if rng.random() < settings.head.scalp:
@@ -131,15 +136,15 @@ def _attempt(
         "kind": " and ".join(kinds) or "none",
         "tumour_ml": round(ml, 1),
     }
-    # The darkest voxel of the head stays above the background's 0.
+    # Voxels of the head stay above 0, the background.
     flair = np.where(head, np.maximum(image, 1e-3), 0).astype(np.float32)
     return Phantom(flair, tumour, brain & head, (grid.spacing_mm,) * 3, facts)
 
 
-def _healthy(
+def _healthy_image(
     tissues: np.ndarray, brain: np.ndarray, settings: ContrastSettings, rng: np.random.Generator
 ) -> tuple[np.ndarray, float]:
-    """FLAIR of the head without a tumour, and the intensity of its grey matter."""
+    """FLAIR image without a tumour, and the intensity of the brightest healthy tissue."""
     ventricle, fluid, grey, white, skull, scalp = tissues
     shape = brain.shape
     grey_level = rng.uniform(*settings.grey)
@@ -153,30 +158,30 @@ def _healthy(
     return add_mimics(image, tissues, brain, settings, rng), max(grey_level, 1.1)
 
 
-def _with_tumour(
+def _add_tumour(
     image: np.ndarray,
     grid: Grid,
-    seed: TumourSite,
+    site: TumourSite,
     tissues: np.ndarray,
     brightest: float,
     settings: PhantomSettings,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray, str]:
-    """Image with a tumour in it, its mask, and a word for its kind."""
+    """Image with the tumour added, tumour mask, and description of its kind."""
     ventricle, _, grey, white = tissues[:BRAIN_TISSUES]
-    distance = grow_tumour(grid, seed, tissues, settings.tumour, rng)
+    distance = grow_tumour(grid, site, tissues, settings.tumour, rng)
     weight = step(1 - distance, rng.uniform(0.015, 0.12)) * (1 - 0.85 * blur(ventricle, 0.4))
-    value, kind = appearance(grid, seed, distance, grey, brightest, settings.tumour, rng)
+    value, kind = appearance(grid, site, distance, grey, brightest, settings.tumour, rng)
     image = image * (1 - weight) + value * weight
-    # Experts outline all that can be seen of a tumour, not what is at least half as bright.
+    # Experts outline all visible tumour, not only voxels with at least half of its brightness.
     seen = weight > settings.tumour.visible_share
     if rng.random() < settings.tumour.halo:
-        # Oedema that is hardly brighter than brain, and reaches farther into white matter.
+        # Faint oedema that extends further into white matter.
         reach = rng.uniform(*settings.tumour.halo_reach)
         zone = step(1 + reach - distance, rng.uniform(0.03, 0.12))
         zone = zone * (1 - 0.85 * blur(ventricle, 0.4)) * (white + 0.4 * grey)
         image = image + rng.uniform(*settings.tumour.halo_brightness) * zone * (1 - weight)
         seen |= zone > 0.5
     mask = blur(seen, rng.uniform(*settings.tumour.smooth_outline)) > OUTLINE
-    # Whatever a tumour encloses is part of it.
+    # Holes enclosed by the tumour are part of it.
     return image.astype(np.float32), binary_fill_holes(mask), kind

@@ -1,4 +1,4 @@
-"""A folder of phantoms on disk, made case by case and continued where it was stopped."""
+"""Generate a dataset of phantoms on disk; an interrupted call can be resumed."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from clisc_nnunet.phantoms.settings import KINDS, PhantomSettings
 from clisc_nnunet.processes import make_executor
 from clisc_nnunet.provenance import differences, found_and_expected, restricted
 
-# Intensity of white matter in the files, of the order of a scanner's.
+# Intensity of white matter in the files, similar to that of scanners.
 WHITE_MATTER = 400.0
 
 
-def make_folder(
+def make_phantom_dataset(
     folder: Path,
     count: int,
     seed: int,
@@ -36,41 +36,41 @@ def make_folder(
     processes: int,
     kinds: str = "usual",
 ) -> list[dict[str, Any]]:
-    """Make phantoms as `images/CASE/CASE_flair.nii.gz` and `labels/CASE.nii.gz`.
+    """Generate phantoms as `images/CASE/CASE_flair.nii.gz` and `labels/CASE.nii.gz`.
 
     Parameters
     ----------
     folder : Path
-        Phantoms of an earlier call with the same settings are kept, be they more than `count`.
+        Phantoms of an earlier call with the same settings are kept, even if more than `count`.
     count, seed : int
         Phantom k has seed `seed + k`.
     anatomy_folder : Path, optional
-        Label maps; default MNI152.
+        Folder of label maps; by default MNI152.
     spacing_mm : float
     tumour_free : float
         Share of phantoms without a tumour.
     processes : int
-        Makes no difference to the phantoms.
+        Number of processes; does not affect the phantoms.
     kinds : str
         A key of `phantoms.settings.KINDS`.
 
     Returns
     -------
     list of dict
-        Facts of each phantom of the folder, as in `phantoms.json`.
+        Facts of all phantoms in the folder, as in `phantoms.json`.
 
     Raises
     ------
     UserError
-        If the folder holds phantoms of another recipe or cannot be one, a value is out of range,
-        or a label map cannot be used; nothing is written then.
+        If the folder contains other files or phantoms with other settings, a value is out of
+        range, or a label map is invalid; nothing is written then.
     """
     if seed < 0:
-        raise UserError("--seed", str(seed), "0 or more", "mend it")
+        raise UserError("--seed", str(seed), "0 or more", "correct it")
     if not 0 <= tumour_free <= 1:
-        raise UserError("--tumour-free", str(tumour_free), "a share from 0 to 1", "mend it")
+        raise UserError("--tumour-free", str(tumour_free), "a share from 0 to 1", "correct it")
     if not 0.5 <= spacing_mm <= 6:
-        raise UserError("--spacing", f"{spacing_mm} mm", "0.5 to 6 mm", "mend it")
+        raise UserError("--spacing", f"{spacing_mm} mm", "0.5 to 6 mm", "correct it")
     settings = KINDS[kinds]
     settings = replace(settings, tumour=replace(settings.tumour, free=tumour_free))
     recipe = {
@@ -80,7 +80,7 @@ def make_folder(
         "settings": asdict(settings),
         "drawing": GENERATOR_VERSION,
     }
-    _refuse_others(folder, recipe)
+    _check_folder(folder, recipe)
     anatomies = (
         [mni152_anatomy(spacing_mm)]
         if anatomy_folder is None
@@ -90,20 +90,20 @@ def make_folder(
     if not record.exists():
         write_text(record, json.dumps(recipe, indent=1) + "\n")
     jobs = [partial(_make_case, folder, k, seed + k, anatomies, settings) for k in range(count)]
-    for _ in tqdm(_as_made(jobs, processes), total=count, desc="phantoms", unit="case"):
+    for _ in tqdm(_as_completed(jobs, processes), total=count, desc="phantoms", unit="case"):
         pass
-    # Scans of an earlier call with a larger count lie there, too.
+    # Include phantoms of an earlier call with a larger count.
     files = _facts_file(folder, 0).parent.glob("phantom_*.json")
-    whole = [json.loads(path.read_text(encoding="utf-8")) for path in files]
-    cases = sorted(whole, key=lambda facts: int(facts["case"].rpartition("_")[2]))
+    complete = [json.loads(path.read_text(encoding="utf-8")) for path in files]
+    cases = sorted(complete, key=lambda facts: int(facts["case"].rpartition("_")[2]))
     write_text(record, json.dumps({**recipe, "cases": cases}, indent=1) + "\n")
     return cases
 
 
-def _as_made(
+def _as_completed(
     jobs: Sequence[Callable[[], dict[str, Any]]], processes: int
 ) -> Iterator[dict[str, Any]]:
-    """Results as they come; the first job that fails ends the others."""
+    """Results in the order of completion; the first failure cancels the other jobs."""
     if processes == 1:
         for job in jobs:
             yield job()
@@ -117,14 +117,14 @@ def _as_made(
             raise
 
 
-def _refuse_others(folder: Path, recipe: dict[str, Any]) -> None:
-    """Refuse to mix phantoms with those of another recipe, or with other files."""
-    if any(place.is_file() for place in (folder, *folder.parents)):
+def _check_folder(folder: Path, recipe: dict[str, Any]) -> None:
+    """Check that the folder contains nothing but phantoms with the same settings."""
+    if any(path.is_file() for path in (folder, *folder.parents)):
         raise UserError(folder, "a file", "a folder", "choose another -o")
     path = folder / "phantoms.json"
     if path.exists():
-        there = json.loads(path.read_text(encoding="utf-8"))
-        found, expected = found_and_expected(differences(restricted(there, recipe), recipe))
+        existing = json.loads(path.read_text(encoding="utf-8"))
+        found, expected = found_and_expected(differences(restricted(existing, recipe), recipe))
         if found:
             raise UserError(
                 folder,
@@ -149,13 +149,13 @@ def _make_case(
         return json.loads(facts_file.read_text(encoding="utf-8"))
     phantom = make_phantom(seed, anatomies, settings)
     geometry = phantom.geometry
-    # Rounding must not turn the darkest voxels of the head into background.
+    # Rounding must not set voxels of the head to 0, the background.
     flair = np.where(phantom.flair > 0, np.maximum(np.rint(phantom.flair * WHITE_MATTER), 1), 0)
     write_volume(folder / "labels" / f"{case}.nii.gz", phantom.tumour, geometry)
     write_volume(
         folder / "images" / case / f"{case}_flair.nii.gz", flair.astype(np.int16), geometry
     )
-    # Last: where it is, the case is whole.
+    # Written last: it marks the case as complete.
     facts = {"case": case, **phantom.facts}
     write_text(facts_file, json.dumps(facts) + "\n")
     return facts

@@ -1,4 +1,4 @@
-"""Smooth random fields and blurs on volumes: what deformations, textures and biases are made of."""
+"""Smooth random fields, blur and soft step, used for deformations, textures and bias fields."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from scipy.ndimage import gaussian_filter
 
 
 def smooth_noise(shape: tuple[int, int, int], knots: int, rng: np.random.Generator) -> np.ndarray:
-    """Gaussian noise that varies smoothly, of mean near 0 and standard deviation 1.
+    """Smooth Gaussian noise with a mean near 0 and a standard deviation of 1.
 
     Parameters
     ----------
     shape : tuple of 3 int
         (plane, row, column).
     knots : int
-        Values along each axis between which it varies; few make a slow field, many a fine texture.
+        Number of control points along each axis; few give a smooth field, many a fine texture.
     rng : numpy.random.Generator
 
     Returns
     -------
     float32 ndarray of shape `shape`
     """
-    # Each doubling is a step towards a quadratic B-spline; without it, creases run along the axes.
-    # That blurs, so that a quarter more values give what `knots` would give linearly.
+    # Each doubling approximates a quadratic B-spline; without it, creases appear along the axes.
+    # This blurs, which 25 % more control points compensate.
     values = 5 * knots // 4
     coarse = torch.from_numpy(rng.standard_normal((1, 1, values, values, values), np.float32))
     for _ in range(1 if knots > 20 else 2):
@@ -34,10 +34,10 @@ def smooth_noise(shape: tuple[int, int, int], knots: int, rng: np.random.Generat
 
 
 def blur(volume: np.ndarray, sigma: float | tuple[float, float, float]) -> np.ndarray:
-    """Gaussian blur, sigma in voxels (one for all axes, or one each); float32."""
+    """Gaussian blur; float32. Sigma in voxels, one for all axes or one per axis."""
     return gaussian_filter(volume.astype(np.float32), sigma, truncate=3.0)
 
 
 def step(values: np.ndarray, width: float = 1.0) -> np.ndarray:
-    """Soft step from 0 to 1 about 0, over `width`."""
+    """Sigmoid of `values / width`, a soft step from 0 to 1 at 0."""
     return torch.from_numpy(np.ascontiguousarray(values / width)).sigmoid().numpy()

@@ -1,4 +1,4 @@
-"""What the scanner adds: field, slice gain, blur, noise, thick planes, field of view."""
+"""Scanner effects: bias field, slice gain, blur, noise, thick planes, field of view."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from clisc_nnunet.phantoms.settings import ScannerSettings
 def scan(
     image: np.ndarray, spacing_mm: float, settings: ScannerSettings, rng: np.random.Generator
 ) -> np.ndarray:
-    """Image as a scanner would give it; float32 (plane, row, column) in and out, none below 0."""
+    """Apply scanner effects; float32 (plane, row, column) in and out, result not below 0."""
     shape = image.shape
     field = rng.uniform(*settings.bias) * smooth_noise(shape, 3, rng)
     field = field + rng.uniform(0, 0.06) * smooth_noise(shape, 5, rng)
@@ -30,7 +30,7 @@ def scan(
     level = rng.uniform(*settings.noise)
     grain = rng.uniform(0.3, 0.8) if rng.random() < 0.6 else 0.0
     real, imaginary = (_noise(shape, grain, rng) for _ in range(2))
-    # Magnitude of a complex signal: Rician noise.
+    # Rician noise: magnitude of a complex signal.
     image = np.sqrt((image + level * real) ** 2 + (level * imaginary) ** 2)
     return (image ** np.exp(rng.normal(0, settings.gamma))).astype(np.float32)
 
@@ -38,16 +38,19 @@ def scan(
 def field_of_view(
     positions: np.ndarray, settings: ScannerSettings, rng: np.random.Generator
 ) -> np.ndarray:
-    """What is scanned: at times an end of the head is missing, cut straight or aslant.
+    """Random field of view, which may cut off one end of the head, possibly obliquely.
 
     Parameters
     ----------
     positions : float32 ndarray of shape (plane, row, column, 3)
-        Millimetres.
+        Voxel positions in mm from the centre.
+    settings : ScannerSettings
+    rng : numpy.random.Generator
 
     Returns
     -------
     bool ndarray of shape (plane, row, column)
+        Voxels that are scanned.
     """
     if rng.random() >= settings.cut_field_of_view:
         return np.ones(positions.shape[:3], bool)

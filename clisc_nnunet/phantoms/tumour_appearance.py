@@ -1,8 +1,8 @@
-"""How tumours look in FLAIR: solid, cored, cystic or mottled; fading out, or dull on one side.
+"""Intensities of tumours in FLAIR: solid, cored, cystic or mottled, optionally fading or one-sided.
 
-What the pictures of gliomas show and a plain bright ball lacks: grey necrosis, cavities as dark as
-fluid behind a thin rim, spots of all grey values, oedema that fades into the brain, and sides that
-are hardly brighter than it. All of it belongs to the whole tumour.
+They model what gliomas show in contrast to a uniform bright ball: grey necrosis, fluid-filled
+cavities with a thin rim, spots of different brightness, oedema that fades into the brain, and sides
+that are hardly brighter than brain. All of these belong to the whole tumour.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from clisc_nnunet.phantoms.tumour import TumourSite
 
 def appearance(
     grid: Grid,
-    seed: TumourSite,
+    site: TumourSite,
     distance: np.ndarray,
     grey: np.ndarray,
     brightest: float,
     settings: TumourSettings,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, str]:
-    """Intensity that the tumour would have everywhere, and words for its kind.
+    """Tumour intensity at every voxel of the grid, and a description of its kind.
 
     Parameters
     ----------
     grid : Grid
-    seed : Seed
+    site : TumourSite
     distance : float32 ndarray of shape (plane, row, column)
-        From `tumour.grow`: below 1 is tumour.
+        From `grow_tumour`: below 1 inside the tumour.
     grey : float ndarray of the same shape
         Share of grey matter.
     brightest : float
@@ -57,13 +57,13 @@ def appearance(
         value = _fading(value, distance, brightest, rng)
         kind += ", fading"
     if kind.startswith("core"):
-        value = _with_core(value, seed, rng)
+        value = _with_core(value, site, rng)
     elif kind.startswith("cyst"):
-        value = _with_cyst(value, distance, seed, rng)
+        value = _with_cyst(value, distance, site, rng)
     elif kind.startswith("mottled"):
         value = _mottled(value, rng)
     if rng.random() < settings.dull_half:
-        value = _dull_half(value, grid, seed, brightest, rng)
+        value = _dull_half(value, grid, site, brightest, rng)
         kind += ", one side dull"
     return value.astype(np.float32), kind
 
@@ -71,16 +71,16 @@ def appearance(
 def _fading(
     value: np.ndarray, distance: np.ndarray, brightest: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Brightness that falls towards the outline, where little of it is left."""
+    """Brightness that decreases towards the outline, almost to that of brain."""
     start = rng.uniform(0.2, 0.8)
     share = rng.uniform(0.4, 0.95) * np.clip((distance - start) / (1 - start), 0, 1)
     return value * (1 - share) + brightest * rng.uniform(1.08, 1.25) * share
 
 
-def _with_core(value: np.ndarray, seed: TumourSite, rng: np.random.Generator) -> np.ndarray:
-    """A core of its own: dark cavity, grey necrosis or solid part, at times with a rim."""
+def _with_core(value: np.ndarray, site: TumourSite, rng: np.random.Generator) -> np.ndarray:
+    """Distinct core: dark cavity, grey necrosis or solid part, sometimes with a rim."""
     shape = value.shape
-    inner = seed.distance * rng.uniform(0.9, 1.2) / rng.uniform(0.35, 0.75)
+    inner = site.distance * rng.uniform(0.9, 1.2) / rng.uniform(0.35, 0.75)
     inner = inner + rng.uniform(0.1, 0.35) * smooth_noise(shape, 9, rng)
     inner = inner + rng.uniform(0.0, 0.25) * smooth_noise(shape, 18, rng)
     core = step(1 - inner, rng.uniform(0.03, 0.15))
@@ -93,12 +93,12 @@ def _with_core(value: np.ndarray, seed: TumourSite, rng: np.random.Generator) ->
 
 
 def _with_cyst(
-    value: np.ndarray, distance: np.ndarray, seed: TumourSite, rng: np.random.Generator
+    value: np.ndarray, distance: np.ndarray, site: TumourSite, rng: np.random.Generator
 ) -> np.ndarray:
-    """Fluid behind a thin rim, often with solid nodules in a part of it."""
+    """Fluid inside a thin rim, often with solid nodules."""
     shape = value.shape
-    # Rounder than the tumour: fluid presses evenly on its wall.
-    inner = np.maximum(distance / rng.uniform(0.75, 0.92), seed.distance / rng.uniform(0.6, 1.1))
+    # Rounder than the tumour, due to the even pressure of the fluid.
+    inner = np.maximum(distance / rng.uniform(0.75, 0.92), site.distance / rng.uniform(0.6, 1.1))
     inner = inner + rng.uniform(0.0, 0.08) * smooth_noise(shape, 9, rng)
     cavity = step(1 - inner, rng.uniform(0.015, 0.05))
     if rng.random() < 0.6:
@@ -108,7 +108,7 @@ def _with_cyst(
 
 
 def _mottled(value: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Darker spots, from faint to nearly black, fine or coarse."""
+    """Darker spots, faint to nearly black, fine to coarse."""
     spots = smooth_noise(value.shape, int(rng.integers(10, 32)), rng)
     if rng.random() < 0.5:
         spots = (spots + smooth_noise(value.shape, int(rng.integers(8, 20)), rng)) / 1.4
@@ -117,11 +117,11 @@ def _mottled(value: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _dull_half(
-    value: np.ndarray, grid: Grid, seed: TumourSite, brightest: float, rng: np.random.Generator
+    value: np.ndarray, grid: Grid, site: TumourSite, brightest: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """One side hardly brighter than brain."""
+    """One side that is hardly brighter than brain."""
     towards = rng.standard_normal(3)
     towards = (towards / np.linalg.norm(towards)).astype(np.float32)
-    side = (grid.positions - seed.centre) @ towards
+    side = (grid.positions - site.centre) @ towards
     dull = step(side + 4 * smooth_noise(grid.shape, 8, rng), rng.uniform(3.0, 10.0))
     return value * (1 - dull) + brightest * rng.uniform(1.08, 1.3) * dull

@@ -1,4 +1,4 @@
-"""Lateral ventricles: as wide as age makes them, and bright caps round their horns."""
+"""Age-related changes of the lateral ventricles: widening, and bright caps at their horns."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from clisc_nnunet.phantoms.head import Grid
 from clisc_nnunet.phantoms.random_fields import blur, smooth_noise, step
 from clisc_nnunet.phantoms.settings import ContrastSettings, HeadSettings
 
-# Distances are measured up to here, and caps end before.
+# Largest distance that is computed; caps are narrower.
 FAR_MM = 30.0
-# Within so much, white matter prevails round a lateral ventricle, and cortex round other fluid.
+# Within this radius, lateral ventricles are surrounded mainly by white matter, other CSF by cortex.
 _NEIGHBOURHOOD_MM = 4.5
 
 
 def distance_to_lateral_ventricles(tissues: np.ndarray, spacing_mm: float) -> np.ndarray:
-    """Millimetres to the lateral ventricles, at most `FAR_MM`.
+    """Distance to the lateral ventricles in mm, at most `FAR_MM`.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def distance_to_lateral_ventricles(tissues: np.ndarray, spacing_mm: float) -> np
     Returns
     -------
     float32 ndarray of shape (plane, row, column)
-        0 inside of them.
+        0 inside the ventricles.
     """
     sigma = _NEIGHBOURHOOD_MM / spacing_mm
     lateral = (tissues[0] >= 0.5) & (blur(tissues[3], sigma) > blur(tissues[2], sigma))
@@ -44,7 +44,7 @@ def distance_to_lateral_ventricles(tissues: np.ndarray, spacing_mm: float) -> np
 def widen_ventricles(
     tissues: np.ndarray, distance: np.ndarray, settings: HeadSettings, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """At times, make fluid of the brain next to the lateral ventricles.
+    """Randomly widen the lateral ventricles by turning adjacent brain into fluid.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def widen_ventricles(
     Returns
     -------
     tissues, distance
-        Of the same shapes; the distance is that to the wider ventricles.
+        Updated for the widened ventricles; same shapes.
     """
     if rng.random() >= settings.wide_ventricles:
         return tissues, distance
@@ -66,7 +66,7 @@ def widen_ventricles(
     widened = tissues.copy()
     widened[0] += fluid * tissues[1:BRAIN_TISSUES].sum(axis=0)
     widened[1:BRAIN_TISSUES] *= 1 - fluid
-    # What was too far to be measured stays so.
+    # Distances at the limit are unknown and stay at it.
     return widened, np.where(distance < FAR_MM, np.maximum(distance - reach, 0), FAR_MM)
 
 
@@ -77,16 +77,16 @@ def caps(
     settings: ContrastSettings,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """What caps add to the intensity of white matter.
+    """Intensity added by periventricular caps.
 
-    Bands along the ventricles, thin along their bodies and widest at the horns, in front or behind.
+    Bands along the ventricles, thin at their bodies, widest at the frontal or occipital horns.
 
     Parameters
     ----------
     grid : Grid
     tissues : float32 ndarray of shape (tissue, plane, row, column)
     distance : float32 ndarray of shape (plane, row, column)
-        To the lateral ventricles.
+        Distance to the lateral ventricles in mm.
     settings : ContrastSettings
     rng : numpy.random.Generator
 
@@ -97,7 +97,7 @@ def caps(
     rows = np.flatnonzero((distance == 0).any(axis=(0, 2)))
     if not len(rows):
         return np.zeros(grid.shape, np.float32)
-    # -1 at the foremost row of the ventricles, 1 at the hindmost.
+    # -1 at the most anterior row of the ventricles, 1 at the most posterior.
     along = np.interp(np.arange(grid.shape[1]), [rows[0], rows[-1]], [-1.0, 1.0])
     front, back = rng.uniform(0.2, 1.0, 2)
     horns = np.clip((np.abs(along) - 0.4) / 0.4, 0, 1) * np.where(along < 0, front, back)

@@ -83,7 +83,7 @@ def label_slices(config: RunConfig, case: CaseInput, slices: Arrays) -> dict[str
         probability = np.where(label == UNSURE, 0.5, label).astype(np.float32)
         voted = label
     else:
-        prompts = clip_labels.read_prompts(settings.prompts)
+        prompts = clip_labels.read_text_prompts(settings.prompts)
         clip = config.models.clip
         classes = clip_labels.class_embeddings(clip, prompts)
         probability = clip_labels.tumour_probability(
@@ -119,7 +119,7 @@ def _labels_fingerprint(
     if case.slice_labels is not None:
         return Fingerprint([slices, sign(sorted(case.slice_labels.items()))], "given labels")
     settings = config.settings.labels
-    prompts = clip_labels.read_prompts(settings.prompts)
+    prompts = clip_labels.read_text_prompts(settings.prompts)
     return Fingerprint(slices, [settings, prompts], config.models.clip.identity)
 
 

@@ -176,7 +176,7 @@ class PseudoLabelPipeline:
 
     def label_slices(self) -> None:
         """Stages 2 and 3: tumour, normal or unsure, by CLIP and the vote."""
-        prompts = clip_labels.read_prompts(self.config.settings.labels.prompts)
+        prompts = clip_labels.read_text_prompts(self.config.settings.labels.prompts)
         # An unknown word is reported at once.
         clip_labels.class_embeddings(self.config.models.clip, prompts)
         self.map(LABEL_SLICES)

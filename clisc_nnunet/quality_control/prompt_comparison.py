@@ -20,7 +20,7 @@ from clisc_nnunet.quality_control.prompt_separation import PromptCheck, ScoredSl
 from clisc_nnunet.settings import preset
 from clisc_nnunet.stages.brain_extraction import check_brain_masks
 from clisc_nnunet.stages.cam_selection import spread
-from clisc_nnunet.stages.clip_labels import class_embeddings, read_prompts, tumour_probability
+from clisc_nnunet.stages.clip_labels import class_embeddings, read_text_prompts, tumour_probability
 
 WRITTEN = (".html", ".png")
 
@@ -65,7 +65,7 @@ def check_folder(request: PromptOptions) -> Outcome:
         raise UserError("-n", str(request.count), "1 or more", "give another number")
     check_brain_masks(request.brain_masks)
     settings = preset(request.preset)
-    sets = {set_name(name): read_prompts(name) for name in request.prompts}
+    sets = {set_name(name): read_text_prompts(name) for name in request.prompts}
     if len(sets) < len(request.prompts):
         raise UserError("--prompts", "two sets of one name", "different names", "rename a file")
     scans = find_label_channel_scans(request.scans, request.channels, request.label_channel)

@@ -1,1 +1,1 @@
-"""The stages of the paper as functions on arrays; none knows a case, a file or a cache."""
+"""The stages of the paper as functions on arrays, independent of files and caches."""

@@ -1,4 +1,4 @@
-"""Stage 7: adaptive masking (AMDA) hides what the first classifier looked at."""
+"""Stage 7: adaptive masking (AMDA) of the regions that the first classifier relied on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from clisc_nnunet.settings import MaskingSettings
 def mask_slice(
     pixels: np.ndarray, cam: np.ndarray, roi: np.ndarray, settings: MaskingSettings
 ) -> np.ndarray:
-    """Hide the most telling part of one slice.
+    """Mask the most discriminative part of a slice.
 
     Parameters
     ----------
@@ -25,14 +25,14 @@ def mask_slice(
     Returns
     -------
     uint8 ndarray of the same shape
-        A copy in which hidden pixels are 0.
+        A copy in which masked pixels are 0.
 
     Notes
     -----
-    Mode `text`, as the paper says: in a slice with a region, pixels of the region's box whose CAM
-    exceeds `min + cam_fraction (max - min)` of the box; in a slice without, pixels brighter than
-    `min + image_fraction (max - min)` of the slice. Mode `brightness`, as the published code
-    works: the latter in every slice. Mode `off`: nothing.
+    Mode `text`, as in the paper's text: in a slice with a region, pixels of the region's bounding
+    box whose CAM exceeds `min + cam_fraction (max - min)` of the box are masked; in a slice
+    without, pixels brighter than `min + image_fraction (max - min)` of the slice. Mode
+    `brightness`, as in the published code: the latter in every slice. Mode `off`: no masking.
     """
     masked = pixels.copy()
     if settings.mode == "off":
@@ -55,6 +55,6 @@ def mask_stack(
 
 
 def _exceeds(values: np.ndarray, fraction: float) -> np.ndarray:
-    """Where values lie above a fraction of their range; nowhere if all are equal."""
+    """Where values exceed a fraction of their range; nowhere if all are equal."""
     low, high = values.min(), values.max()
     return values > low + fraction * (high - low)

@@ -1,4 +1,4 @@
-"""Choose the CAM's layer and threshold without labels: those that SAM agrees with most."""
+"""Stages 5 and 6: select CAM layer and threshold without labels, by agreement with SAM."""
 
 from __future__ import annotations
 
@@ -14,16 +14,18 @@ from clisc_nnunet.stages.slice_extraction import SliceStack
 
 @dataclass(frozen=True)
 class Trial:
-    """SAM's answer to one layer and threshold, over the slices of a sample of cases.
+    """Result of one layer and threshold on the slices of a sample of cases.
 
     Parameters
     ----------
     layer : str
+        Layer of the backbone.
     threshold : float
+        CAM threshold of the region.
     predicted_iou : float
-        Mean of SAM's own estimate; a slice whose region is empty counts 0.
+        Mean SAM-predicted IoU; slices with an empty region count as 0.
     agreement : float
-        Mean Dice of SAM's mask and the region; a slice whose region is empty counts 0.
+        Mean Dice of SAM's mask and the region; slices with an empty region count as 0.
     """
 
     layer: str
@@ -33,8 +35,53 @@ class Trial:
 
     @property
     def score(self) -> float:
-        """What the choice goes by."""
+        """Selection criterion, the product of both."""
         return self.predicted_iou * self.agreement
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Planes, int (n,), of a case on which layers and thresholds are compared."""
+
+    case: str
+    stack: SliceStack
+    planes: np.ndarray
+
+
+def candidates(settings: Settings, available: Sequence[str]) -> tuple[list[str], list[float]]:
+    """Layers and thresholds to compare; a single one each where the settings fix it.
+
+    Parameters
+    ----------
+    settings : Settings
+    available : sequence of str
+        Layers of the backbone.
+
+    Raises
+    ------
+    UserError
+        If available is no layer or no threshold to select from.
+    """
+    name, requested = "cam.layer", [settings.cam.layer]
+    if requested == ["auto"]:
+        name, requested = "cam.candidates", list(settings.cam.candidates)
+    layers = [layer for layer in requested if layer in available]
+    if not layers:
+        found, expected = ", ".join(requested) or "none", f"some of {', '.join(available)}"
+        raise UserError(f"setting {name}", found, expected, "choose a layer of this backbone")
+    thresholds = [settings.roi.threshold]
+    if thresholds == [0.0]:
+        thresholds = list(settings.roi.candidates)
+    if not thresholds:
+        raise UserError("setting roi.candidates", "none", "at least one", "give values from 0 to 1")
+    return layers, thresholds
+
+
+def spread(values: np.ndarray, count: int) -> np.ndarray:
+    """At most `count` of the values, ndarray (n,), evenly spaced in their order."""
+    if not len(values):
+        return values
+    return values[np.unique(np.linspace(0, len(values) - 1, count).round().astype(int))]
 
 
 def gather(
@@ -42,14 +89,19 @@ def gather(
     thresholds: Sequence[float],
     answers: Sequence[tuple[np.ndarray, np.ndarray]],
 ) -> list[Trial]:
-    """Trials from the answers on several cases; every plane counts alike.
+    """Average the results of several cases; every plane has the same weight.
 
     Parameters
     ----------
-    layers, thresholds : sequence
-        What was tried.
+    layers : sequence of str
+    thresholds : sequence of float
     answers : sequence of (predicted IoU, agreement)
-        One pair a case, each ndarray of shape (layer, threshold, plane).
+        One pair per case, float ndarrays of shape (layer, threshold, plane).
+
+    Returns
+    -------
+    list of Trial
+        Layer by layer.
     """
     ious, agreements = (
         np.concatenate(part, axis=2).mean(axis=2) for part in zip(*answers, strict=True)
@@ -62,50 +114,11 @@ def gather(
 
 
 def best(trials: list[Trial]) -> Trial:
-    """Trial of the highest score; the first of equals.
+    """Trial with the highest score; the first one in case of ties.
 
     Raises
     ------
     ValueError
-        If there is none.
+        If available are no trials.
     """
     return max(trials, key=lambda trial: trial.score)
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Planes of a case by which layers and thresholds are judged."""
-
-    case: str
-    stack: SliceStack
-    planes: np.ndarray
-
-
-def candidates(settings: Settings, there: Sequence[str]) -> tuple[list[str], list[float]]:
-    """Layers, of those that are there, and thresholds to choose from: one each where set.
-
-    Raises
-    ------
-    UserError
-        If nothing is left to choose from.
-    """
-    name, asked = "cam.layer", [settings.cam.layer]
-    if asked == ["auto"]:
-        name, asked = "cam.candidates", list(settings.cam.candidates)
-    layers = [layer for layer in asked if layer in there]
-    if not layers:
-        found, expected = ", ".join(asked) or "none", f"some of {', '.join(there)}"
-        raise UserError(f"setting {name}", found, expected, "name a layer of this backbone")
-    thresholds = [settings.roi.threshold]
-    if thresholds == [0.0]:
-        thresholds = list(settings.roi.candidates)
-    if not thresholds:
-        raise UserError("setting roi.candidates", "none", "one at least", "give some, 0 to 1")
-    return layers, thresholds
-
-
-def spread(values: np.ndarray, count: int) -> np.ndarray:
-    """At most `count` of the values, (n,), evenly over their order."""
-    if not len(values):
-        return values
-    return values[np.unique(np.linspace(0, len(values) - 1, count).round().astype(int))]

@@ -1,4 +1,4 @@
-"""Stages 4 and 8: train the slice classifier on pseudo-labels, keep it, apply it."""
+"""Stages 4 and 8: train the slice classifier on the slice labels of stage 3."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ from clisc_nnunet.settings import ClassifierSettings
 from clisc_nnunet.stages.slice_classes import NORMAL, TUMOUR
 from clisc_nnunet.stages.slice_extraction import SliceStack
 
-# Slices read ahead in the order of the cases; this bounds the memory, whatever the data set.
+# Slices that are loaded at a time, in the order of the cases; bounds the memory.
 READ_AHEAD = 2048
-# Augmentation: shifts as a share of the side, gamma and gain as natural logarithms.
+# Slice stacks cached in memory, about 4 MB each.
+REMEMBERED_STACKS = 64
+# Augmentation: shift as a share of the side, natural logarithm of gamma and gain.
 SHIFT, LOG_GAMMA, LOG_GAIN = 0.06, 0.25, 0.15
 
 
@@ -38,19 +40,19 @@ def train_classifier(
     Parameters
     ----------
     backbone : Backbone
-        Where the training starts; left as it is.
+        Pretrained initialisation; not modified.
     slices : sequence of uint8 ndarray of shape (row, column)
-        All of one shape. Read when needed, `READ_AHEAD` at a time in ascending order, so that
-        neighbours in the sequence can come from one file.
+        All of the same shape. Loaded `READ_AHEAD` at a time in ascending order, so that slices of
+        one file should be adjacent.
     labels : int ndarray of shape (n,)
-        0 normal, 1 tumour: pseudo-labels, never true ones.
+        0 normal, 1 tumour: slice labels of stage 3, never reference labels.
     settings : ClassifierSettings
     seed : int
-        Decides the head's first weights, the order, dropout and augmentation; torch's global
-        generators are left as they were.
+        Seed of the head's initialisation, the slice order, dropout and augmentation; torch's
+        global generators are restored.
     device : torch.device
     progress : callable, optional
-        Takes the number of the epoch done, from 1, and its mean loss.
+        Called with the number of the finished epoch, from 1, and its mean loss.
 
     Returns
     -------
@@ -62,11 +64,11 @@ def train_classifier(
     NoTumourError
         If no slice is labelled tumour.
     UserError
-        If none is labelled normal, or the loss becomes infinite.
+        If no slice is labelled normal, or the loss becomes infinite.
 
     Notes
     -----
-    The last epoch's weights are taken: to choose an epoch by accuracy needs true labels.
+    The weights of the last epoch are used: selecting an epoch would need reference labels.
     """
     _check_labels(labels, len(slices))
     rng = np.random.default_rng(seed)
@@ -79,14 +81,14 @@ def train_classifier(
         )
         classifier.train()
         for epoch in range(1, settings.epochs + 1):
-            drawn = draw_epoch(labels, settings.slices_per_epoch, rng)
+            sampled = draw_epoch(labels, settings.slices_per_epoch, rng)
             loss_sum = 0.0
-            for rows, pixels in _batches(slices, drawn, settings.batch):
+            for rows, pixels in _batches(slices, sampled, settings.batch):
                 images = to_images(pixels, device)
                 if settings.augment:
                     images = augment(images, generator)
-                truth = torch.from_numpy(labels[rows]).long().to(device)
-                loss = F.cross_entropy(classifier(images), truth)
+                targets = torch.from_numpy(labels[rows]).long().to(device)
+                loss = F.cross_entropy(classifier(images), targets)
                 optimiser.zero_grad()
                 loss.backward()
                 optimiser.step()
@@ -96,29 +98,29 @@ def train_classifier(
                 raise UserError(
                     f"learning rate {settings.learning_rate:g} of the classifier",
                     f"an infinite loss in epoch {epoch}",
-                    "a loss that falls",
+                    "a decreasing loss",
                     "lower it",
                 )
             if progress is not None:
-                progress(epoch, loss_sum / len(drawn))
+                progress(epoch, loss_sum / len(sampled))
     return classifier.eval()
 
 
 def draw_epoch(labels: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """Slices of one epoch in random order.
+    """Sample the slices of one epoch, in random order.
 
     Parameters
     ----------
     labels : int ndarray of shape (n,)
     size : int
-        Number of slices, half of them tumour, whatever their share in the data; not more than
-        there are slices. 0: every slice once (paper).
+        Number of slices, at most `n`; half of them are tumour slices, regardless of their share
+        in the data. 0: every slice once (paper).
     rng : numpy.random.Generator
 
     Returns
     -------
     int ndarray
-        Indices. Those of a class repeat only after all of them were drawn.
+        Indices. Slices of a class repeat only after all of them were used.
     """
     if size == 0:
         return rng.permutation(len(labels))
@@ -132,14 +134,14 @@ def draw_epoch(labels: np.ndarray, size: int, rng: np.random.Generator) -> np.nd
 
 
 def augment(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Mirror left and right, shift, and change contrast, each slice in its own way.
+    """Randomly mirror left-right, shift, and change the contrast of each slice.
 
     Parameters
     ----------
     images : float32 Tensor of shape (n, 1, row, column)
         Grey values in 0..255.
     generator : torch.Generator
-        On the CPU, so that every device draws the same numbers.
+        On the CPU, for equal random numbers on all devices.
 
     Returns
     -------
@@ -151,7 +153,7 @@ def augment(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     theta = torch.zeros(n, 2, 3)
     theta[:, 0, 0] = torch.where(draws[:, 0] < 0, -1.0, 1.0)
     theta[:, 1, 1] = 1.0
-    # The grid's coordinates run from -1 to 1: a share of the side counts twice.
+    # Grid coordinates range from -1 to 1, so that a share of the side counts twice.
     theta[:, :, 2] = 2 * SHIFT * draws[:, 1:3]
     grid = F.affine_grid(theta, list(images.shape), align_corners=False).to(images.device)
     moved = F.grid_sample(images, grid, align_corners=False)
@@ -160,71 +162,20 @@ def augment(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return 255 * (gain * (moved / 255).clamp(0, 1) ** gamma).clamp(max=1)
 
 
-def _check_labels(labels: np.ndarray, count: int) -> None:
-    if labels.shape != (count,):
-        raise ValueError(f"labels of shape {labels.shape} for {count} slices")
-    found = set(np.unique(labels).tolist())
-    if not found <= {NORMAL, TUMOUR}:
-        raise ValueError(f"labels {sorted(found)}; expected 0 (normal) and 1 (tumour)")
-    if len(found) < 2:
-        names = {frozenset(): "no slice", frozenset({NORMAL}): "only normal slices"}
-        only = names.get(frozenset(found), "only tumour slices")
-        kind = UserError if TUMOUR in found else NoTumourError
-        raise kind(
-            "labels of the slice classifier",
-            only,
-            "slices of both classes",
-            "check the slice labels; other prompts or more cases may help",
-        )
-
-
-def _batches(
-    slices: Sequence[np.ndarray], drawn: np.ndarray, batch: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Indices and pixels, uint8 (k, row, column), of each batch, in the order drawn."""
-    for start in range(0, len(drawn), READ_AHEAD):
-        part = drawn[start : start + READ_AHEAD]
-        ascending, place = np.unique(part, return_inverse=True)
-        pixels = np.stack([slices[int(index)] for index in ascending])
-        for first in range(0, len(part), batch):
-            rows = slice(first, first + batch)
-            yield part[rows], pixels[place[rows]]
-
-
-@contextmanager
-def _seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed torch's generators, and put them back afterwards; cuDNN is deterministic meanwhile."""
-    cuda = device.type == "cuda"
-    index = (
-        device.index if device.index is not None else (torch.cuda.current_device() if cuda else 0)
-    )
-    with (
-        torch.random.fork_rng(devices=[index] if cuda else []),
-        torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True),
-    ):
-        torch.random.default_generator.manual_seed(seed)
-        if cuda:
-            torch.cuda.default_generators[index].manual_seed(seed)
-        yield
-
-
-# Slice stacks kept in memory, about 4 MB each.
-REMEMBERED_STACKS = 64
-
-
 class TrainingSlices(Sequence[np.ndarray]):
-    """Slices by number, of many cases; few cases are in memory at a time.
+    """Training slices of many cases by index, with only a few cases in memory.
 
     Parameters
     ----------
     examples : sequence of (case, plane, label)
-        Case by case, so that neighbours come from one file.
+        Sorted by case, so that adjacent slices come from one file.
     stack : callable
-        Slices of a case.
+        Returns the slices of a case.
     masked : callable, optional
-        Masked slices of a case, uint8 (plane, row, column), to train on instead.
+        Returns the masked slices of a case, uint8 (plane, row, column), which replace the plain
+        ones.
     keep_plain : bool
-        The slices as they are follow the masked ones.
+        Append the unmasked slices after the masked ones.
     """
 
     def __init__(
@@ -247,3 +198,51 @@ class TrainingSlices(Sequence[np.ndarray]):
         if self._masked is None or index >= len(self._examples):
             return self._stack(case).pixels[plane]
         return self._masked(case)[plane]
+
+
+def _check_labels(labels: np.ndarray, count: int) -> None:
+    if labels.shape != (count,):
+        raise ValueError(f"labels of shape {labels.shape} for {count} slices")
+    found = set(np.unique(labels).tolist())
+    if not found <= {NORMAL, TUMOUR}:
+        raise ValueError(f"labels {sorted(found)}; expected 0 (normal) and 1 (tumour)")
+    if len(found) < 2:
+        names = {frozenset(): "no slice", frozenset({NORMAL}): "only normal slices"}
+        only = names.get(frozenset(found), "only tumour slices")
+        kind = UserError if TUMOUR in found else NoTumourError
+        raise kind(
+            "labels of the slice classifier",
+            only,
+            "slices of both classes",
+            "check the slice labels; other text prompts or more cases may help",
+        )
+
+
+def _batches(
+    slices: Sequence[np.ndarray], sampled: np.ndarray, batch: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Indices and pixels, uint8 (k, row, column), of each batch, in sampled order."""
+    for start in range(0, len(sampled), READ_AHEAD):
+        part = sampled[start : start + READ_AHEAD]
+        ascending, place = np.unique(part, return_inverse=True)
+        pixels = np.stack([slices[int(index)] for index in ascending])
+        for first in range(0, len(part), batch):
+            rows = slice(first, first + batch)
+            yield part[rows], pixels[place[rows]]
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed torch's generators and make cuDNN deterministic within the context."""
+    cuda = device.type == "cuda"
+    index = (
+        device.index if device.index is not None else (torch.cuda.current_device() if cuda else 0)
+    )
+    with (
+        torch.random.fork_rng(devices=[index] if cuda else []),
+        torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True),
+    ):
+        torch.random.default_generator.manual_seed(seed)
+        if cuda:
+            torch.cuda.default_generators[index].manual_seed(seed)
+        yield

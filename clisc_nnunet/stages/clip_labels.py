@@ -1,4 +1,4 @@
-"""Stages 2 and 3: CLIP says which slices show a tumour, and neighbours vote."""
+"""Stages 2 and 3: zero-shot slice labels by CLIP, and a majority vote of neighbouring slices."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from clisc_nnunet.models.device import at_precision
 from clisc_nnunet.settings import LabelSettings, Precision
 from clisc_nnunet.stages.slice_classes import NORMAL, TUMOUR, UNSURE
 
-# The paper's two prompts (section 2.1).
-PAPER_PROMPTS: dict[str, tuple[str, ...]] = {
+# The paper's two text prompts (section 2.1).
+PAPER_TEXT_PROMPTS: dict[str, tuple[str, ...]] = {
     "normal": (
         "an image of brain tissue showing typical signal intensity without any regions of "
         "abnormal intensity or suspicious mass",
@@ -28,33 +28,33 @@ PAPER_PROMPTS: dict[str, tuple[str, ...]] = {
 }
 
 
-def read_prompts(name: str) -> dict[str, tuple[str, ...]]:
-    """Prompt set by name (`paper`) or from a JSON file {"normal": [...], "tumour": [...]}.
+def read_text_prompts(name: str) -> dict[str, tuple[str, ...]]:
+    """Text prompts by name (`paper`) or from a JSON file {"normal": [...], "tumour": [...]}.
 
     Raises
     ------
     UserError
-        If the file is not there or not of this form.
+        If the file is missing or not of this form.
     """
     if name == "paper":
-        return PAPER_PROMPTS
+        return PAPER_TEXT_PROMPTS
     expected = 'JSON of the form {"normal": ["..."], "tumour": ["..."]}'
     try:
         values = json.loads(Path(name).read_text(encoding="utf-8"))
         prompts = {key: values[key] for key in ("normal", "tumour")}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
-            name, f"no prompt set ({type(error).__name__}: {error})", expected, "mend the file"
+            name, f"no text prompts ({type(error).__name__}: {error})", expected, "fix the file"
         ) from None
     for key, texts in prompts.items():
         listed = isinstance(texts, list) and len(texts) > 0
         if not listed or not all(isinstance(text, str) and text for text in texts):
-            raise UserError(name, f"{key}: {texts!r}", expected, "give at least one prompt each")
+            raise UserError(name, f"{key}: {texts!r}", expected, "give at least one text each")
     return {key: tuple(texts) for key, texts in prompts.items()}
 
 
 def class_embeddings(clip: ClipModel, prompts: dict[str, tuple[str, ...]]) -> torch.Tensor:
-    """Unit embedding of each class, (2, embedding): normal, tumour; paraphrases are averaged."""
+    """Unit embeddings of the classes normal and tumour, (2, embedding); texts are averaged."""
     means = [clip.embed_texts(prompts[key]).mean(dim=0) for key in ("normal", "tumour")]
     return torch.nn.functional.normalize(torch.stack(means), dim=-1)
 
@@ -66,7 +66,7 @@ def tumour_probability(
     batch: int = 32,
     precision: Precision = "auto",
 ) -> np.ndarray:
-    """Probability of `tumour` per slice, from the softmax over the two prompts (stage 2).
+    """Probability of `tumour` per slice, by softmax over the two classes (stage 2).
 
     Parameters
     ----------
@@ -75,8 +75,9 @@ def tumour_probability(
         From `class_embeddings`.
     pixels : uint8 ndarray of shape (n, row, column)
     batch : int
+        Slices per forward pass.
     precision : str
-        Of the image tower; see `SamSettings.precision`.
+        Precision of the image tower; see `SamSettings.precision`.
 
     Returns
     -------
@@ -97,20 +98,20 @@ def sure_labels(probability: np.ndarray, settings: LabelSettings) -> np.ndarray:
 
 
 def vote(labels: np.ndarray, planes: np.ndarray, settings: LabelSettings) -> np.ndarray:
-    """Majority of the neighbouring slices (stage 3).
+    """Replace labels by the majority of neighbouring slices (stage 3).
 
     Parameters
     ----------
     labels : int ndarray of shape (n,)
-        Of one case, in order of position; UNSURE ones neither vote nor change.
+        Labels of one case in order of position; UNSURE ones neither vote nor change.
     planes : int ndarray of shape (n,)
-        Position of each slice.
+        Plane index of each slice.
     settings : LabelSettings
 
     Returns
     -------
     int ndarray of shape (n,)
-        All replaced at once: the votes are those of the given labels.
+        All labels are replaced at once: votes are those of the given labels.
     """
     sure = np.flatnonzero(labels != UNSURE)
     voted = labels.copy()
@@ -124,26 +125,27 @@ def vote(labels: np.ndarray, planes: np.ndarray, settings: LabelSettings) -> np.
 
 
 def require_both_classes(found: Collection[int], cases: int) -> None:
-    """Refuse labels of which nothing can be learnt: there must be both kinds.
+    """Check that there are both normal and tumour slices to train on.
 
     Parameters
     ----------
     found : collection of int
         Sure labels, `NORMAL` or `TUMOUR`, of all slices.
     cases : int
-        Number of cases they are of.
+        Number of cases, for the message.
 
     Raises
     ------
     NoTumourError
+        If one class is missing.
     """
     if {NORMAL, TUMOUR} <= set(found):
         return
     kind = "tumour" if TUMOUR in found else "normal"
     raise NoTumourError(
         f"{cases} usable cases",
-        f"only {kind} slices" if found else "no slice that CLIP is sure of",
+        f"only {kind} slices" if found else "no sure slice label of CLIP",
         "slices with and without a tumour",
-        "check that these are FLAIR scans of tumour patients, try other prompts "
+        "check that these are FLAIR scans of tumour patients, try other text prompts "
         "(--set labels.prompts=FILE), or give --slice-labels",
     )

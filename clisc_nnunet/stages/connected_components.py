@@ -7,13 +7,13 @@ import numpy as np
 
 
 def large_components(mask: np.ndarray, ratio: float) -> np.ndarray:
-    """Components of at least a share of the largest.
+    """Keep components that have at least a share of the largest one's size.
 
     Parameters
     ----------
     mask : bool ndarray of shape (plane, row, column)
     ratio : float
-        Share of the largest component's voxels that a component needs; 0 keeps all of them.
+        Smallest size relative to the largest component; 0 keeps all components.
 
     Returns
     -------
@@ -21,7 +21,7 @@ def large_components(mask: np.ndarray, ratio: float) -> np.ndarray:
 
     Notes
     -----
-    Voxels that share a corner are connected (26 neighbours).
+    26-connectivity: voxels that share a corner are connected.
     """
     if ratio <= 0 or not mask.any():
         return mask
@@ -32,7 +32,7 @@ def large_components(mask: np.ndarray, ratio: float) -> np.ndarray:
 
 
 def count_components(mask: np.ndarray) -> int:
-    """Number of components of a mask, bool (plane, row, column); 26 neighbours."""
+    """Number of 26-connected components of a mask, bool (plane, row, column)."""
     if not mask.any():
         return 0
     return int(cc3d.connected_components(mask, connectivity=26, return_N=True)[1])

@@ -1,4 +1,4 @@
-"""Stage 5: LayerCAM of the slices that the classifier calls tumour, by the grad-cam package."""
+"""Stage 5: LayerCAM of slices classified as tumour, by the package grad-cam."""
 
 from __future__ import annotations
 
@@ -18,30 +18,31 @@ def layer_cam(
     device: torch.device,
     batch: int = 32,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What the classifier looked at when it called a slice a tumour's.
+    """LayerCAM of class tumour, for the slices classified as tumour.
 
     Parameters
     ----------
     classifier : SliceClassifier
-        Goes to `device` and into evaluation mode; its weights stay.
+        Moved to `device` and set to evaluation mode; weights do not change.
     slices : uint8 ndarray of shape (n, row, column)
     layer : str
         Block of the backbone, `layer1` (fine) to `layer4` (coarse). The paper: `layer3`.
     device : torch.device
     batch : int
+        Slices per forward pass.
 
     Returns
     -------
     cam : float32 ndarray of shape (n, row, column)
-        0..1, each slice scaled to its own range. All 0 where the classifier says normal.
+        In 0..1, each slice scaled to its own range; 0 in slices classified as normal.
     probability : float32 ndarray of shape (n,)
-        Of class tumour.
+        Probability of class tumour.
 
     Notes
     -----
-    Activations times the positive part of the gradient of the tumour's logit, summed over the
-    channels, negative sums set to 0, min-max scaled and enlarged to the slice. Whether a slice
-    has a CAM is the classifier's decision alone; the published code asked the true label.
+    Activations times the positive part of the gradient of the tumour logit, summed over channels,
+    clipped at 0, min-max scaled and upsampled to the slice. Only the classifier decides which
+    slices have a CAM; the published code uses the reference label.
 
     References
     ----------
@@ -51,20 +52,20 @@ def layer_cam(
     classifier = classifier.to(device).eval()
     probability = classifier.tumour_probability(slices, batch)
     cam = np.zeros(slices.shape, np.float32)
-    shown = np.flatnonzero(probability > 0.5)
-    if not len(shown):
+    selected = np.flatnonzero(probability > 0.5)
+    if not len(selected):
         return cam, probability
     block = classifier.backbone.get_submodule(layer)
-    # Not as a context manager: its exit swallows every IndexError.
+    # Not used as a context manager, as that would swallow every IndexError.
     library = LayerCAM(classifier, [block])
     try:
-        for start in range(0, len(shown), batch):
-            rows = shown[start : start + batch]
+        for start in range(0, len(selected), batch):
+            rows = selected[start : start + batch]
             images = to_images(slices[rows], device)
-            # The library scales once more after enlarging, so that the peak is 1 again.
+            # The library scales again after upsampling, so that the maximum is 1.
             cam[rows] = library(images, [ClassifierOutputTarget(TUMOUR)] * len(rows))
     finally:
         library.activations_and_grads.release()
-    # The library leaves its gradients in the weights.
+    # The library leaves gradients in the parameters.
     classifier.zero_grad(set_to_none=True)
     return cam, probability

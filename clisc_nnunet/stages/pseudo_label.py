@@ -1,4 +1,4 @@
-"""Stage 11: from the masks of slices to a pseudo-label volume on the scan's own grid."""
+"""Stage 11: pseudo-label on the grid of the scan, from the logits of the slices."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from clisc_nnunet.stages.connected_components import large_components
 from clisc_nnunet.stages.sam.types import OUTSIDE_LOGIT
 from clisc_nnunet.stages.slice_extraction import SliceStack, to_scan_grid
 
-# Logit of holes that are filled: as sure as an ordinary mask pixel.
+# Logit of filled holes, a typical value of mask pixels.
 FILLED_LOGIT = 2.0
 
 
@@ -22,15 +22,17 @@ def make_pseudo_label(
     brain: np.ndarray,
     settings: PseudoLabelSettings,
 ) -> np.ndarray:
-    """Pseudo-label on the scan's grid.
+    """Resample mask logits to the grid of the scan and threshold them.
 
     Parameters
     ----------
     logits : float32 ndarray of shape stack.pixels.shape
+        Mask where above 0.
     stack : SliceStack
     scan : Geometry
+        Grid of the scan.
     brain : bool ndarray of shape scan.shape
-        The label is background outside (paper: times volume not 0).
+        The label is background outside (paper: multiplied by volume != 0).
     settings : PseudoLabelSettings
 
     Returns
@@ -38,7 +40,7 @@ def make_pseudo_label(
     uint8 ndarray of shape scan.shape
         1 tumour, 0 background.
     """
-    # Interpolating logits, not masks, keeps the outline smooth between planes.
+    # Interpolating logits instead of masks keeps the outline smooth between planes.
     if settings.fill_holes:
         logits = fill_holes(logits)
     mask = (to_scan_grid(logits, stack, scan, outside=OUTSIDE_LOGIT) > 0) & brain
@@ -46,7 +48,7 @@ def make_pseudo_label(
 
 
 def fill_holes(logits: np.ndarray) -> np.ndarray:
-    """Fill what the mask encloses in each plane; float32 (plane, row, column) in and out."""
+    """Fill holes of the mask in each plane; logits, float32 (plane, row, column), in and out."""
     mask = logits > 0
     filled = np.stack([binary_fill_holes(plane) for plane in mask])
     return np.where(filled & ~mask, np.float32(FILLED_LOGIT), logits)

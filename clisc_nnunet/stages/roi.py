@@ -1,4 +1,4 @@
-"""Stage 6: from a CAM volume to a region of interest."""
+"""Stage 6: region of interest from a CAM volume."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from scipy.ndimage import binary_opening, distance_transform_edt
 from clisc_nnunet.settings import RoiSettings
 from clisc_nnunet.stages.connected_components import large_components
 
-# From this plane spacing on, a lesion of a usual size spans too few planes for an opening across.
+# From this plane spacing on, typical lesions span too few planes for a 3D opening.
 THICK_PLANE_MM = 3.0
-# Wider gaps are taken for what they seem: two tumours.
+# Wider gaps are assumed to separate two tumours.
 MAX_GAP_MM = 10.0
 
 
@@ -23,25 +23,25 @@ def region_of_interest(
     settings: RoiSettings,
     plane_mm: float = 1.0,
 ) -> np.ndarray:
-    """Threshold a CAM volume and drop what is thin or small.
+    """Threshold a CAM volume, and remove thin structures and small components.
 
     Parameters
     ----------
     cam : float32 ndarray of shape (plane, row, column)
-        0..1.
+        In 0..1.
     brain : bool ndarray of the same shape
-        The region lies inside.
+        The region is restricted to the brain.
     threshold : float
-        CAM above it is region.
+        Voxels with a higher CAM belong to the region.
     settings : RoiSettings
-        `threshold` and `candidates` are for the caller, who chooses between them.
+        `threshold` and `candidates` are not used here.
     plane_mm : float
-        Distance of planes.
+        Plane spacing.
 
     Returns
     -------
     bool ndarray of the same shape
-        Empty if nothing exceeds the threshold or survives.
+        May be empty.
     """
     region = (cam > threshold) & brain
     if settings.opening:
@@ -53,13 +53,13 @@ def region_of_interest(
 
 
 def open_region(region: np.ndarray, plane_mm: float) -> np.ndarray:
-    """Binary opening by a 3x3x3 cube (26 neighbours), or 1x3x3 where planes are thick or few.
+    """Binary opening by a 3x3x3 cube, or 1x3x3 where planes are thick or few.
 
     Parameters
     ----------
     region : bool ndarray of shape (plane, row, column)
     plane_mm : float
-        Distance of planes.
+        Plane spacing.
 
     Returns
     -------
@@ -67,32 +67,32 @@ def open_region(region: np.ndarray, plane_mm: float) -> np.ndarray:
 
     Notes
     -----
-    The paper's scans have planes 1 mm apart, and a cube of three asks for 3 mm of tumour. With
-    planes 5 mm apart it would ask for 15 mm and erase most regions; thick planes (`THICK_PLANE_MM`
-    or more) are therefore opened one by one, and so is a stack of one or two.
+    In the paper's scans planes are 1 mm apart, so the cube keeps regions of 3 mm or more. With
+    planes 5 mm apart it would require 15 mm and remove most regions. Stacks with thick planes
+    (`THICK_PLANE_MM` or more) or fewer than three planes are therefore opened plane by plane.
     """
     across = 1 if plane_mm >= THICK_PLANE_MM or len(region) < 3 else 3
     return binary_opening(region, np.ones((across, 3, 3), bool))
 
 
 def fill_gaps(region: np.ndarray, max_planes: int) -> np.ndarray:
-    """Give empty planes between two planes with a region the shape in between.
+    """Interpolate the region in empty planes between two planes that have one.
 
     Parameters
     ----------
     region : bool ndarray of shape (plane, row, column)
     max_planes : int
-        Gaps of more planes stay.
+        Wider gaps are not filled.
 
     Returns
     -------
     bool ndarray of the same shape
-        Planes that had a region are unchanged. Where the shapes on both sides lie far apart, a
-        plane in between stays empty.
+        Planes that had a region are unchanged. Planes between shapes that do not overlap may stay
+        empty.
 
     Notes
     -----
-    Shape-based interpolation: the signed distances of the two outlines are mixed linearly.
+    Shape-based interpolation: linear interpolation of the signed distances to both outlines.
     """
     filled = region.copy()
     planes = np.flatnonzero(region.any(axis=(1, 2)))
@@ -107,5 +107,5 @@ def fill_gaps(region: np.ndarray, max_planes: int) -> np.ndarray:
 
 
 def signed_distance(region: np.ndarray) -> np.ndarray:
-    """Distance to the outline in pixels, positive inside; bool (row, column) in, float64 out."""
+    """Signed distance to the outline in pixels, positive inside; bool (row, column) to float64."""
     return distance_transform_edt(region) - distance_transform_edt(~region)

@@ -1,3 +1,3 @@
-"""Classes of a slice, for the stages that label slices, learn from them and explain them."""
+"""Class labels of slices, shared by the stages that use them."""
 
 NORMAL, TUMOUR, UNSURE = 0, 1, -1

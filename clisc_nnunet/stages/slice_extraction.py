@@ -1,4 +1,4 @@
-"""Stage 1: from a volume to axial 8-bit slices, by one function for every stage and training."""
+"""Stage 1: axial 8-bit slices of a volume, and resampling between slices and scan."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ from clisc_nnunet.errors import ScanError
 from clisc_nnunet.io.volume import Geometry, Volume, resample, to_axial
 from clisc_nnunet.settings import SliceSettings
 
-# Brain voxels start at this grey value, so that dark brain and background stay apart.
+# Darkest grey value of brain voxels, so that dark brain differs from the background.
 DARKEST_BRAIN = 20
-# Margin between the brain and the rim of a square frame, on each side.
+# Smallest margin between the brain and the border of a square frame.
 FRAME_MARGIN_MM = 3.0
 
 
 @dataclass(frozen=True)
 class SliceStack:
-    """The slices of one case.
+    """Axial slices of one case.
 
     Parameters
     ----------
     pixels : uint8 ndarray of shape (plane, row, column)
-        Inferior to superior, row towards posterior, column towards left. Background 0.
+        Planes from inferior to superior, rows towards posterior, columns towards left;
+        background is 0.
     brain : bool ndarray of the same shape
     geometry : Geometry
-        Where these pixels lie in the patient.
+        Grid of the slices in patient space.
     """
 
     pixels: np.ndarray
@@ -35,12 +36,12 @@ class SliceStack:
 
     @property
     def planes_with_brain(self) -> np.ndarray:
-        """Indices of the planes that are worth a look: brain on at least 1 % of the frame."""
+        """Indices of planes to process, int (n,): those with brain on at least 1 % of the frame."""
         return np.flatnonzero(self.brain.mean(axis=(1, 2)) >= 0.01)
 
 
 def brain_mask(array: np.ndarray) -> np.ndarray:
-    """Voxels that differ from the background, the value that most of the volume's rim has.
+    """Voxels that differ from the background, the most frequent value on the volume's faces.
 
     Parameters
     ----------
@@ -49,7 +50,7 @@ def brain_mask(array: np.ndarray) -> np.ndarray:
     Returns
     -------
     bool ndarray of the same shape
-        For a skull-stripped scan the brain; else whatever the scanner's background is not.
+        The brain of a skull-stripped scan; otherwise everything but constant background.
     """
     return array != background_value(array)
 
@@ -62,7 +63,7 @@ def background_value(array: np.ndarray) -> float:
 
 
 def scale_to_8bit(array: np.ndarray, brain: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Scale intensities robustly to 8 bit.
+    """Scale intensities to 8 bit between two percentiles.
 
     Parameters
     ----------
@@ -79,8 +80,8 @@ def scale_to_8bit(array: np.ndarray, brain: np.ndarray, low: float, high: float)
 
     Notes
     -----
-    Scaling must span the volume, not the slice: scaled one by one, a healthy slice looks as
-    bright as one with a tumour.
+    Percentiles of the volume are preferable to those of each slice: scaled individually, a healthy
+    slice becomes as bright as one with a tumour.
     """
     if not brain.any():
         return np.zeros(array.shape, np.uint8)
@@ -94,14 +95,14 @@ def scale_to_8bit(array: np.ndarray, brain: np.ndarray, low: float, high: float)
 def make_slices(
     volume: Volume, settings: SliceSettings, brain: np.ndarray | None = None
 ) -> SliceStack:
-    """Cut a scan into axial slices, whatever axes it was acquired on.
+    """Extract axial slices of a scan in any orientation.
 
     Parameters
     ----------
     volume : Volume
     settings : SliceSettings
     brain : bool ndarray of the volume's shape, optional
-        Voxels to look at; by default `brain_mask`.
+        Voxels to keep; by default `brain_mask(volume.array)`.
 
     Returns
     -------
@@ -110,10 +111,10 @@ def make_slices(
     Raises
     ------
     ScanError
-        If nothing but background is left.
+        If there is only background.
     """
     mask = brain_mask(volume.array) if brain is None else brain
-    # Background may have any value: zero makes it harmless for the interpolation.
+    # Background may have any value; zero lets the interpolation below correct for it.
     axial = to_axial(Volume(np.where(mask, volume.array, 0.0), volume.geometry))
     axial_mask = to_axial(Volume(mask.astype(np.float32), volume.geometry)).array
     if not axial_mask.any():
@@ -121,7 +122,7 @@ def make_slices(
     frame = slice_frame(axial.geometry, axial_mask > 0.5, settings)
     share = resample(axial_mask, axial.geometry, frame)
     inside = share > 0.5
-    # Divided by the share of brain, a voxel at the rim is not darkened by the background.
+    # Dividing by the share of brain removes the darkening of border voxels by the background.
     values = resample(axial.array, axial.geometry, frame) / np.maximum(share, 0.5)
     if settings.scaling == "volume":
         pixels = scale_to_8bit(values, inside, settings.low_percentile, settings.high_percentile)
@@ -131,12 +132,12 @@ def make_slices(
 
 
 def slice_frame(geometry: Geometry, brain: np.ndarray, settings: SliceSettings) -> Geometry:
-    """Grid of the slices: round the brain's box, in the axes of an axial volume.
+    """Grid of the slices: around the brain's bounding box, with the axes of an axial volume.
 
     Parameters
     ----------
     geometry : Geometry
-        Of the axial volume.
+        Grid of the axial volume.
     brain : bool ndarray of shape geometry.shape
     settings : SliceSettings
 
@@ -159,7 +160,7 @@ def slice_frame(geometry: Geometry, brain: np.ndarray, settings: SliceSettings) 
         new_spacing = np.array([*(box_mm[:2] / settings.pixels), plane_mm])
     new_size = np.array([settings.pixels, settings.pixels, planes])
 
-    # The frame's centre is the box's centre.
+    # Frame and box have the same centre.
     centre_index = (first + last) / 2
     axes = np.asarray(geometry.direction).reshape(3, 3)
     centre = np.asarray(geometry.origin) + axes @ (centre_index * spacing)
@@ -173,7 +174,7 @@ def slice_frame(geometry: Geometry, brain: np.ndarray, settings: SliceSettings) 
 def to_scan_grid(
     array: np.ndarray, stack: SliceStack, scan: Geometry, outside: float
 ) -> np.ndarray:
-    """Bring what was found on the slices back to the scan's own grid.
+    """Resample a result on the slices to the grid of the scan.
 
     Parameters
     ----------
@@ -181,8 +182,9 @@ def to_scan_grid(
         Logits of a mask, or a CAM.
     stack : SliceStack
     scan : Geometry
+        Grid of the scan.
     outside : float
-        Value of voxels that no slice covers.
+        Value of voxels outside the slices.
 
     Returns
     -------
@@ -192,12 +194,13 @@ def to_scan_grid(
 
 
 def mask_on_slices(mask: np.ndarray, scan: Geometry, stack: SliceStack) -> np.ndarray:
-    """Bring a mask of the scan onto its slices.
+    """Resample a mask of the scan to its slices.
 
     Parameters
     ----------
     mask : bool ndarray of shape scan.shape
     scan : Geometry
+        Grid of the scan.
     stack : SliceStack
 
     Returns
@@ -209,9 +212,9 @@ def mask_on_slices(mask: np.ndarray, scan: Geometry, stack: SliceStack) -> np.nd
 
 
 def _scale_each_slice(values: np.ndarray, brain: np.ndarray, settings: SliceSettings) -> np.ndarray:
-    """The paper's scaling: the volume clipped, z-scored, then each slice over its own range.
+    """The paper's scaling: clip the volume, then min-max scale each slice.
 
-    The z-score drops out of a min-max scaling, so it is not computed.
+    The paper's z-score in between has no effect on a min-max scaling and is omitted.
     """
     low, high = np.percentile(values[brain], [settings.low_percentile, settings.high_percentile])
     clipped = np.where(brain, np.clip(values, low, high), 0.0)

@@ -5,7 +5,7 @@ from clisc_nnunet.bundled.captions import draw_captions
 from clisc_nnunet.bundled.training_tasks import TRAINING_TASKS
 from clisc_nnunet.models.clip import ClosedVocabulary
 from clisc_nnunet.models.weights import read_card
-from clisc_nnunet.stages.clip_labels import PAPER_PROMPTS
+from clisc_nnunet.stages.clip_labels import PAPER_TEXT_PROMPTS
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def test_the_seed_decides():
 def test_the_papers_prompts_are_never_read_but_their_words_are(learnt):
     normal, tumour = draw_captions(6000, seed=0)
     words = {word for caption in normal + tumour for word in caption.split()}
-    for prompts in PAPER_PROMPTS.values():
+    for prompts in PAPER_TEXT_PROMPTS.values():
         for prompt in prompts:
             assert prompt not in normal + tumour
             assert set(prompt.split()) <= words
@@ -37,7 +37,7 @@ def test_the_papers_prompts_are_never_read_but_their_words_are(learnt):
 
 def test_the_vocabulary_holds_the_papers_prompts(learnt):
     tokenize = ClosedVocabulary(learnt["vocabulary"], learnt["context"])
-    texts = [*PAPER_PROMPTS["normal"], *PAPER_PROMPTS["tumour"]]
+    texts = [*PAPER_TEXT_PROMPTS["normal"], *PAPER_TEXT_PROMPTS["tumour"]]
     open_tokens = open_clip.tokenizer.SimpleTokenizer(context_length=learnt["context"])(texts)
     for ours, theirs in zip(tokenize(texts).tolist(), open_tokens.tolist(), strict=True):
         assert [learnt["vocabulary"][t - 1] if t else 0 for t in ours] == theirs

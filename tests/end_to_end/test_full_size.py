@@ -22,7 +22,7 @@ from clisc_nnunet.models.clip import load_clip
 from clisc_nnunet.models.registry import ENTRIES, Digest, Web
 from clisc_nnunet.models.sam import load_sam
 from clisc_nnunet.settings import PromptSettings, SamSettings
-from clisc_nnunet.stages.clip_labels import PAPER_PROMPTS, class_embeddings, tumour_probability
+from clisc_nnunet.stages.clip_labels import PAPER_TEXT_PROMPTS, class_embeddings, tumour_probability
 from clisc_nnunet.stages.sam.batched_predictor import embed, segment
 from clisc_nnunet.stages.sam.prompts import make_prompts
 
@@ -113,7 +113,7 @@ def test_clip_loads_in_both_formats_of_open_clip(tmp_path, architecture, ending)
     clip = load_clip(str(path), CPU)
     assert clip.image_size == 224
     assert clip.identity == clip.sha256
-    probability = tumour_probability(clip, class_embeddings(clip, PAPER_PROMPTS), SLICES)
+    probability = tumour_probability(clip, class_embeddings(clip, PAPER_TEXT_PROMPTS), SLICES)
     assert probability.shape == (2,) and ((probability > 0) & (probability < 1)).all()
     wrong = {"ViT-B-32": "ViT-B-16"}.get(architecture, "ViT-B-32")
     with pytest.raises(WeightsError, match=f"looks like CLIP {architecture[:5]}/.*{wrong}"):

@@ -72,13 +72,13 @@ def test_a_localiser_next_to_flair_is_skipped(tmp_path):
     assert left_out == {"localizer", "T1 SE", "key images"}
 
 
-def test_a_lone_series_of_unknown_kind_is_taken_and_not_told_as_skipped(tmp_path):
+def test_a_lone_series_of_unknown_kind_is_used_and_not_listed_as_skipped(tmp_path):
     write_series(tmp_path / "anna", "1.2.3", "SPACE dunkel", planes=(0, 1))
     found = find_cases(tmp_path)
     assert [case.name for case in found.cases] == ["anna"]
     assert found.ignored == ()
     assert found.channels == (
-        "channel 0: flair (series described as flair, or of unknown kind and the only one)",
+        "channel 0: flair (series described as flair, or the only series if its kind is unknown)",
     )
 
 

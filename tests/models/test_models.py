@@ -17,7 +17,7 @@ from clisc_nnunet.models.clip import ClosedVocabulary, load_clip
 from clisc_nnunet.models.registry import ENTRIES
 from clisc_nnunet.models.sam import load_sam
 from clisc_nnunet.models.weights import read_state
-from clisc_nnunet.stages.clip_labels import PAPER_PROMPTS
+from clisc_nnunet.stages.clip_labels import PAPER_TEXT_PROMPTS
 
 CPU = torch.device("cpu")
 
@@ -142,7 +142,7 @@ def test_modified_bundled_weights_are_rejected(tmp_path, monkeypatch):
 
 def test_bundled_clip_accepts_the_papers_text_prompts_and_rejects_unknown_words():
     clip = load_clip("bundled", CPU)
-    texts = [*PAPER_PROMPTS["normal"], *PAPER_PROMPTS["tumour"]]
+    texts = [*PAPER_TEXT_PROMPTS["normal"], *PAPER_TEXT_PROMPTS["tumour"]]
     tokens = clip.tokenize(texts)
     assert (tokens.argmax(dim=1) > 10).all()  # the end of the text comes after its words
     with pytest.raises(UserError, match=r"does not know \(.*harbour.*--models paper"):

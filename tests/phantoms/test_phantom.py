@@ -38,7 +38,7 @@ def test_tissues_of_mni152_share_the_voxels(mni):
     assert 1.2 < litres < 2.2  # MNI152 is larger than most heads
 
 
-def test_mni152_lies_as_the_axes_say(mni):
+def test_mni152_axes(mni):
     """The cerebellum is low and at the back; the ventricles lie near the middle."""
     brain = mni.tissues[:4].sum(axis=0) > 127
     lowest = np.argwhere(brain)[:40]
@@ -66,7 +66,7 @@ def test_tumour_lies_in_the_head_and_is_brighter(mni, seed):
     assert phantom.facts["tumour_ml"] == pytest.approx(phantom.tumour.sum() * 0.064, abs=0.06)
 
 
-def test_without_a_tumour_nothing_is_labelled(mni):
+def test_no_tumour_no_label(mni):
     phantom = make_phantom(1, [mni], NEVER)
     assert phantom.facts["kind"] == "none"
     assert not phantom.tumour.any()
@@ -100,13 +100,13 @@ def test_field_of_view_cuts_off_one_end(mni, seed):
     assert (positions[~seen] @ away).min() > np.percentile(positions[seen] @ away, 80)
 
 
-def test_the_whole_head_is_scanned_unless_it_is_cut(mni):
+def test_the_field_of_view_can_be_complete(mni):
     settings = ScannerSettings(cut_field_of_view=0.0)
     positions = make_grid(mni).positions
     assert field_of_view(positions, settings, np.random.default_rng(0)).all()
 
 
-def test_a_phantom_tells_its_brain(mni):
+def test_a_phantom_has_a_brain_mask(mni):
     phantom = make_phantom(6, [mni], ALWAYS)
     assert not (phantom.tumour & ~phantom.brain).any()
     assert not (phantom.brain & (phantom.flair == 0)).any()
@@ -114,15 +114,15 @@ def test_a_phantom_tells_its_brain(mni):
 
 
 @pytest.mark.parametrize("settings", [PhantomSettings(), UNSEEN_KINDS])
-def test_tumours_have_sizes_that_the_settings_allow(mni, settings):
+def test_tumour_volumes_are_within_the_limits(mni, settings):
     low, high = settings.tumour.volume_ml
     volumes = [make_phantom(seed, [mni], settings).facts["tumour_ml"] for seed in range(8)]
     assert all(v == 0 or low <= v <= high for v in volumes)
     assert len(set(volumes)) > 4
 
 
-def test_drawing_again_makes_no_more_phantoms_tumour_free(mni):
-    """Tumours of 100 to 200 ml come out about every third time; the others are drawn again."""
+def test_further_attempts_do_not_change_the_share_without_tumour(mni):
+    """About a third of the tumours have 100 to 200 ml; the others are generated again."""
     settings = TumourSettings(free=0.5, volume_ml=(100.0, 200.0))
     settings = replace(PhantomSettings(), tumour=settings)
     free = [make_phantom(seed, [mni], settings).facts["kind"] == "none" for seed in range(30)]
@@ -133,14 +133,14 @@ KINDS = ("core", "cyst", "mottled")
 
 
 def _alone(kind, **more):
-    """Settings of tumours that are all of one kind, without anything else that is drawn."""
+    """Settings for tumours of one kind, without other variation."""
     shares = {name: float(name == kind) for name in KINDS}
     plain = {"faint": 0.0, "fading": 0.0, "dull_half": 0.0, **more}
     return TumourSettings(**shares, **plain)
 
 
 def _look(settings, seed=0):
-    """Appearance in a ball of 1, its distance, and what it is called; brain is about 1."""
+    """Intensity in a ball of radius 1, its distance, and its kind; brain is about 1."""
     anatomy = Anatomy("none", np.zeros((len(TISSUES), 40, 40, 40), np.uint8), 2.0)
     grid = make_grid(anatomy)
     distance = np.sqrt((grid.positions**2).sum(axis=-1)).astype(np.float32) / 30
@@ -150,7 +150,7 @@ def _look(settings, seed=0):
     return value, distance, kind
 
 
-def test_a_solid_tumour_is_bright_all_over():
+def test_a_solid_tumour_is_bright_everywhere():
     value, distance, kind = _look(_alone("none"))
     assert kind == "solid"
     assert value[distance < 1].min() > 1.0
@@ -172,14 +172,14 @@ def test_a_mottled_tumour_has_darker_spots_of_its_own():
     assert spread["mottled"] > 1.5 * spread["none"]
 
 
-def test_fading_goes_down_to_little_more_than_brain_at_the_outline():
+def test_fading_tumours_are_faint_at_the_outline():
     value, distance, kind = _look(_alone("none", fading=1.0, brightness=(1.8, 1.8)))
     assert kind == "solid, fading"
     rim = value[(distance > 0.95) & (distance < 1)].mean()
     assert 1.0 < rim < 0.9 * value[distance < 0.2].mean()
 
 
-def test_a_folder_without_label_maps_is_told(tmp_path):
+def test_a_folder_without_label_maps_is_reported(tmp_path):
     with pytest.raises(UserError, match="no label maps"):
         load_anatomies(tmp_path)
 
@@ -188,7 +188,7 @@ RADII = np.array([0, 6, 22, 30, 33, 38])
 
 
 def _balls(values, path):
-    """A made-up head: fat around skull around grey around white around fluid, as label map."""
+    """A synthetic head as label map: concentric fat, skull, grey matter, white matter and fluid."""
     radius = np.sqrt(sum((np.indices((96, 96, 96)) - 47.5) ** 2))
     labels = np.select([radius < outer for outer in RADII[1:]], values, 0)
     image = sitk.GetImageFromArray(labels.astype(np.uint8))
@@ -203,7 +203,7 @@ def _millilitres(anatomy, where=slice(None)):
 
 
 def _distance_mm(anatomy):
-    """Of each voxel from the centre of the volume."""
+    """Distance of each voxel from the centre of the volume."""
     shape = anatomy.tissues.shape[1:]
     steps = (i - (n - 1) / 2 for i, n in zip(np.indices(shape), shape, strict=True))
     return np.sqrt(sum(step**2 for step in steps)) * anatomy.spacing_mm
@@ -221,7 +221,7 @@ def test_brainweb_values_become_tissues(tmp_path):
     assert deep["ventricle"] + deep["csf"] == pytest.approx(expected[0], rel=0.25)
 
 
-def test_closing_the_brain_neither_moves_nor_thickens_it(tmp_path):
+def test_closing_keeps_position_and_size_of_the_brain(tmp_path):
     _balls([1, 3, 2, 7, 4], tmp_path / "brainweb_made_up.nii.gz")
     (anatomy,) = load_anatomies(tmp_path, spacing_mm=2.0)
     fluid = anatomy.tissues[:2].sum(axis=0, dtype=float) * (_distance_mm(anatomy) > 12)
@@ -234,7 +234,7 @@ def test_closing_the_brain_neither_moves_nor_thickens_it(tmp_path):
 
 
 def test_synthseg_lesions_are_white_matter(tmp_path):
-    """Lesions of the heads behind the label maps must not become holes full of fluid."""
+    """Lesions in the label maps must not become fluid-filled holes."""
     _balls([4, 25, 3, 245, 246], tmp_path / "synthseg_plain.nii.gz")
     index = {"4": 4, "25": 25, "3": 3, "245": 501, "246": 502}
     (tmp_path / "synthseg_label_index.json").write_text(json.dumps(index))
@@ -247,17 +247,17 @@ def test_synthseg_lesions_are_white_matter(tmp_path):
 
 def test_synthseg_maps_need_their_index(tmp_path):
     _balls([4, 25, 3, 245, 246], tmp_path / "synthseg_plain.nii.gz")
-    with pytest.raises(UserError, match=r"synthseg_label_index\.json.*beside the maps"):
+    with pytest.raises(UserError, match=r"synthseg_label_index\.json"):
         load_anatomies(tmp_path)
 
 
-def test_a_map_without_grey_matter_is_told(tmp_path):
+def test_a_map_without_grey_matter_is_reported(tmp_path):
     _balls([1, 3, 3, 7, 4], tmp_path / "brainweb_made_up.nii.gz")
     with pytest.raises(UserError, match=r"brainweb_made_up.*found no grey matter"):
         load_anatomies(tmp_path)
 
 
-def test_a_file_that_is_no_image_is_told(tmp_path):
+def test_an_unreadable_file_is_reported(tmp_path):
     (tmp_path / "brainweb_made_up.nii.gz").write_text("no image")
     with pytest.raises(UserError, match=r"brainweb_made_up.*SimpleITK cannot read"):
         load_anatomies(tmp_path)

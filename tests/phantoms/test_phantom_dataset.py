@@ -14,7 +14,7 @@ _made_once = functools.cache(mni152_anatomy)
 
 @pytest.fixture(autouse=True)
 def head_made_once(monkeypatch):
-    """It takes seconds to make, and every call of these tests needs the same."""
+    """Loaded once, as it takes seconds."""
     monkeypatch.setattr("clisc_nnunet.phantoms.phantom_dataset.mni152_anatomy", _made_once)
 
 
@@ -34,7 +34,7 @@ def test_layout_and_geometry(tmp_path):
     assert [fact["case"] for fact in facts] == ["phantom_0000", "phantom_0001"]
 
 
-def test_goes_on_where_it_was_stopped(tmp_path):
+def test_an_interrupted_call_is_resumed(tmp_path):
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     assert main(["-o", str(whole), *CALL]) == 0
     assert main(["-o", str(stopped), "-n", "1", *CALL[2:]]) == 0
@@ -42,7 +42,7 @@ def test_goes_on_where_it_was_stopped(tmp_path):
     assert _bytes(whole) == _bytes(stopped)
 
 
-def test_other_settings_are_refused(tmp_path, capsys):
+def test_other_settings_are_rejected(tmp_path, capsys):
     assert main(["-o", str(tmp_path), *CALL]) == 0
     before = _bytes(tmp_path)
     assert main(["-o", str(tmp_path), *CALL[:-1], "4"]) == 2
@@ -53,7 +53,7 @@ def test_other_settings_are_refused(tmp_path, capsys):
     assert _bytes(tmp_path) == before
 
 
-def test_a_smaller_count_forgets_no_phantom(tmp_path, capsys):
+def test_a_smaller_count_keeps_all_phantoms(tmp_path, capsys):
     assert main(["-o", str(tmp_path), *CALL]) == 0
     before = (tmp_path / "phantoms.json").read_bytes()
     assert main(["-o", str(tmp_path), "-n", "1", *CALL[2:]]) == 0
@@ -68,7 +68,7 @@ def test_a_smaller_count_forgets_no_phantom(tmp_path, capsys):
 
 @pytest.fixture
 def empty_cases(monkeypatch):
-    """Phantoms that are facts alone."""
+    """Replace phantoms by their facts."""
 
     def make(folder, number, *_):
         facts = {"case": f"phantom_{number:04d}", "kind": "none"}
@@ -80,17 +80,19 @@ def empty_cases(monkeypatch):
     monkeypatch.setattr("clisc_nnunet.phantoms.phantom_dataset.load_anatomies", lambda *_: [])
 
 
-def test_another_drawing_is_refused(tmp_path, capsys, monkeypatch, empty_cases):
+def test_another_generator_version_is_rejected(tmp_path, capsys, monkeypatch, empty_cases):
     assert main(["-o", str(tmp_path), *CALL]) == 0
     assert json.loads((tmp_path / "phantoms.json").read_text())["drawing"] == GENERATOR_VERSION
-    monkeypatch.setattr("clisc_nnunet.phantoms.phantom_dataset.DRAWING", GENERATOR_VERSION + 1)
+    monkeypatch.setattr(
+        "clisc_nnunet.phantoms.phantom_dataset.GENERATOR_VERSION", GENERATOR_VERSION + 1
+    )
     assert main(["-o", str(tmp_path), *CALL]) == 2
     error = capsys.readouterr().err
     assert f"found phantoms with drawing {GENERATOR_VERSION}; expected an empty folder" in error
     assert f"or phantoms with drawing {GENERATOR_VERSION + 1};" in error
 
 
-def test_label_maps_are_told_apart_by_what_they_hold(tmp_path, capsys, empty_cases):
+def test_label_maps_are_compared_by_content(tmp_path, capsys, empty_cases):
     for place in ("here", "there", "moved"):
         (tmp_path / place / "MAPS").mkdir(parents=True)
         content = b"other" if place == "there" else b"labels"
@@ -102,18 +104,18 @@ def test_label_maps_are_told_apart_by_what_they_hold(tmp_path, capsys, empty_cas
     assert main([*call, str(tmp_path / "moved" / "MAPS")]) == 0
 
 
-def test_a_folder_of_other_things_is_refused(tmp_path, capsys):
+def test_a_folder_of_other_files_is_rejected(tmp_path, capsys):
     (tmp_path / "thesis.txt").write_text("mine")
     assert main(["-o", str(tmp_path), *CALL]) == 2
     assert "other files" in capsys.readouterr().err
 
 
-def test_out_of_range_is_told(tmp_path, capsys):
+def test_out_of_range_is_reported(tmp_path, capsys):
     assert main(["-o", str(tmp_path / "new"), "-n", "1", "--tumour-free", "2"]) == 2
     assert "a share from 0 to 1" in capsys.readouterr().err
 
 
-def test_kinds_are_told_apart(tmp_path, capsys):
+def test_kinds_are_reported_apart(tmp_path, capsys):
     folder = tmp_path / "unseen"
     assert main(["-o", str(folder), *CALL, "--kinds", "unseen"]) == 0
     settings = json.loads((folder / "phantoms.json").read_text())["settings"]
@@ -126,7 +128,7 @@ def test_kinds_are_told_apart(tmp_path, capsys):
     ("wrong", "message"),
     [(["--anatomy", "TYPO"], "no label maps"), (["--seed", "-1"], "0 or more")],
 )
-def test_a_failed_call_does_not_spoil_the_folder(tmp_path, capsys, wrong, message):
+def test_a_failed_call_does_not_change_the_folder(tmp_path, capsys, wrong, message):
     folder = tmp_path / "phantoms"
     assert main(["-o", str(folder), *CALL, *wrong]) == 2
     assert message in capsys.readouterr().err
@@ -134,13 +136,13 @@ def test_a_failed_call_does_not_spoil_the_folder(tmp_path, capsys, wrong, messag
 
 
 @pytest.mark.parametrize("where", ["thesis.txt", "thesis.txt/phantoms"])
-def test_a_file_in_the_way_is_told(tmp_path, capsys, where):
+def test_a_file_in_the_way_is_reported(tmp_path, capsys, where):
     (tmp_path / "thesis.txt").write_text("mine")
     assert main(["-o", str(tmp_path / where), *CALL]) == 2
     assert "found a file; expected a folder" in capsys.readouterr().err
 
 
-def test_a_failure_is_told_at_once(tmp_path, monkeypatch):
+def test_a_failure_is_reported_immediately(tmp_path, monkeypatch):
     begun = []
 
     def fail_second(folder, number, *_):
@@ -155,7 +157,7 @@ def test_a_failure_is_told_at_once(tmp_path, monkeypatch):
     assert begun == [0, 1]
 
 
-def test_processes_make_the_same(tmp_path):
+def test_processes_do_not_affect_the_phantoms(tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     assert main(["-o", str(one), *CALL]) == 0
     assert main(["-o", str(two), *CALL, "-np", "2"]) == 0

@@ -41,7 +41,7 @@ def rng():
     return np.random.default_rng(0)
 
 
-def test_lateral_ventricles_are_a_pair_and_no_fissure(tissues, distance):
+def test_lateral_ventricles_are_a_pair_and_not_a_fissure(tissues, distance):
     inside = np.argwhere(distance == 0)
     millilitres = len(inside) * SPACING_MM**3 / 1000
     assert 5 < millilitres < 40
@@ -97,8 +97,8 @@ def test_caps_are_bright_white_matter_at_the_horns(mni, tissues, distance):
     assert tips > 1.5 * body
 
 
-def test_caps_end_before_distances_do(mni, tissues, distance):
-    """Beyond the last distance everything seems equally near: a cap there would be everywhere."""
+def test_caps_are_narrower_than_the_distance_limit(mni, tissues, distance):
+    """Distances are limited: a cap beyond the limit would extend everywhere."""
     settings = ContrastSettings(caps_mm=(40.0, 40.0), caps_brightness=(1.0, 1.0))
     wide = HeadSettings(wide_ventricles=1.0, widen_mm=(8.0, 8.0))
     tissues, distance = widen_ventricles(tissues, distance, wide, rng())

@@ -1,4 +1,4 @@
-"""Adaptive masking: what is hidden, and what is not."""
+"""Adaptive masking: which pixels are masked."""
 
 import numpy as np
 from hypothesis import given, settings
@@ -26,7 +26,7 @@ def a_slice_with_a_region():
     return pixels, cam, roi
 
 
-def test_text_hides_the_highest_cam_inside_the_box_alone():
+def test_text_masks_the_highest_cam_inside_the_box():
     pixels, cam, roi = a_slice_with_a_region()
     # In the box the CAM is 0.2, 0.4, 0.6: above 0.2 + 0.8 * 0.4 = 0.52 lies its last column. The
     # CAM's peak, columns 4 and 5, is outside.
@@ -35,27 +35,27 @@ def test_text_hides_the_highest_cam_inside_the_box_alone():
     np.testing.assert_array_equal(mask_slice(pixels, cam, roi, TEXT), expected)
 
 
-def test_text_looks_at_the_whole_box_not_at_the_region():
+def test_text_masks_within_the_box_not_the_region():
     pixels, cam, roi = a_slice_with_a_region()
     roi[1, 3] = False  # row 2 still spans the box
     assert mask_slice(pixels, cam, roi, TEXT)[1, 3] == 0
 
 
-def test_the_fraction_decides_how_much_is_hidden():
+def test_the_fraction_decides_how_much_is_masked():
     pixels, cam, roi = a_slice_with_a_region()
     half = MaskingSettings(mode="text", cam_fraction=0.4)
     assert (mask_slice(pixels, cam, roi, TEXT) == 0).sum() == 2
     assert (mask_slice(pixels, cam, roi, half) == 0).sum() == 4
 
 
-def test_text_hides_the_brightest_pixels_of_a_slice_without_a_region():
+def test_text_masks_the_brightest_pixels_of_a_slice_without_a_region():
     pixels = np.array([[0, 100, 160, 161, 200]], np.uint8)
     nothing = np.zeros(pixels.shape, bool)
     masked = mask_slice(pixels, np.ones(pixels.shape, np.float32), nothing, TEXT)
     np.testing.assert_array_equal(masked, [[0, 100, 160, 0, 0]])
 
 
-def test_brightness_hides_bright_pixels_despite_a_region():
+def test_brightness_masks_bright_pixels_despite_a_region():
     pixels, cam, roi = a_slice_with_a_region()
     pixels[4, 5] = 250
     expected = pixels.copy()
@@ -63,7 +63,7 @@ def test_brightness_hides_bright_pixels_despite_a_region():
     np.testing.assert_array_equal(mask_slice(pixels, cam, roi, BRIGHTNESS), expected)
 
 
-def test_a_flat_cam_or_slice_hides_nothing():
+def test_a_flat_cam_or_slice_masks_nothing():
     pixels, cam, roi = a_slice_with_a_region()
     flat = np.full_like(cam, 0.7)
     np.testing.assert_array_equal(mask_slice(pixels, flat, roi, TEXT), pixels)
@@ -72,7 +72,7 @@ def test_a_flat_cam_or_slice_hides_nothing():
 
 @given(slices, cams, rois)
 @settings(max_examples=60, deadline=None)
-def test_a_masked_pixel_is_zero_and_every_other_is_as_it_was(pixels, cam, roi):
+def test_a_masked_pixel_is_zero_and_others_are_unchanged(pixels, cam, roi):
     before = pixels.copy()
     for mode in (TEXT, BRIGHTNESS, OFF):
         masked = mask_slice(pixels, cam, roi, mode)

@@ -43,7 +43,7 @@ def test_a_batch_equals_segment_anything_one_by_one(random_sam, slices):
             assert masks.predicted_iou[k] == pytest.approx(iou[0], abs=0.05)
 
 
-def test_boxes_alone_are_prompts_enough(random_sam, slices):
+def test_box_prompts_only(random_sam, slices):
     pixels, _ = slices
     side = pixels.shape[-1]
     settings = PromptSettings(positive_points=0, negative_corners=False)
@@ -61,7 +61,7 @@ def test_boxes_alone_are_prompts_enough(random_sam, slices):
     assert np.corrcoef(masks.logits[0].ravel(), logits[0].ravel())[0, 1] > 0.98
 
 
-def test_half_precision_changes_little_and_answers_in_full(random_sam, slices):
+def test_half_precision_changes_little_and_returns_float32(random_sam, slices):
     pixels, _ = slices
     full = embed(random_sam, pixels, SamSettings(precision="fp32"))
     half = embed(random_sam, pixels, SamSettings(precision="bf16"))
@@ -69,7 +69,7 @@ def test_half_precision_changes_little_and_answers_in_full(random_sam, slices):
     assert 0 < (half - full).abs().max() < 0.1 * full.abs().max()
 
 
-def test_an_earlier_mask_is_taken_as_segment_anything_takes_it(random_sam):
+def test_mask_prompts_equal_segment_anything(random_sam):
     torch.manual_seed(1)
     n, size = 3, random_sam.prompt_encoder.mask_input_size[0]
     embeddings = torch.randn(n, 64, 16, 16)
@@ -101,14 +101,14 @@ def test_slices_and_prompts_must_match(random_sam, slices):
         segment(random_sam, torch.zeros(4, 64, 16, 16), prompts, 128, SamSettings())
 
 
-def test_equalisation_spreads_each_slice_by_itself():
+def test_equalisation_is_per_slice():
     pixels = np.stack([np.arange(256).reshape(16, 16) // 8, np.arange(256).reshape(16, 16)])
     spread = equalise(pixels.astype(np.uint8))
     assert spread.dtype == np.uint8
     assert spread[0].max() == spread[1].max() == 255
 
 
-def test_without_boxes_sam_sees_the_points_alone(random_sam, slices):
+def test_without_boxes_only_points_are_used(random_sam, slices):
     pixels, prompts = slices
     side = pixels.shape[-1]
     if side != 128:

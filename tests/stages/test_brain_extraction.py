@@ -1,4 +1,4 @@
-"""The brain of a scan with skull, on whatever axes it comes."""
+"""Brain extraction in any orientation."""
 
 from dataclasses import replace
 
@@ -30,7 +30,7 @@ BRAIN_GREY, SCALP_GREY = 100.0, 180.0
 
 
 class GreyRange(torch.nn.Module):
-    """Calls brain what is about as bright as the made-up brain, after scaling."""
+    """A model that segments voxels about as bright as the synthetic brain, after scaling."""
 
     def forward(self, values):
         return 0.25 - (values - BRAIN_GREY / SCALP_GREY).abs()
@@ -50,7 +50,7 @@ def _ball(radius_mm):
 
 @pytest.fixture
 def head():
-    """A brain of 55 mm within dark skull and bright scalp, and the brain's mask."""
+    """A brain with a radius of 55 mm in dark skull and bright scalp, and its mask."""
     brain = _ball(55)
     grey = np.where(brain, BRAIN_GREY, np.where(_ball(63), 20.0, SCALP_GREY))
     return Volume(np.where(_ball(75), grey, 0.0).astype(np.float32), GEOMETRY), brain
@@ -75,7 +75,7 @@ def test_a_stripped_scan_keeps_its_outline(head):
     assert np.array_equal(find_brain(stripped, brain, MODEL), brain)
 
 
-def test_what_is_no_brain_by_its_size_is_not_believed(head):
+def test_implausible_volumes_are_rejected(head):
     scan, _ = head
     tiny = Volume(np.where(_ball(20), BRAIN_GREY, SCALP_GREY) * _ball(75), scan.geometry)
     foreground = tiny.array > 0
@@ -91,13 +91,13 @@ def test_background_may_have_any_value(head):
     assert dice(found, brain) > 0.95
 
 
-def test_settings_may_leave_the_skull_on(head):
+def test_extraction_can_be_disabled(head):
     scan, _ = head
     seen = extract_brain(scan, SliceSettings(brain="given"))
     assert np.array_equal(seen, scan.array != 0)
 
 
-def test_a_scan_of_background_alone_has_no_brain():
+def test_a_scan_of_background_only_has_no_brain():
     empty = Volume(np.zeros(GEOMETRY.shape, np.float32), GEOMETRY)
     assert not extract_brain(empty, SliceSettings()).any()
 
@@ -120,13 +120,13 @@ def test_scaling_ignores_units_and_offset():
 
 
 @pytest.mark.parametrize("shape", [(1, 5, 9), (16, 17, 40)])
-def test_volumes_of_any_shape_pass_the_network(shape):
+def test_volumes_of_any_shape_are_accepted_by_the_network(shape):
     module = load_brain_model().module
     assert 2 ** (len(TinyBrainConfig().features) - 1) == MULTIPLE
     assert apply_network(module, np.ones(shape, np.float32)).shape == shape
 
 
-def test_the_bundled_network_strips_a_phantom_and_leaves_a_stripped_one():
+def test_the_bundled_network_on_phantoms_with_and_without_skull():
     phantom = make_phantom(5, [mni152_anatomy(3.0)], PhantomSettings())
     brain = phantom.flair > 0
     skull = binary_dilation(brain, iterations=2)

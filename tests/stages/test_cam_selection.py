@@ -8,7 +8,7 @@ from clisc_nnunet.settings import CamSettings, RoiSettings, Settings
 from clisc_nnunet.stages.cam_selection import Trial, best, candidates, gather, spread
 
 
-def test_the_best_trial_agrees_and_is_sure():
+def test_the_best_trial_has_the_highest_score():
     trials = [
         Trial("layer1", 0.1, predicted_iou=0.9, agreement=0.1),
         Trial("layer2", 0.2, predicted_iou=0.6, agreement=0.6),
@@ -19,7 +19,7 @@ def test_the_best_trial_agrees_and_is_sure():
         best([])
 
 
-def test_every_plane_counts_alike():
+def test_every_plane_has_the_same_weight():
     few = np.full((1, 2, 1), 0.2), np.full((1, 2, 1), 1.0)
     many = np.full((1, 2, 3), 0.6), np.full((1, 2, 3), 0.0)
     trials = gather(["layer1"], [0.1, 0.2], [few, many])
@@ -28,7 +28,7 @@ def test_every_plane_counts_alike():
     assert trials[0].agreement == pytest.approx(0.25)
 
 
-def test_a_choice_is_read_back_under_its_signature(tmp_path):
+def test_a_selection_is_read_back_with_its_signature(tmp_path):
     path = tmp_path / "choice.json"
     assert read_choice(path, "signed") is None
     write_choice(path, "signed", Trial("layer2", 0.3, predicted_iou=0.9, agreement=0.8))

@@ -1,4 +1,4 @@
-"""Training of the slice classifier: it learns, repeats itself, and keeps to its memory."""
+"""Training of the slice classifier: learning, reproducibility, bounded memory."""
 
 from dataclasses import replace
 
@@ -47,7 +47,7 @@ def test_it_learns_bright_squares(trained):
     assert losses[-1] < 0.5 * losses[0]
 
 
-def test_a_seed_decides_everything_and_the_global_generator_is_left_alone():
+def test_a_seed_decides_everything_and_the_global_generator_is_restored():
     slices, labels, _ = squares(32, seed=0)
 
     def weights(seed: int) -> torch.Tensor:
@@ -62,7 +62,7 @@ def test_a_seed_decides_everything_and_the_global_generator_is_left_alone():
     assert not torch.equal(weights(4), first)
 
 
-def test_the_backbone_is_left_as_it_was():
+def test_the_backbone_is_not_modified():
     slices, labels, _ = squares(32, seed=0)
     backbone = small_backbone()
     before = {k: v.clone() for k, v in backbone.module.state_dict().items()}
@@ -71,7 +71,7 @@ def test_the_backbone_is_left_as_it_was():
         assert torch.equal(value, before[name])
 
 
-def test_the_learning_rate_falls_by_steps(monkeypatch):
+def test_the_learning_rate_decreases_in_steps(monkeypatch):
     rates = []
     step = torch.optim.Adam.step
 
@@ -86,7 +86,7 @@ def test_the_learning_rate_falls_by_steps(monkeypatch):
     np.testing.assert_allclose(rates, [1e-2, 1e-2, 1e-3, 1e-3, 1e-4])
 
 
-def test_slices_are_read_in_ascending_order_a_part_at_a_time(monkeypatch):
+def test_slices_are_read_in_ascending_order_in_blocks(monkeypatch):
     slices, labels, _ = squares(40, seed=0)
     monkeypatch.setattr(stage, "READ_AHEAD", 16)
     asked = []
@@ -108,7 +108,7 @@ def test_slices_are_read_in_ascending_order_a_part_at_a_time(monkeypatch):
 
 @given(st.integers(1, 30), st.integers(1, 30), st.integers(1, 80), st.integers(0, 9))
 @settings(max_examples=80, deadline=None)
-def test_an_epoch_shows_both_classes_alike(normal, tumour, size, seed):
+def test_an_epoch_is_balanced(normal, tumour, size, seed):
     labels = np.array([0] * normal + [1] * tumour)
     drawn = draw_epoch(labels, size, np.random.default_rng(seed))
     assert len(drawn) == max(min(size, len(labels)), 2)
@@ -119,7 +119,7 @@ def test_an_epoch_shows_both_classes_alike(normal, tumour, size, seed):
         assert np.ptp(times) <= 1  # none twice before all of its class came once
 
 
-def test_an_epoch_of_size_zero_is_every_slice_once():
+def test_an_epoch_of_size_zero_has_every_slice_once():
     drawn = draw_epoch(np.array([0, 0, 0, 0, 1]), 0, np.random.default_rng(0))
     np.testing.assert_array_equal(np.sort(drawn), np.arange(5))
 
@@ -151,7 +151,7 @@ def test_augmentation_mirrors_left_and_right_only():
     assert changed[:, 24:].abs().max() == 0
 
 
-def test_a_classifier_is_kept_and_found_again_by_its_signature(trained, tmp_path):
+def test_a_classifier_is_saved_and_loaded_by_its_signature(trained, tmp_path):
     network, _ = trained
     path = tmp_path / "folder" / "classifier.safetensors"
     save_classifier(path, network, Fingerprint("signed"))
@@ -166,7 +166,7 @@ def test_a_classifier_is_kept_and_found_again_by_its_signature(trained, tmp_path
 
 
 @pytest.mark.parametrize("content", [None, b"", b"cut off in the middle"])
-def test_an_absent_or_broken_file_means_to_train_again(tmp_path, content):
+def test_a_missing_or_corrupt_file_is_ignored(tmp_path, content):
     path = tmp_path / "classifier.safetensors"
     if content is not None:
         path.write_bytes(content)
@@ -180,13 +180,13 @@ def test_an_absent_or_broken_file_means_to_train_again(tmp_path, content):
         (1, UserError, "only tumour slices; expected slices of both classes"),
     ],
 )
-def test_labels_of_one_class_are_refused(label, error, message):
+def test_labels_of_one_class_are_rejected(label, error, message):
     slices, labels, _ = squares(8, seed=0)
     with pytest.raises(error, match=message):
         train_classifier(small_backbone(), slices, np.full_like(labels, label), SHORT, 0, CPU)
 
 
-def test_unsure_or_missing_labels_are_a_fault_of_the_caller():
+def test_unsure_or_missing_labels_raise_value_error():
     slices, labels, _ = squares(8, seed=0)
     with pytest.raises(ValueError, match=r"labels of shape \(7,\) for 8 slices"):
         train_classifier(small_backbone(), slices, labels[1:], SHORT, 0, CPU)
@@ -195,7 +195,7 @@ def test_unsure_or_missing_labels_are_a_fault_of_the_caller():
         train_classifier(small_backbone(), slices, labels, SHORT, 0, CPU)
 
 
-def test_a_learning_rate_that_bursts_is_reported():
+def test_a_diverging_loss_is_reported():
     slices, labels, _ = squares(32, seed=0)
     bursting = replace(SHORT, learning_rate=1e30, epochs=2)
     with pytest.raises(UserError, match=r"learning rate 1e\+30.*an infinite loss in epoch"):

@@ -8,9 +8,9 @@ from clisc_nnunet.errors import UserError
 from clisc_nnunet.models.clip import load_clip
 from clisc_nnunet.settings import LabelSettings
 from clisc_nnunet.stages.clip_labels import (
-    PAPER_PROMPTS,
+    PAPER_TEXT_PROMPTS,
     class_embeddings,
-    read_prompts,
+    read_text_prompts,
     sure_labels,
     tumour_probability,
     vote,
@@ -31,7 +31,7 @@ def test_an_island_is_outvoted():
 
 
 def test_eight_votes_are_too_few():
-    """More than 8 must vote, the slice itself among them: 5 + 1 + 2 do not, 5 + 1 + 3 do."""
+    """At least 9 must vote, including the slice itself: 5 + 1 + 2 are too few."""
     labels = np.array([N] * 5 + [T] + [N] * 2)
     assert vote(labels, np.arange(8), LabelSettings()).tolist() == labels.tolist()
     longer = np.append(labels, N)
@@ -51,12 +51,12 @@ def test_unsure_slices_neither_vote_nor_change():
 
 
 def test_all_votes_are_those_of_the_given_labels():
-    """A change does not count for the next slice: the border stays where it was."""
+    """Changed labels do not affect the votes for the next slice."""
     labels = np.array([T] * 10 + [N] * 10)
     assert vote(labels, np.arange(20), LabelSettings()).tolist() == labels.tolist()
 
 
-def test_a_tie_leaves_the_label():
+def test_a_tie_keeps_the_label():
     settings = LabelSettings(vote_reach=5, vote_quorum=4)
     labels = np.array([T, N, T, N])
     assert vote(labels, np.arange(4), settings).tolist() == labels.tolist()
@@ -65,19 +65,19 @@ def test_a_tie_leaves_the_label():
 def test_prompts_from_a_file(tmp_path):
     path = tmp_path / "prompts.json"
     path.write_text(json.dumps({"normal": ["a"], "tumour": ["b", "c"]}))
-    assert read_prompts(str(path)) == {"normal": ("a",), "tumour": ("b", "c")}
-    assert read_prompts("paper") == PAPER_PROMPTS
+    assert read_text_prompts(str(path)) == {"normal": ("a",), "tumour": ("b", "c")}
+    assert read_text_prompts("paper") == PAPER_TEXT_PROMPTS
 
 
-def test_an_absent_prompt_file_is_told(tmp_path):
+def test_a_missing_prompt_file_is_reported(tmp_path):
     with pytest.raises(UserError, match="FileNotFoundError"):
-        read_prompts(str(tmp_path / "none.json"))
+        read_text_prompts(str(tmp_path / "none.json"))
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "no prompt set"),
+        ("{", "no text prompts"),
         ('{"normal": ["a"]}', "KeyError: 'tumour'"),
         ('{"normal": [], "tumour": ["a"]}', r"normal: \[\]"),
         ('{"normal": [1], "tumour": ["a"]}', r"normal: \[1\]"),
@@ -86,21 +86,21 @@ def test_an_absent_prompt_file_is_told(tmp_path):
         ('["a", "b"]', "TypeError"),
     ],
 )
-def test_wrong_prompt_files_are_told(tmp_path, content, message):
+def test_invalid_prompt_files_are_reported(tmp_path, content, message):
     path = tmp_path / "prompts.json"
     path.write_text(content)
     with pytest.raises(UserError, match=message):
-        read_prompts(str(path))
+        read_text_prompts(str(path))
 
 
-def test_bundled_clip_tells_a_tumour_from_a_healthy_slice():
-    """On one phantom of a seed that training never used."""
+def test_bundled_clip_separates_tumour_and_healthy_slices():
+    """On a phantom whose seed was not used for training."""
     from clisc_nnunet.bundled.phantom_set import training_volume
     from clisc_nnunet.phantoms.anatomy import mni152_anatomy
     from clisc_nnunet.phantoms.settings import PhantomSettings, TumourSettings
 
     clip = load_clip("bundled", torch.device("cpu"))
-    classes = class_embeddings(clip, PAPER_PROMPTS)
+    classes = class_embeddings(clip, PAPER_TEXT_PROMPTS)
     assert classes.norm(dim=-1).tolist() == pytest.approx([1, 1], abs=1e-5)
     always = PhantomSettings(tumour=TumourSettings(free=0.0))
     volume = training_volume(123_457, [mni152_anatomy(3.0)], always)

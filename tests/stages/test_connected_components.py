@@ -1,4 +1,4 @@
-"""Components by their share of the largest."""
+"""Components and their size relative to the largest."""
 
 import numpy as np
 import pytest

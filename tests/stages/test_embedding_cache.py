@@ -25,18 +25,18 @@ def test_a_slice_is_encoded_once(random_sam, pixels):
     assert cache.encoded == 4
 
 
-def test_cases_are_kept_apart(random_sam, pixels):
+def test_cases_are_cached_separately(random_sam, pixels):
     cache = EmbeddingCache(SamModel(random_sam, "tiny", ""), SamSettings())
     one = cache.get("a", np.array([0]), pixels[:1])
     other = cache.get("b", np.array([0]), pixels[1:2])
     assert not torch.allclose(one, other)
 
 
-def test_memory_is_bounded_and_the_longest_unused_goes(random_sam, pixels):
+def test_memory_is_bounded_and_least_recently_used_are_evicted(random_sam, pixels):
     cache = EmbeddingCache(SamModel(random_sam, "tiny", ""), SamSettings(), limit=3 * SLICE_BYTES)
     cache.get("a", np.array([0, 1, 2]), pixels[:3])
     cache.get("a", np.array([0]), pixels[:1])
-    cache.get("a", np.array([3]), pixels[3:4])  # 1 goes
+    cache.get("a", np.array([3]), pixels[3:4])  # evicts 1
     assert cache.encoded == 4
     cache.get("a", np.array([0, 2, 3]), pixels[[0, 2, 3]])
     assert cache.encoded == 4
@@ -44,7 +44,7 @@ def test_memory_is_bounded_and_the_longest_unused_goes(random_sam, pixels):
     assert cache.encoded == 5
 
 
-def test_more_slices_than_there_is_room_for_still_come_out(random_sam, pixels):
+def test_more_slices_than_the_limit_are_returned(random_sam, pixels):
     cache = EmbeddingCache(SamModel(random_sam, "tiny", ""), SamSettings(), limit=1)
     found = cache.get("a", np.arange(6), pixels)
     assert torch.allclose(found, embed(random_sam, pixels, SamSettings()), atol=1e-5)

@@ -1,4 +1,4 @@
-"""Embeddings on disk: shared by runs, bounded, and never taken for another slice's."""
+"""Embeddings on disk: shared between runs, bounded, and specific to a slice."""
 
 from dataclasses import replace
 
@@ -27,11 +27,11 @@ def pixels():
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    monkeypatch.setenv(FOLDER, str(tmp_path / "shelf"))
-    return tmp_path / "shelf"
+    monkeypatch.setenv(FOLDER, str(tmp_path / "embeddings"))
+    return tmp_path / "embeddings"
 
 
-def test_another_run_encodes_nothing_and_gets_the_same(random_sam, pixels, folder):
+def test_another_run_reuses_embeddings(random_sam, pixels, folder):
     model = SamModel(random_sam, "tiny", "of this model")
     first, second = EmbeddingCache(model, SamSettings()), EmbeddingCache(model, SamSettings())
     made = first.get("a", PLANES, pixels)
@@ -40,7 +40,7 @@ def test_another_run_encodes_nothing_and_gets_the_same(random_sam, pixels, folde
     assert second.encoded == 0
 
 
-def test_another_model_setting_or_slice_is_encoded_anew(random_sam, pixels, folder):
+def test_another_model_setting_or_slice_is_encoded_again(random_sam, pixels, folder):
     EmbeddingCache(SamModel(random_sam, "tiny", "one"), SamSettings()).get("a", PLANES, pixels)
     for sha, taken_as, settings, planes in (
         ("other", "", SamSettings(), pixels),
@@ -53,7 +53,7 @@ def test_another_model_setting_or_slice_is_encoded_anew(random_sam, pixels, fold
         assert cache.encoded == 3
 
 
-def test_a_broken_file_is_made_again(random_sam, pixels, folder):
+def test_a_corrupt_file_is_replaced(random_sam, pixels, folder):
     model = SamModel(random_sam, "tiny", "one")
     made = EmbeddingCache(model, SamSettings()).get("a", PLANES, pixels)
     for broken, content in zip(sorted(folder.iterdir()), (b"", b"\x93NUMPY", b"junk"), strict=True):
@@ -63,25 +63,25 @@ def test_a_broken_file_is_made_again(random_sam, pixels, folder):
     assert cache.encoded == 3
 
 
-def test_it_grows_no_further_than_its_limit(tmp_path):
+def test_the_limit_is_respected(tmp_path):
     embedding = torch.ones(4, 2, 2)
     embedding_store = EmbeddingStore(tmp_path, limit=2.2 * (embedding.numel() * 4 + 128))
     for name in "abc":
-        embedding_store.put(name, embedding)
+        embedding_store.save(name, embedding)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npy", "b.npy"]
-    assert torch.equal(embedding_store.take("a"), embedding)
-    assert embedding_store.take("c") is None
+    assert torch.equal(embedding_store.load("a"), embedding)
+    assert embedding_store.load("c") is None
 
 
-def test_nothing_is_kept_unless_asked(random_sam, pixels, monkeypatch, tmp_path):
+def test_nothing_is_stored_by_default(random_sam, pixels, monkeypatch, tmp_path):
     monkeypatch.delenv(FOLDER, raising=False)
     assert embedding_store_from_environment() is None
-    monkeypatch.setenv(FOLDER, str(tmp_path / "shelf"))
+    monkeypatch.setenv(FOLDER, str(tmp_path / "embeddings"))
     EmbeddingCache(SamModel(random_sam, "made up", ""), SamSettings()).get("a", PLANES, pixels)
-    assert not (tmp_path / "shelf").exists()
+    assert not (tmp_path / "embeddings").exists()
 
 
-def test_a_size_that_is_no_number_is_told(folder, monkeypatch):
+def test_an_invalid_limit_is_reported(folder, monkeypatch):
     monkeypatch.setenv(LIMIT_GB, "much")
     with pytest.raises(UserError, match="CLISC_EMBEDDINGS_GB: found 'much'"):
         embedding_store_from_environment()

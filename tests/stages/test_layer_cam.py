@@ -1,4 +1,4 @@
-"""LayerCAM finds what the classifier learnt, and only where the classifier says tumour."""
+"""LayerCAM highlights what the classifier learnt, only in slices classified as tumour."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def network():
     return train_classifier(small_backbone(), slices, labels, settings, 0, CPU)
 
 
-def test_the_cam_lights_up_at_the_square(network):
+def test_the_cam_highlights_the_square(network):
     slices, labels, shown = squares(16, seed=1)
     cam, probability = layer_cam(network, slices, "layer2", CPU)
     assert cam.shape == slices.shape
@@ -36,7 +36,7 @@ def test_the_cam_lights_up_at_the_square(network):
     assert np.median(ratios) > 2.5
 
 
-def test_each_cam_spans_zero_to_one_and_slices_called_normal_have_none(network):
+def test_each_cam_spans_zero_to_one_and_slices_classified_as_normal_have_none(network):
     slices, _, _ = squares(16, seed=1)
     cam, probability = layer_cam(network, slices, "layer3", CPU)
     called = probability > 0.5

@@ -7,7 +7,7 @@ from clisc_nnunet.stages.sam.plane_views import from_square_planes, square_plane
 
 
 @given(st.tuples(*[st.integers(1, 12)] * 3), st.integers(0, 2), st.integers(4, 14))
-def test_there_and_back_is_the_same_where_it_was_seen(shape, axis, side):
+def test_square_planes_round_trip(shape, axis, side):
     volume = np.random.default_rng(0).random(shape)
     squares = square_planes(volume, axis, side)
     assert squares.shape == (shape[axis], side, side)
@@ -33,7 +33,7 @@ def test_a_voxel_lies_on_the_plane_of_its_index(axis, name):
     st.integers(1, 20),
     st.randoms(use_true_random=False),
 )
-def test_a_window_holds_the_mask_and_goes_back_to_its_place(shape, axis, factor, narrowest, random):
+def test_a_window_contains_the_mask_and_round_trips(shape, axis, factor, narrowest, random):
     mask = np.zeros(shape, bool)
     corner = [random.randrange(n) for n in shape]
     mask[tuple(slice(c, c + random.randrange(1, 4)) for c in corner)] = True

@@ -20,7 +20,7 @@ def test_box_is_xyxy_widened_and_clipped(roi, margin, expected):
     assert box_prompt(roi, margin).tolist() == expected
 
 
-def test_box_of_nothing_is_an_error():
+def test_box_of_an_empty_region_is_an_error():
     with pytest.raises(ValueError, match="empty"):
         box_prompt(np.zeros((4, 4), bool), 0)
 
@@ -33,12 +33,12 @@ def test_points_are_first_last_thirds_and_half_of_the_bright_pixels(roi):
     assert points.tolist() == [[32, 12], [44, 15], [35, 12], [36, 12], [41, 15]]
 
 
-def test_points_stay_in_the_region_even_if_all_is_dark(roi):
+def test_points_stay_in_the_region_even_if_it_is_dark(roi):
     points = positive_points(np.zeros(roi.shape, np.uint8), roi, 5, bright=0.6).astype(int)
     assert all(roi[y, x] for x, y in points)
 
 
-def test_brighter_pixels_outside_of_the_region_do_not_count(roi):
+def test_brighter_pixels_outside_the_region_are_ignored(roi):
     pixels = np.full(roi.shape, 50, np.uint8)
     pixels[0:5] = 255
     pixels[12, 33] = 120
@@ -54,7 +54,7 @@ def test_negative_points_are_the_corners_of_the_box(roi):
     assert np.array_equal(corner_points(prompts.boxes[0]), prompts.points[0, 5:])
 
 
-def test_corners_can_be_left_out(roi):
+def test_corners_can_be_omitted(roi):
     settings = PromptSettings(negative_corners=False)
     prompts = make_prompts(np.ones((1, *roi.shape), np.uint8), roi[None], settings)
     assert prompts.points.shape == (1, 5, 2)

@@ -7,7 +7,7 @@ from clisc_nnunet.stages.sam.types import OUTSIDE_LOGIT, Masks, case_iou, stack_
 from clisc_nnunet.stages.slice_extraction import make_slices
 
 
-def test_masks_land_on_their_planes_and_poor_ones_are_dropped():
+def test_masks_are_stacked_and_poor_ones_dropped():
     masks = Masks(
         np.stack([np.full((4, 4), v) for v in (3.0, 50.0, 1.0)]), np.array([0.9, 0.5, 0.1])
     )
@@ -15,7 +15,7 @@ def test_masks_land_on_their_planes_and_poor_ones_are_dropped():
     assert logits[:, 0, 0].tolist() == [-10, 3, -10, 10, -10, -10]
 
 
-def test_the_estimate_of_a_case_is_that_of_the_slices_with_a_mask():
+def test_case_iou_is_averaged_over_slices_with_a_mask():
     logits = np.full((3, 4, 4), -1.0)
     estimates = np.array([0.9, 0.5, 0.1])
     assert case_iou(Masks(logits, estimates)) == 0.0
@@ -36,7 +36,7 @@ def test_holes_are_filled_plane_by_plane():
 
 
 @pytest.mark.parametrize("fill", [True, False])
-def test_a_label_lies_on_the_scan_where_it_was_drawn(head, fill):
+def test_a_label_has_its_position_on_the_scan(head, fill):
     volume, blob = head
     stack = make_slices(volume, SliceSettings())
     logits = np.where(stack.pixels > 200, 5.0, OUTSIDE_LOGIT).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Regions of interest from CAM volumes whose answer is known."""
+"""Regions of interest from synthetic CAM volumes."""
 
 import numpy as np
 import pytest
@@ -76,7 +76,7 @@ def test_an_empty_cam_gives_an_empty_region():
     assert not region.any()
 
 
-def test_a_gap_gets_the_shape_in_between():
+def test_a_gap_is_interpolated():
     region = np.zeros((5, 20, 20), bool)
     region[1, 8:11, 8:11] = True  # side 3
     region[3, 6:13, 6:13] = True  # side 7
@@ -101,7 +101,7 @@ def test_a_wide_gap_stays(max_planes, filled):
     assert fill_gaps(region, max_planes)[1:4].any() == filled
 
 
-def test_gaps_are_filled_inside_the_brain_and_only_if_asked():
+def test_gaps_are_filled_inside_the_brain_and_only_if_enabled():
     cam = cam_with((np.s_[0:3, 2:8, 2:8], 0.9), (np.s_[4:7, 2:8, 2:8], 0.9))
     brain = ALL_OF_IT.copy()
     brain[3, :5] = False

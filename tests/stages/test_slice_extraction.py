@@ -17,7 +17,7 @@ from clisc_nnunet.stages.slice_extraction import (
 )
 
 
-def test_slices_are_square_and_hold_the_brain(head):
+def test_slices_are_square_and_contain_the_brain(head):
     stack = make_slices(head[0], SliceSettings())
     assert stack.pixels.shape[1:] == (128, 128)
     assert stack.pixels.dtype == np.uint8
@@ -31,7 +31,7 @@ def test_slices_are_square_and_hold_the_brain(head):
 
 @pytest.mark.parametrize("degrees", [0, 20])
 @pytest.mark.parametrize("orientation", ["LPS", "RAS", "PIR", "ASL"])
-def test_what_is_drawn_on_slices_comes_back_where_it_was(head, orientation, degrees):
+def test_slices_map_back_to_the_scan(head, orientation, degrees):
     volume, blob = head
     oblique = Geometry(
         volume.geometry.size, volume.geometry.spacing, volume.geometry.origin, tilted(degrees)
@@ -65,7 +65,7 @@ def test_thick_sagittal_scans_become_axial_slices_too(head):
     assert 2 * overlap.sum() / ((back.array > 0.5).sum() + truth.sum()) > 0.8
 
 
-def test_planes_are_worth_a_look_from_one_per_cent_of_brain_on(head):
+def test_planes_with_one_per_cent_of_brain_are_processed(head):
     brain = np.zeros((3, 20, 20), bool)
     brain[1, 0, :3] = True
     brain[2, 0, :4] = True
@@ -90,7 +90,7 @@ def test_background_may_have_any_value(head):
 
 
 def test_a_tumour_does_not_change_how_other_slices_look(head):
-    """Per volume, a healthy slice stays dark beside a bright one; per slice it does not."""
+    """Only with scaling per volume does a healthy slice stay darker than one with a tumour."""
     volume, _ = head
     by_volume = make_slices(volume, SliceSettings())
     by_slice = make_slices(volume, SliceSettings(scaling="slice"))
@@ -112,7 +112,7 @@ def test_a_large_head_gets_larger_pixels(head):
     assert stack.brain[:, 0].sum() == stack.brain[:, :, 0].sum() == 0
 
 
-def test_thick_planes_stay_thin_ones_are_joined(head):
+def test_thick_planes_are_kept_and_thin_ones_resampled(head):
     volume, _ = head
     for spacing, expected in ((5.0, 5.0), (0.5, 1.5)):
         geometry = Geometry(
@@ -138,20 +138,20 @@ def test_scaling_spans_the_percentiles():
     assert DARKEST_BRAIN < scaled[500] < 255
 
 
-def test_nothing_but_background_is_told(head):
+def test_an_empty_scan_is_reported(head):
     volume, _ = head
     with pytest.raises(ScanError, match="background only"):
         make_slices(volume, SliceSettings(), np.zeros(volume.array.shape, bool))
 
 
-def test_a_given_brain_mask_is_taken_as_it_is(head, tmp_path):
+def test_a_given_brain_mask_is_used_unchanged(head, tmp_path):
     volume, _ = head
     brain = volume.array > 0
     write_volume(tmp_path / "a.nii.gz", 3.0 * brain, volume.geometry)
     assert np.array_equal(read_brain_mask(tmp_path / "a.nii.gz", volume.geometry), brain)
 
 
-def test_a_mask_of_a_tumour_is_no_brain_mask(head, tmp_path):
+def test_a_tumour_mask_is_rejected_as_brain_mask(head, tmp_path):
     volume, blob = head
     write_volume(tmp_path / "a.nii.gz", blob, volume.geometry)
     with pytest.raises(ScanError, match=r"a mask of 1\d\.\d ml; expected a brain, 150 ml or more"):

@@ -15,12 +15,12 @@ def masked(case):
     return -plain(case).pixels
 
 
-def test_slices_come_by_case_and_plane():
+def test_slices_are_indexed_by_case_and_plane():
     slices = TrainingSlices(EXAMPLES, plain)
     assert [slices[i] for i in range(len(slices))] == [0, 2, 11]
 
 
-def test_masked_slices_take_their_place_or_come_first():
+def test_masked_slices_replace_or_precede_plain_ones():
     assert [TrainingSlices(EXAMPLES, plain, masked)[i] for i in range(3)] == [0, -2, -11]
     both = TrainingSlices(EXAMPLES, plain, masked, keep_plain=True)
     assert [both[i] for i in range(len(both))] == [0, -2, -11, 0, 2, 11]

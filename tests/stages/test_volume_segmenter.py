@@ -20,7 +20,7 @@ def model():
 
 
 @pytest.fixture
-def draw(model):
+def segment(model):
     def make(stack, region, **changes):
         settings = SamSettings(**changes)
         cache = EmbeddingCache(model, settings)
@@ -44,37 +44,37 @@ def seen(head):
 
 @pytest.mark.parametrize("close_up", [0.0, 1.5])
 @pytest.mark.parametrize("views", [("axial",), ("axial", "coronal", "sagittal")])
-def test_every_look_draws_the_blob(draw, seen, views, close_up):
+def test_every_pass_segments_the_blob(segment, seen, views, close_up):
     stack, region, blob = seen
-    drawn = draw(stack, region, views=views, close_up=close_up)
-    assert drawn.logits.shape == blob.shape
-    assert dice(drawn.logits > 0, blob) > 0.6
-    assert set(np.flatnonzero((drawn.logits > 0).any(axis=(1, 2)))) <= set(drawn.planes)
-    assert len(drawn.predicted_iou) == len(drawn.planes)
+    masks = segment(stack, region, views=views, close_up=close_up)
+    assert masks.logits.shape == blob.shape
+    assert dice(masks.logits > 0, blob) > 0.6
+    assert set(np.flatnonzero((masks.logits > 0).any(axis=(1, 2)))) <= set(masks.planes)
+    assert len(masks.predicted_iou) == len(masks.planes)
 
 
-def test_a_close_up_sees_the_tumour_in_its_place(draw, seen):
+def test_a_close_up_keeps_the_position(segment, seen):
     stack, region, blob = seen
-    drawn = draw(stack, region, views=("axial",), close_up=2.5)
-    centre, found = (np.argwhere(mask).mean(axis=0) for mask in (blob, drawn.logits > 0))
+    masks = segment(stack, region, views=("axial",), close_up=2.5)
+    centre, found = (np.argwhere(mask).mean(axis=0) for mask in (blob, masks.logits > 0))
     assert np.abs(centre - found).max() < 2
 
 
-def test_thick_planes_are_seen_axially_alone(draw, head):
+def test_thick_planes_are_segmented_in_the_axial_view_only(segment, head):
     stack = make_slices(head[0], replace(SliceSettings(), plane_mm=6.0))
     region = stack.pixels > 200
-    three, one = (draw(stack, region, views=v) for v in (("axial", "coronal"), ("axial",)))
+    three, one = (segment(stack, region, views=v) for v in (("axial", "coronal"), ("axial",)))
     assert np.array_equal(three.logits, one.logits)
 
 
-def test_masks_that_sam_rates_low_are_dropped(draw, seen):
+def test_masks_with_a_low_predicted_iou_are_dropped(segment, seen):
     stack, region, _ = seen
-    drawn = draw(stack, region, views=("axial",), min_predicted_iou=1.5)
-    assert not (drawn.logits > 0).any()
+    masks = segment(stack, region, views=("axial",), min_predicted_iou=1.5)
+    assert not (masks.logits > 0).any()
 
 
-def test_no_region_no_mask(draw, seen):
+def test_no_region_no_mask(segment, seen):
     stack, region, _ = seen
-    drawn = draw(stack, np.zeros_like(region))
-    assert len(drawn.planes) == len(drawn.predicted_iou) == 0
-    assert not (drawn.logits > 0).any()
+    masks = segment(stack, np.zeros_like(region))
+    assert len(masks.planes) == len(masks.predicted_iou) == 0
+    assert not (masks.logits > 0).any()

@@ -1,4 +1,4 @@
-"""A second opinion counts only where it is clearly the better one."""
+"""The whole-brain retry is used only if its predicted IoU is clearly higher."""
 
 from types import SimpleNamespace
 
@@ -15,8 +15,8 @@ from clisc_nnunet.stages.sam.volume_segmenter import (
 SHAPE = (4, 6, 6)
 
 
-def drawn(*ious):
-    """Masks on the first planes, rated so."""
+def masks(*ious):
+    """Masks on the first planes, with these predicted IoUs."""
     logits = np.full(SHAPE, -5.0, np.float32)
     logits[: len(ious), 2:4, 2:4] = 5
     return VolumeMasks(logits, np.arange(len(ious)), np.array(ious, np.float32))
@@ -24,7 +24,7 @@ def drawn(*ious):
 
 @pytest.fixture
 def seen():
-    """Brain on all planes but their rim, and a region on two of them."""
+    """Brain on all planes, and a region on two of them."""
     brain = np.zeros(SHAPE, bool)
     brain[:, 1:5, 1:5] = True
     region = np.zeros(SHAPE, bool)
@@ -33,32 +33,32 @@ def seen():
 
 
 class Sam:
-    """A draughtsman that answers the same to anything, and remembers the hint."""
+    """A segmenter with a fixed result that records the region."""
 
     def __init__(self, answer):
         self.answer = answer
 
     def segment(self, case, stack, region):
-        self.hint = region
+        self.region = region
         return self.answer
 
 
-def test_a_rating_is_the_mean_over_the_planes_that_have_a_mask():
-    assert mean_predicted_iou(drawn(0.5, 0.9)) == pytest.approx(0.7)
-    assert mean_predicted_iou(drawn()) == 0
+def test_predicted_iou_is_averaged_over_planes_with_a_mask():
+    assert mean_predicted_iou(masks(0.5, 0.9)) == pytest.approx(0.7)
+    assert mean_predicted_iou(masks()) == 0
 
 
-def test_sam_is_asked_about_the_whole_brain_of_the_regions_planes(seen):
+def test_sam_is_prompted_by_the_brain_in_the_planes_of_the_region(seen):
     stack, region = seen
-    sam = Sam(drawn(0.9))
-    assert whole_brain_retry(sam, "case", stack, region, drawn(0.5)) is sam.answer
-    assert np.array_equal(sam.hint[1:3], stack.brain[1:3])
-    assert not sam.hint[[0, 3]].any()
+    sam = Sam(masks(0.9))
+    assert whole_brain_retry(sam, "case", stack, region, masks(0.5)) is sam.answer
+    assert np.array_equal(sam.region[1:3], stack.brain[1:3])
+    assert not sam.region[[0, 3]].any()
 
 
-def test_an_answer_that_is_hardly_surer_changes_nothing(seen):
+def test_a_slightly_higher_predicted_iou_is_not_enough(seen):
     stack, region = seen
     for iou, counts in ((0.6 + BETTER_BY - 0.02, False), (0.6 + BETTER_BY + 0.02, True)):
-        found = whole_brain_retry(Sam(drawn(iou)), "case", stack, region, drawn(0.6))
+        found = whole_brain_retry(Sam(masks(iou)), "case", stack, region, masks(0.6))
         assert (found is not None) == counts
-    assert whole_brain_retry(Sam(drawn()), "case", stack, region, drawn(0.6)) is None
+    assert whole_brain_retry(Sam(masks()), "case", stack, region, masks(0.6)) is None

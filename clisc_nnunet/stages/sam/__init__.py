@@ -1,1 +1,1 @@
-"""SAM's stages, 9 and 10: from regions to prompts, and from prompts to masks of a volume."""
+"""Stages 9 and 10: prompts from regions, and masks from prompts by SAM."""

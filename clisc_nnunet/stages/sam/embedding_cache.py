@@ -1,4 +1,7 @@
-"""SAM's embeddings of slices, remembered: the choice of a threshold and SAM ask for some twice."""
+"""Caches of SAM's slice embeddings: in memory, and optionally on disk for several runs.
+
+The selection of the CAM threshold and the segmentation use the same axial embeddings.
+"""
 
 from __future__ import annotations
 
@@ -18,88 +21,87 @@ from clisc_nnunet.models.sam import SamModel
 from clisc_nnunet.settings import SamSettings
 from clisc_nnunet.stages.sam.batched_predictor import embed
 
+FOLDER, LIMIT_GB = "CLISC_EMBEDDINGS", "CLISC_EMBEDDINGS_GB"
+DEFAULT_GB = 20.0
+# Part of each file name: increase it when the computation of embeddings changes.
+VERSION = 1
+# Other processes write to the folder too, so its size is updated after this many files.
+MEASURE_EVERY = 64
+
 
 class EmbeddingCache:
-    """Embeddings by case and plane, up to a limit of memory; the longest unused go first.
+    """In-memory LRU cache of embeddings by case and plane, backed by an `EmbeddingStore`.
 
     Parameters
     ----------
     model : SamModel
     settings : SamSettings
     limit : int
-        Bytes on the model's device. The bundled SAM needs 64 kB a slice, a ViT-B 4 MB.
+        Bytes on the model's device. The bundled SAM needs 64 kB per slice, a ViT-B 4 MB.
     """
 
     def __init__(self, model: SamModel, settings: SamSettings, limit: int = 512 << 20) -> None:
         self._model, self._settings, self._limit = model, settings, limit
-        self._kept: OrderedDict[tuple[str, int], torch.Tensor] = OrderedDict()
-        # Models without a hash, made up by tests and benchmarks, share nothing.
-        self._shelf = embedding_store_from_environment() if model.sha256 else None
+        self._cached: OrderedDict[tuple[str, int], torch.Tensor] = OrderedDict()
+        # Models without a hash (in tests and benchmarks) have no identity on disk.
+        self._store = embedding_store_from_environment() if model.sha256 else None
         self.encoded = 0
-        """Slices that went through the encoder so far."""
+        """Number of slices encoded so far."""
 
     def get(self, case: str, planes: np.ndarray, pixels: np.ndarray) -> torch.Tensor:
-        """Embeddings of some planes of a case, (n, channel, h, w); the missing ones are made.
+        """Embeddings of planes of a case, float32 (n, channel, h, w), encoded where missing.
 
         Parameters
         ----------
         case : str
         planes : int ndarray of shape (n,)
         pixels : uint8 ndarray of shape (n, side, side)
-            The slices of these planes.
+            Slices of these planes.
         """
         keys = [(case, int(plane)) for plane in planes]
-        missing = [i for i, key in enumerate(keys) if key not in self._kept]
+        missing = [i for i, key in enumerate(keys) if key not in self._cached]
         made = {}
         if missing:
-            new = self._made(pixels[missing])
+            new = self._load_or_encode(pixels[missing])
             made = {keys[i]: new[j].clone() for j, i in enumerate(missing)}
-        found = torch.stack([made[k] if k in made else self._kept[k] for k in keys])
+        found = torch.stack([made[k] if k in made else self._cached[k] for k in keys])
         for key in keys:
-            self._kept[key] = made[key] if key in made else self._kept[key]
-            self._kept.move_to_end(key)
-        room = max(self._limit // (found[0].numel() * found[0].element_size()), 1)
-        while len(self._kept) > room:
-            self._kept.popitem(last=False)
+            self._cached[key] = made[key] if key in made else self._cached[key]
+            self._cached.move_to_end(key)
+        capacity = max(self._limit // (found[0].numel() * found[0].element_size()), 1)
+        while len(self._cached) > capacity:
+            self._cached.popitem(last=False)
         return found
 
-    def _made(self, pixels: np.ndarray) -> torch.Tensor:
-        """Embeddings of slices that are not remembered: from the shelf, or from the encoder."""
-        if self._shelf is None:
+    def _load_or_encode(self, pixels: np.ndarray) -> torch.Tensor:
+        """Embeddings of slices that are not in memory, from the store or the encoder."""
+        if self._store is None:
             return self._encode(pixels)
-        names = [self._shelf.name(self._model, self._settings, plane) for plane in pixels]
-        there = [self._shelf.take(name) for name in names]
-        absent = [i for i, embedding in enumerate(there) if embedding is None]
+        names = [self._store.name(self._model, self._settings, plane) for plane in pixels]
+        stored = [self._store.load(name) for name in names]
+        absent = [i for i, embedding in enumerate(stored) if embedding is None]
         if absent:
             for i, embedding in zip(absent, self._encode(pixels[absent]), strict=True):
-                self._shelf.put(names[i], embedding)
-                there[i] = embedding
+                self._store.save(names[i], embedding)
+                stored[i] = embedding
         device = self._model.sam.device
-        return torch.stack([embedding.to(device) for embedding in there if embedding is not None])
+        return torch.stack([embedding.to(device) for embedding in stored if embedding is not None])
 
     def _encode(self, pixels: np.ndarray) -> torch.Tensor:
-        # They stay on the device: over the bus and back takes longer than decoding.
+        # They stay on the device: transferring them takes longer than decoding.
         self.encoded += len(pixels)
         return embed(self._model.sam, pixels, self._settings)
 
 
-FOLDER, LIMIT_GB = "CLISC_EMBEDDINGS", "CLISC_EMBEDDINGS_GB"
-DEFAULT_GB = 20.0
-# Part of each name: a change of how embeddings are made has to change it.
-VERSION = 1
-# Other processes write, too: the folder is measured anew after so many files.
-MEASURE_EVERY = 64
-
-
 @dataclass
 class EmbeddingStore:
-    """Embeddings in a folder, each in a file named by a hash of all that it was made from.
+    """Embeddings on disk, in files named by a hash of everything they depend on.
 
     Parameters
     ----------
     folder : Path
     limit : float
-        Bytes; once they are reached, nothing is added, and what is there stays in use.
+        Bytes. When the limit is reached, nothing is added; existing embeddings remain in use.
     """
 
     folder: Path
@@ -108,26 +110,26 @@ class EmbeddingStore:
     _since: int = field(default=MEASURE_EVERY, init=False)
 
     def name(self, model: SamModel, settings: SamSettings, pixels: np.ndarray) -> str:
-        """Name of the embedding of a slice, uint8 (side, side)."""
+        """File name, without extension, of the embedding of a slice, uint8 (side, side)."""
         made_from = [VERSION, model.identity, settings.equalise, settings.precision, pixels.shape]
         device = model.sam.device.type
         start = json.dumps([*made_from, device]).encode()
         return sha256(start + pixels.tobytes()).hexdigest()
 
-    def take(self, name: str) -> torch.Tensor | None:
-        """An embedding, float32 (channel, h, w), or None where there is none, or a broken one."""
+    def load(self, name: str) -> torch.Tensor | None:
+        """An embedding, float32 (channel, h, w), or None if it is missing or corrupt."""
         try:
             return torch.from_numpy(np.load(self.folder / f"{name}.npy"))
         except (OSError, ValueError, EOFError):
             return None
 
-    def put(self, name: str, embedding: torch.Tensor) -> None:
-        """Keep an embedding, if there is room.
+    def save(self, name: str, embedding: torch.Tensor) -> None:
+        """Save an embedding unless the limit is reached.
 
         Raises
         ------
         StorageError
-            If the folder cannot be written to.
+            If the folder is not writable.
         """
         array = embedding.float().cpu().numpy()
         if self._since >= MEASURE_EVERY:
@@ -143,12 +145,12 @@ class EmbeddingStore:
 
 
 def embedding_store_from_environment() -> EmbeddingStore | None:
-    """The shelf that the environment asks for.
+    """Store in the folder CLISC_EMBEDDINGS, limited by CLISC_EMBEDDINGS_GB; None if not set.
 
     Raises
     ------
     UserError
-        If its size is no number.
+        If the limit is not a number.
     """
     folder, size = os.environ.get(FOLDER), os.environ.get(LIMIT_GB, str(DEFAULT_GB))
     if not folder:
@@ -156,5 +158,5 @@ def embedding_store_from_environment() -> EmbeddingStore | None:
     try:
         gigabytes = float(size)
     except ValueError:
-        raise UserError(LIMIT_GB, repr(size), "a number of gigabytes", "mend or unset it") from None
+        raise UserError(LIMIT_GB, repr(size), "a number of gigabytes", "fix or unset it") from None
     return EmbeddingStore(Path(folder), gigabytes * 1e9)

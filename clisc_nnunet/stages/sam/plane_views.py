@@ -1,4 +1,4 @@
-"""Look at a volume along its other axes: coronal and sagittal slices as SAM's square pictures."""
+"""Square slices of a volume along any axis, complete or cropped, and the inverse operations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ AXES = {"axial": 0, "coronal": 1, "sagittal": 2}
 
 
 def square_planes(volume: np.ndarray, axis: int, side: int) -> np.ndarray:
-    """Planes across an axis, padded or cropped about their centre to squares.
+    """Slices along an axis, padded or cropped to squares about their centre.
 
     Parameters
     ----------
@@ -19,11 +19,12 @@ def square_planes(volume: np.ndarray, axis: int, side: int) -> np.ndarray:
     axis : int
         0 axial, 1 coronal, 2 sagittal.
     side : int
+        Pixels.
 
     Returns
     -------
     ndarray of shape (n, side, side)
-        n is the length of the axis; padding is 0.
+        n is the length of the axis; padded with 0.
     """
     planes = np.moveaxis(volume, axis, 0)
     square = np.zeros((len(planes), side, side), volume.dtype)
@@ -41,20 +42,21 @@ def from_square_planes(
     ----------
     squares : ndarray of shape (n, side, side)
     axis : int
+        0 axial, 1 coronal, 2 sagittal.
     shape : tuple of 3 int
-        Of the volume.
+        (plane, row, column) of the volume.
 
     Returns
     -------
     volume : ndarray of shape `shape`
-        0 where the squares did not reach.
+        0 outside the squares.
     seen : bool ndarray of shape `shape`
-        Where they did.
+        Voxels inside the squares.
     """
-    turned = tuple(np.delete(shape, axis))
-    planes = np.zeros((shape[axis], *turned), squares.dtype)
+    plane_shape = tuple(np.delete(shape, axis))
+    planes = np.zeros((shape[axis], *plane_shape), squares.dtype)
     seen = np.zeros(planes.shape, bool)
-    into, out = zip(*(_overlap(n, squares.shape[-1]) for n in turned), strict=True)
+    into, out = zip(*(_overlap(n, squares.shape[-1]) for n in plane_shape), strict=True)
     planes[(slice(None), *out)] = squares[(slice(None), *into)]
     seen[(slice(None), *out)] = True
     return np.moveaxis(planes, 0, axis), np.moveaxis(seen, 0, axis)
@@ -62,14 +64,14 @@ def from_square_planes(
 
 @dataclass(frozen=True)
 class Window:
-    """A square cut out of all planes across an axis, at one place.
+    """A square crop of all slices along an axis.
 
     Parameters
     ----------
     axis : int
         0 axial, 1 coronal, 2 sagittal.
     first : tuple of 2 int
-        Its first row and column; may lie outside of the plane.
+        First row and column; may lie outside the slice.
     side : int
         Pixels.
     """
@@ -79,52 +81,62 @@ class Window:
     side: int
 
     def cut(self, volume: np.ndarray) -> np.ndarray:
-        """The squares of a volume, ndarray of shape (n, side, side); outside of it 0."""
+        """Crop a volume; ndarray of shape (n, side, side), 0 outside the volume."""
         planes = np.moveaxis(volume, self.axis, 0)
         squares = np.zeros((len(planes), self.side, self.side), volume.dtype)
-        inside, there = self._common(planes.shape[1:])
-        squares[(slice(None), *inside)] = planes[(slice(None), *there)]
+        in_square, in_plane = self._common(planes.shape[1:])
+        squares[(slice(None), *in_square)] = planes[(slice(None), *in_plane)]
         return squares
 
     def put_back(
         self, squares: np.ndarray, shape: tuple[int, ...], outside: float
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Volume with the squares in their place, and a bool volume of where they are."""
+        """Volume with the squares at their position, and a bool volume of their extent.
+
+        Parameters
+        ----------
+        squares : ndarray of shape (n, side, side)
+        shape : tuple of 3 int
+            (plane, row, column) of the volume.
+        outside : float
+            Value outside the squares.
+        """
         volume = np.full(shape, outside, squares.dtype)
         seen = np.zeros(shape, bool)
         planes = np.moveaxis(volume, self.axis, 0)
-        inside, there = self._common(planes.shape[1:])
-        planes[(slice(None), *there)] = squares[(slice(None), *inside)]
-        np.moveaxis(seen, self.axis, 0)[(slice(None), *there)] = True
+        in_square, in_plane = self._common(planes.shape[1:])
+        planes[(slice(None), *in_plane)] = squares[(slice(None), *in_square)]
+        np.moveaxis(seen, self.axis, 0)[(slice(None), *in_plane)] = True
         return volume, seen
 
     def _common(self, lengths: Sequence[int]) -> tuple[list[slice], list[slice]]:
-        """The part that lies in the plane: as rows and columns of the square, and of the plane."""
+        """Rows and columns of the part inside the slice, in square and in slice coordinates."""
         starts = [max(first, 0) for first in self.first]
         stops = [min(f + self.side, n) for f, n in zip(self.first, lengths, strict=True)]
-        there = [slice(start, stop) for start, stop in zip(starts, stops, strict=True)]
-        inside = [
-            slice(part.start - f, part.stop - f) for part, f in zip(there, self.first, strict=True)
+        in_plane = [slice(start, stop) for start, stop in zip(starts, stops, strict=True)]
+        in_square = [
+            slice(part.start - f, part.stop - f)
+            for part, f in zip(in_plane, self.first, strict=True)
         ]
-        return inside, there
+        return in_square, in_plane
 
 
 def window_around(mask: np.ndarray, axis: int, factor: float, narrowest: int) -> Window:
-    """Square window about a mask.
+    """Square window centred on a mask.
 
     Parameters
     ----------
     mask : bool ndarray of shape (plane, row, column)
         Not empty.
     axis : int
-        Across which the window looks.
+        0 axial, 1 coronal, 2 sagittal.
     factor : float
-        Side of the window over the longer side of the mask's box.
+        Side of the window relative to the longer side of the mask's bounding box.
     narrowest : int
-        Smallest side, pixels.
+        Smallest side in pixels.
     """
-    shadow = np.any(mask, axis=axis)
-    rows, columns = np.flatnonzero(shadow.any(axis=1)), np.flatnonzero(shadow.any(axis=0))
+    projection = np.any(mask, axis=axis)
+    rows, columns = np.flatnonzero(projection.any(axis=1)), np.flatnonzero(projection.any(axis=0))
     extent = max(rows[-1] - rows[0], columns[-1] - columns[0]) + 1
     side = max(round(factor * extent), narrowest)
     first = [round((part[0] + part[-1] + 1 - side) / 2) for part in (rows, columns)]
@@ -132,7 +144,7 @@ def window_around(mask: np.ndarray, axis: int, factor: float, narrowest: int) ->
 
 
 def _overlap(length: int, side: int) -> tuple[slice, slice]:
-    """Where a line of `length` lies in one of `side` about the same centre, and the reverse."""
+    """Common part of two concentric intervals, in coordinates of `side` and of `length`."""
     shift = (side - length) // 2
     common = min(length, side)
     start = max(shift, 0)

@@ -1,4 +1,4 @@
-"""What SAM's stages hand to each other: prompts and masks of several slices."""
+"""Prompts and masks of several slices, and the conversion of masks to a volume."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Prompts:
-    """Prompts of several slices, in the pixels of the slice.
+    """Prompts of several slices, in pixels of the slices.
 
     Parameters
     ----------
@@ -18,9 +18,9 @@ class Prompts:
     points : float32 ndarray of shape (n, k, 2)
         (x, y).
     labels : int64 ndarray of shape (n, k)
-        1 tumour, 0 not tumour, -1 no point at all (as in segment_anything).
+        1 tumour, 0 background, -1 padding (as in segment_anything).
     use_boxes : bool
-        Whether SAM sees the boxes.
+        Whether SAM is prompted with the boxes.
     """
 
     boxes: np.ndarray
@@ -37,21 +37,21 @@ class Prompts:
 
 @dataclass(frozen=True)
 class Masks:
-    """SAM's answer for several slices.
+    """SAM's masks of several slices.
 
     Parameters
     ----------
     logits : float32 ndarray of shape (n, row, column)
         Mask where above 0.
     predicted_iou : float32 ndarray of shape (n,)
-        SAM's own estimate of each mask's IoU.
+        IoU of each mask as predicted by SAM.
     """
 
     logits: np.ndarray
     predicted_iou: np.ndarray
 
 
-# Logit where SAM was not asked, or where its mask was dropped: surely background.
+# Logit of planes without a mask, or with a dropped one: certain background.
 OUTSIDE_LOGIT = -10.0
 
 
@@ -61,18 +61,18 @@ def stack_masks(
     shape: tuple[int, int, int],
     min_predicted_iou: float = -np.inf,
 ) -> np.ndarray:
-    """Logit volume of a case.
+    """Logit volume from the masks of some planes.
 
     Parameters
     ----------
     masks : Masks
-        n of them.
+        n masks.
     planes : int ndarray of shape (n,)
-        Plane of each mask.
+        Plane index of each mask.
     shape : tuple of 3 int
         (plane, row, column).
     min_predicted_iou : float
-        Masks that SAM rates lower are dropped.
+        Masks with a lower predicted IoU are dropped.
 
     Returns
     -------
@@ -80,12 +80,12 @@ def stack_masks(
         `OUTSIDE_LOGIT` in planes without a mask.
     """
     logits = np.full(shape, OUTSIDE_LOGIT, np.float32)
-    sure = masks.predicted_iou >= min_predicted_iou
-    logits[planes[sure]] = np.clip(masks.logits[sure], OUTSIDE_LOGIT, -OUTSIDE_LOGIT)
+    kept = masks.predicted_iou >= min_predicted_iou
+    logits[planes[kept]] = np.clip(masks.logits[kept], OUTSIDE_LOGIT, -OUTSIDE_LOGIT)
     return logits
 
 
 def case_iou(masks: Masks) -> float:
-    """SAM's own estimate for a case: the mean over the slices it drew on; 0 if there are none."""
-    drawn = (masks.logits > 0).any(axis=(1, 2))
-    return float(masks.predicted_iou[drawn].mean()) if drawn.any() else 0.0
+    """Mean predicted IoU over slices with a non-empty mask; 0 if there are none."""
+    segmented = (masks.logits > 0).any(axis=(1, 2))
+    return float(masks.predicted_iou[segmented].mean()) if segmented.any() else 0.0

@@ -1,10 +1,11 @@
-"""Stages 9 and 10 on a whole volume: SAM's looks at it, each prompted by the one before.
+"""Stages 9 and 10 on a volume: several passes of SAM, each prompted by the result of the previous.
 
 1. axial planes, prompted by the region of interest;
 2. coronal and sagittal planes, prompted by the axial mask;
-3. close-ups: each view once more, cut out round the mask and enlarged to SAM's full resolution.
+3. close-ups: each view again, cropped around the mask and enlarged to SAM's full resolution.
 
-The paper has the first look alone; `SamSettings` switches the others off.
+`whole_brain_retry` repeats them with the brain as the region, where the predicted IoU is low. The
+paper has only the first pass; `SamSettings` disables the others.
 """
 
 from __future__ import annotations
@@ -32,16 +33,18 @@ from clisc_nnunet.stages.sam.prompts import make_prompts
 from clisc_nnunet.stages.sam.types import OUTSIDE_LOGIT, Masks, case_iou, stack_masks
 from clisc_nnunet.stages.slice_extraction import SliceStack
 
-# What of a mask prompts the next look: components of this share of the largest, and planes with
-# this many pixels of them.
+# Parts of a mask that prompt the next pass: components of at least this share of the largest, in
+# planes with at least this many pixels.
 SEED_COMPONENT_RATIO, SEED_PIXELS = 0.1, 9
-# A close-up is never narrower than this share of the slice: enlarged more, pixels are all it shows.
+# Smallest side of a close-up as a share of the slice; smaller crops would lack resolution.
 NARROWEST = 0.3
+# Smaller differences of the predicted IoU are not meaningful.
+BETTER_BY = 0.1
 
 
 @dataclass(frozen=True)
 class VolumeMasks:
-    """SAM's answer for a volume.
+    """SAM's mask of a volume.
 
     Parameters
     ----------
@@ -50,7 +53,7 @@ class VolumeMasks:
     planes : int ndarray of shape (n,)
         Axial planes with a mask.
     predicted_iou : float32 ndarray of shape (n,)
-        SAM's own estimate of the axial masks' IoU, of the last look.
+        IoU of the axial masks as predicted by SAM in the last pass.
     """
 
     logits: np.ndarray
@@ -60,7 +63,7 @@ class VolumeMasks:
 
 @dataclass(frozen=True)
 class VolumeSegmenter:
-    """SAM with its settings, and the embeddings it remembers."""
+    """SAM with its settings and a cache of axial embeddings."""
 
     model: SamModel
     prompts: PromptSettings
@@ -68,31 +71,32 @@ class VolumeSegmenter:
     embeddings: EmbeddingCache
 
     def segment(self, case: str, stack: SliceStack, region: np.ndarray) -> VolumeMasks:
-        """Draw what a region points at.
+        """Segment a volume in all passes.
 
         Parameters
         ----------
         case : str
-            Under which SAM's embeddings are remembered.
+            Cache key of the axial embeddings.
         stack : SliceStack
         region : bool ndarray of shape (plane, row, column)
+            Region of interest, which prompts the first pass.
         """
         planes = np.flatnonzero(region.any(axis=(1, 2)))
         masks = self.axial(case, stack, planes, region)
         logits = stack_masks(masks, planes, stack.pixels.shape, self.settings.min_predicted_iou)
-        asked, iou = planes, masks.predicted_iou
+        prompted, iou = planes, masks.predicted_iou
         views = self._views(stack)
         if len(planes) and len(views) > 1:
             logits = self._with_other_views(stack, logits, views[1:])
         if self.settings.close_up and (logits > 0).any():
-            logits, asked, iou = self._close_up(stack, logits, views)
-        # Other looks may reach planes that had no axial mask: they take their neighbours' estimate.
+            logits, prompted, iou = self._close_up(stack, logits, views)
+        # Later passes may add planes without an axial mask: their predicted IoU is interpolated.
         reached = np.union1d(planes, np.flatnonzero((logits > 0).any(axis=(1, 2))))
-        estimate = np.interp(reached, asked, iou) if len(asked) else np.zeros(len(reached))
-        return VolumeMasks(logits, reached, estimate.astype(np.float32))
+        ious = np.interp(reached, prompted, iou) if len(prompted) else np.zeros(len(reached))
+        return VolumeMasks(logits, reached, ious.astype(np.float32))
 
     def axial(self, case: str, stack: SliceStack, planes: np.ndarray, region: np.ndarray) -> Masks:
-        """Axial masks of some planes, (n,), each prompted by its region, which is not empty."""
+        """Axial masks of planes, int (n,), each prompted by its part of `region`, not empty."""
         pixels = stack.pixels
         return self._prompted(
             pixels, region, planes, lambda rows: self.embeddings.get(case, rows, pixels[rows])
@@ -101,7 +105,7 @@ class VolumeSegmenter:
     def _with_other_views(
         self, stack: SliceStack, axial: np.ndarray, views: Sequence[str]
     ) -> np.ndarray:
-        """Mean logit of all views, (plane, row, column), of which the axial one is given."""
+        """Mean logit of all views, float32 (plane, row, column), given that of the axial view."""
         mask = large_components(axial > 0, SEED_COMPONENT_RATIO)
         total, seen_by = axial.copy(), np.ones(axial.shape, np.float32)
         side = stack.pixels.shape[-1]
@@ -119,11 +123,11 @@ class VolumeSegmenter:
     def _close_up(
         self, stack: SliceStack, logits: np.ndarray, views: Sequence[str]
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Mean logit of the close-ups of all views; axial planes asked, and their estimates."""
+        """Mean logit of all close-ups; prompted axial planes and their predicted IoU."""
         mask = large_components(logits > 0, SEED_COMPONENT_RATIO)
         total, seen_by = np.zeros(mask.shape, np.float32), np.zeros(mask.shape, np.float32)
         side = stack.pixels.shape[-1]
-        asked, iou = np.zeros(0, int), np.zeros(0, np.float32)
+        prompted, iou = np.zeros(0, int), np.zeros(0, np.float32)
         for view in views:
             axis = AXES[view]
             window = window_around(mask, axis, self.settings.close_up, round(NARROWEST * side))
@@ -136,9 +140,9 @@ class VolumeSegmenter:
             total += np.where(seen, moved, 0.0)
             seen_by += seen
             if view == "axial":
-                asked, iou = planes, masks.predicted_iou
+                prompted, iou = planes, masks.predicted_iou
         mean = np.where(seen_by > 0, total / np.maximum(seen_by, 1), np.float32(OUTSIDE_LOGIT))
-        return mean, asked, iou
+        return mean, prompted, iou
 
     def _prompted(
         self,
@@ -147,7 +151,18 @@ class VolumeSegmenter:
         planes: np.ndarray,
         embed: Callable[[np.ndarray], torch.Tensor],
     ) -> Masks:
-        """Masks of some planes, in batches, each prompted by its seed."""
+        """Masks of planes, in batches.
+
+        Parameters
+        ----------
+        pixels : uint8 ndarray of shape (m, side, side)
+        seeds : bool ndarray of the same shape
+            Region that prompts each plane.
+        planes : int ndarray of shape (n,)
+            Planes to segment.
+        embed : callable
+            Embeddings of given planes.
+        """
         side, batch = pixels.shape[-1], self.settings.batch
         parts = [Masks(np.zeros((0, side, side), np.float32), np.zeros(0, np.float32))]
         for start in range(0, len(planes), batch):
@@ -165,52 +180,50 @@ class VolumeSegmenter:
         return batched_predictor.embed(self.model.sam, pixels[rows], self.settings)
 
     def _views(self, stack: SliceStack) -> tuple[str, ...]:
-        """Views to look from: the axial one alone where planes are much thicker than pixels."""
+        """Views to use: only the axial one where planes are much thicker than pixels."""
         pixel, _, plane = stack.geometry.spacing
         return self.settings.views if plane <= 1.5 * pixel else self.settings.views[:1]
-
-
-def _enlarged(planes: np.ndarray, side: int) -> np.ndarray:
-    """Square planes, (n, s, s), enlarged to `side`; float32."""
-    tensor = torch.from_numpy(np.ascontiguousarray(planes, np.float32))[:, None]
-    return F.interpolate(tensor, (side, side), mode="bilinear", align_corners=False)[:, 0].numpy()
-
-
-def _reduced(planes: np.ndarray, side: int) -> np.ndarray:
-    """Square planes, (n, s, s), reduced to `side` by the mean; float32."""
-    tensor = torch.from_numpy(planes)[:, None]
-    return F.interpolate(tensor, (side, side), mode="area")[:, 0].numpy()
-
-
-# Estimates of the IoU that are closer than this tell nothing.
-BETTER_BY = 0.1
-
-
-def mean_predicted_iou(drawn: VolumeMasks) -> float:
-    """SAM's own estimate of the IoU of what it drew, a mean over planes; 0 if it drew nothing."""
-    return case_iou(Masks(drawn.logits[drawn.planes], drawn.predicted_iou))
 
 
 def whole_brain_retry(
     segmenter: VolumeSegmenter, case: str, stack: SliceStack, region: np.ndarray, first: VolumeMasks
 ) -> VolumeMasks | None:
-    """What SAM draws from the whole brain, if it rates that clearly higher.
+    """Segment again with the brain as the region; the result, if its predicted IoU is higher.
 
     Parameters
     ----------
-    draughtsman : Draughtsman
+    segmenter : VolumeSegmenter
     case : str
+        Cache key of the axial embeddings.
     stack : SliceStack
     region : bool ndarray of shape (plane, row, column)
-        Tells the planes alone.
-    first : Drawn
-        From the region.
+        Region of interest; only its planes are prompted.
+    first : VolumeMasks
+        Result for the region.
 
     Returns
     -------
-    Drawn or None
-        None: the first answer stays.
+    VolumeMasks or None
+        None if the mean predicted IoU is not higher by at least `BETTER_BY`.
     """
-    hint = stack.brain & region.any(axis=(1, 2), keepdims=True)
-    again = segmenter.segment(case, stack, hint)
-    return again if mean_predicted_iou(again) >= mean_predicted_iou(first) + BETTER_BY else None
+    brain = stack.brain & region.any(axis=(1, 2), keepdims=True)
+    retried = segmenter.segment(case, stack, brain)
+    better = mean_predicted_iou(retried) >= mean_predicted_iou(first) + BETTER_BY
+    return retried if better else None
+
+
+def mean_predicted_iou(masks: VolumeMasks) -> float:
+    """Mean predicted IoU over planes with a non-empty mask; 0 if there are none."""
+    return case_iou(Masks(masks.logits[masks.planes], masks.predicted_iou))
+
+
+def _enlarged(planes: np.ndarray, side: int) -> np.ndarray:
+    """Square slices, (n, s, s), enlarged to `side`; float32."""
+    tensor = torch.from_numpy(np.ascontiguousarray(planes, np.float32))[:, None]
+    return F.interpolate(tensor, (side, side), mode="bilinear", align_corners=False)[:, 0].numpy()
+
+
+def _reduced(planes: np.ndarray, side: int) -> np.ndarray:
+    """Square slices, (n, s, s), reduced to `side` by averaging; float32."""
+    tensor = torch.from_numpy(planes)[:, None]
+    return F.interpolate(tensor, (side, side), mode="area")[:, 0].numpy()
