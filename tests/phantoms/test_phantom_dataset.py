@@ -83,11 +83,13 @@ def empty_cases(monkeypatch):
 def test_another_drawing_is_refused(tmp_path, capsys, monkeypatch, empty_cases):
     assert main(["-o", str(tmp_path), *CALL]) == 0
     assert json.loads((tmp_path / "phantoms.json").read_text())["drawing"] == GENERATOR_VERSION
-    monkeypatch.setattr("clisc_nnunet.phantoms.phantom_dataset.DRAWING", GENERATOR_VERSION + 1)
+    monkeypatch.setattr(
+        "clisc_nnunet.phantoms.phantom_dataset.GENERATOR_VERSION", GENERATOR_VERSION + 1
+    )
     assert main(["-o", str(tmp_path), *CALL]) == 2
     error = capsys.readouterr().err
-    assert f"found phantoms with drawing {DRAWING}; expected an empty folder" in error
-    assert f"or phantoms with drawing {DRAWING + 1};" in error
+    assert f"found phantoms with drawing {GENERATOR_VERSION}; expected an empty folder" in error
+    assert f"or phantoms with drawing {GENERATOR_VERSION + 1};" in error
 
 
 def test_label_maps_are_told_apart_by_what_they_hold(tmp_path, capsys, empty_cases):
