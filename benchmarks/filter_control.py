@@ -135,7 +135,7 @@ def run_variant(
     variant: str,
     budget: Budget,
     held_out: int,
-    spoilt: float,
+    corrupted: float,
     threads: int,
 ) -> None:
     """Train and score a variant, unless it is finished."""
@@ -159,7 +159,7 @@ def run_variant(
         seed_everything(seed)
         trainer = make_trainer(dataset, 0, folder, nnUNetTrainerCLISC, budget, NO_FILTER)
     else:
-        labels = _corrupted_labels(out, scans, truths, train, spoilt, seed)
+        labels = _corrupted_labels(out, scans, truths, train, corrupted, seed)
         dataset = make_dataset(out, 601 + seed, scans, labels, split, {}, SPACING)
         warm = _warm_up(out, dataset, seed, budget)
         settings = replace(RoundSettings(), **(VARIANTS[variant] or {}))
@@ -244,13 +244,13 @@ class Result:
         Of the held-out phantoms.
     first_round : dict of case to dict
         Cases in the report of the first round; empty without rounds.
-    spoilt : dict of case to str
+    corrupted : dict of case to str
         Training cases with a corrupted label, and the kind of error.
     """
 
     dice: dict[str, float]
     first_round: dict[str, dict[str, Any]]
-    spoilt: dict[str, str]
+    corrupted: dict[str, str]
 
 
 def read_finished(
@@ -263,11 +263,11 @@ def read_finished(
             file = result_file(out, seed, variant)
             if file.exists():
                 facts = json.loads(file.read_text())
-                first, spoilt = {}, {}
+                first, corrupted = {}, {}
                 if facts["rounds"]:
                     first = facts["rounds"][0]["cases"]
-                    spoilt = json.loads((out / f"labels{seed}" / "kinds.json").read_text())
-                found.setdefault(variant, {})[seed] = Result(facts["dice"], first, spoilt)
+                    corrupted = json.loads((out / f"labels{seed}" / "kinds.json").read_text())
+                found.setdefault(variant, {})[seed] = Result(facts["dice"], first, corrupted)
     return found
 
 
@@ -317,8 +317,8 @@ def _detection(results: Sequence[Result], keep: float) -> str:
             for case, known in result.first_round.items()
         }
         for case, decision in select_cases(agreements, keep).items():
-            spoilt = case in result.spoilt
-            (rejected if spoilt else kept).append(decision.kept != spoilt)
+            corrupted = case in result.corrupted
+            (rejected if corrupted else kept).append(decision.kept != corrupted)
     return f"{np.mean(rejected):.2f} / {np.mean(kept):.2f}" if rejected and kept else ""
 
 

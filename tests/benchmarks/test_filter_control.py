@@ -95,7 +95,9 @@ def test_it_goes_on_and_shows_what_is_finished(tmp_path, trained, capsys):
         "none": [0, 1],
         "default": [0, 1],
     }
-    assert finished["default"][0].spoilt == {"t0": "half"} and not finished["none"][0].first_round
+    assert (
+        finished["default"][0].corrupted == {"t0": "half"} and not finished["none"][0].first_round
+    )
 
 
 def test_another_budget_for_the_same_folder_is_refused(tmp_path, trained, capsys):

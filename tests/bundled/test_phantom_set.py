@@ -129,7 +129,7 @@ def test_phantoms_of_another_drawing_or_none_recorded_are_refused(
     phantoms, tmp_path, capsys, monkeypatch
 ):
     assert phantoms("-n", 2, "--heads", 0) == 0
-    monkeypatch.setattr("clisc_nnunet.bundled.phantom_set.DRAWING", GENERATOR_VERSION + 1)
+    monkeypatch.setattr("clisc_nnunet.bundled.phantom_set.GENERATOR_VERSION", GENERATOR_VERSION + 1)
     assert phantoms("-n", 3, "--heads", 0) == 2
     err = capsys.readouterr().err
     assert f"drawing {GENERATOR_VERSION}; expected drawing {GENERATOR_VERSION + 1}" in err

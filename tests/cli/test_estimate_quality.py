@@ -104,7 +104,7 @@ def test_the_sam_of_the_labels_is_found_by_the_datasets_record(
     (folders / "predictions" / "dataset.json").write_text(json.dumps({"clisc": made}))
     assert call(folders) == 2
     assert "mine.pth: found no such file" in (error := capsys.readouterr().err)
-    assert error.endswith("say where it lies: --sam FILE\n") and error.count("\n") == 1
+    assert error.endswith("--sam FILE\n") and error.count("\n") == 1
     # As nnU-Net leaves it beside predictions.
     (folders / "predictions" / "plans.json").write_text('{"dataset_name": "Dataset501_CLISC"}')
     record = folders / "raw" / "Dataset501_CLISC" / "clisc" / "run.json"
