@@ -1,12 +1,12 @@
-"""What each part of the method is worth: the conversion with one thing changed at a time.
+"""Ablation study: the conversion with one change of the method at a time.
 
     python -m benchmarks.ablation -i SCANS -r REFERENCES -o OUT [--arms NAME ...] [--seeds 0 1 2]
 
-Each arm and seed is a conversion of its own under OUT, that takes over what `default` has made
-already where its settings are the same, and an evaluation against the references, in which a case
-without a label is an empty mask. What is finished is not made again: with `--minutes` the work
-can be done in pieces. The table compares each arm with `default`, case by case, by the mean over
-the seeds that both have. Settings are chosen on phantoms; real scans confirm.
+Each variant (`--arms`) and seed is a separate conversion under OUT, which reuses results of
+`default` where settings are equal, and an evaluation against the references, in which a case
+without a label counts as an empty mask. Finished runs are not repeated, so that the work can be
+split with `--minutes`. The table compares each variant with `default`, paired by case, averaged
+over common seeds. Settings are chosen on phantoms; real scans are for confirmation.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import numpy as np
 from benchmarks.compare import paired, read_evaluation
 from benchmarks.comparison_tables import difference_cells, mean_over_seeds
 from benchmarks.perfect_labels import perfect_labels
-from benchmarks.resumable import add_minutes, in_time
+from benchmarks.resumable import add_minutes, until_deadline
 from clisc_nnunet.dataset_conversion.make_pseudo_dataset import main as make_pseudo_dataset
 from clisc_nnunet.dataset_conversion.nnunet_dataset import dataset_folder, place_image
 from clisc_nnunet.errors import EXIT_DONE, EXIT_NO_TUMOUR, EXIT_SOME_CASES_FAILED, UserError, named
@@ -40,60 +40,60 @@ DATASET = 501
 
 
 @dataclass(frozen=True)
-class Arm:
-    """A change of the method: options of `--set`, and whether slice labels are the true ones."""
+class Variant:
+    """A change of the method: options of `--set`, and whether to use the true slice labels."""
 
     options: tuple[str, ...] = ()
     perfect_labels: bool = False
 
 
-ARMS: dict[str, Arm] = {
-    DEFAULT: Arm(),
-    "amda-off": Arm(("masking.mode=off",)),
-    "amda-as-published-code": Arm(("masking.mode=brightness",)),
-    "amda-and-plain-slices": Arm(("masking.keep_plain=true",)),
-    "box-only": Arm(("prompts.positive_points=0", "prompts.negative_corners=false")),
-    "points-only": Arm(("prompts.box=false",)),
-    "margin-0": Arm(("prompts.margin=0",)),
-    "margin-10": Arm(("prompts.margin=10",)),
-    "no-close-up": Arm(("sam.close_up=0",)),
-    "no-second-opinion": Arm(("sam.second_opinion=0",)),
-    "axial-alone": Arm(('sam.views=["axial"]', "sam.close_up=0", "roi.fill_gaps=false")),
-    "perfect-slice-labels": Arm(perfect_labels=True),
+VARIANTS: dict[str, Variant] = {
+    DEFAULT: Variant(),
+    "amda-off": Variant(("masking.mode=off",)),
+    "amda-as-published-code": Variant(("masking.mode=brightness",)),
+    "amda-and-plain-slices": Variant(("masking.keep_plain=true",)),
+    "box-only": Variant(("prompts.positive_points=0", "prompts.negative_corners=false")),
+    "points-only": Variant(("prompts.box=false",)),
+    "margin-0": Variant(("prompts.margin=0",)),
+    "margin-10": Variant(("prompts.margin=10",)),
+    "no-close-up": Variant(("sam.close_up=0",)),
+    "no-second-opinion": Variant(("sam.second_opinion=0",)),
+    "axial-alone": Variant(('sam.views=["axial"]', "sam.close_up=0", "roi.fill_gaps=false")),
+    "perfect-slice-labels": Variant(perfect_labels=True),
 }
-"""`default` has AMDA as in the text, box and points, a margin of 3 px, and all looks."""
+"""`default`: AMDA as in the text of the paper, box and points, a margin of 3 px, all passes."""
 
 
 @dataclass(frozen=True)
 class Ablation:
-    """Where a run of arms over seeds has its scans and keeps its results."""
+    """Input, output and options of an ablation study."""
 
     scans: Path
     references: Path
     out: Path
     extra: tuple[str, ...] = ()
-    """Further options of the conversion, the same for all arms."""
+    """Additional options of the conversion, for all variants."""
     processes: int = 1
 
-    def folder(self, arm: str, seed: int) -> Path:
-        """Folder of an arm and a seed."""
-        return self.out / f"{arm}_seed{seed}"
+    def folder(self, variant: str, seed: int) -> Path:
+        """Folder of a variant and seed."""
+        return self.out / f"{variant}_seed{seed}"
 
-    def dataset(self, arm: str, seed: int) -> Path:
-        """Its dataset."""
-        return self.folder(arm, seed) / f"Dataset{DATASET}_CLISC"
+    def dataset(self, variant: str, seed: int) -> Path:
+        """Dataset of a variant and seed."""
+        return self.folder(variant, seed) / f"Dataset{DATASET}_CLISC"
 
-    def result(self, arm: str, seed: int) -> Path:
-        """File that is there when arm and seed are done."""
-        return self.folder(arm, seed) / "evaluation.json"
+    def result(self, variant: str, seed: int) -> Path:
+        """File that exists when variant and seed are finished."""
+        return self.folder(variant, seed) / "evaluation.json"
 
     def true_masks(self) -> Path:
-        """References of these scans alone, linked into one folder.
+        """Link the references of these scans into one folder.
 
         Raises
         ------
         UserError
-            If a scan has none.
+            If a scan has no reference.
         """
         folder, masks = self.out / "references", find_masks(self.references)
         cases = [case.name for case in find_cases(self.scans).cases]
@@ -103,61 +103,61 @@ class Ablation:
                 self.references,
                 f"no reference for {named(missing)}",
                 f"one for each scan of {self.scans}",
-                "check that the names agree",
+                "check that the names match",
             )
         folder.mkdir(parents=True, exist_ok=True)
         for case in cases:
             place_image(masks[case], folder / f"{case}.nii.gz")
         return folder
 
-    def run(self, arm: str, seed: int) -> int:
-        """Convert and evaluate; returns an exit status, `EXIT_DONE` also if it was done before."""
-        if self.result(arm, seed).exists():
+    def run(self, variant: str, seed: int) -> int:
+        """Convert and evaluate; returns the exit status, `EXIT_DONE` if already finished."""
+        if self.result(variant, seed).exists():
             return EXIT_DONE
         truth = self.true_masks()
-        dataset = self.dataset(arm, seed)
+        dataset = self.dataset(variant, seed)
         if not dataset.exists():
-            dataset_folder(DATASET, "CLISC", self.folder(arm, seed))
+            dataset_folder(DATASET, "CLISC", self.folder(variant, seed))
             for base in ((DEFAULT, seed), (DEFAULT, 0)):
                 if self.result(*base).exists():
                     link_stages(self.dataset(*base), dataset)
                     break
-        status = make_pseudo_dataset([*self._call(arm, seed, truth), "--continue"])
-        # An arm that finds no tumour at all is a result too: every case is empty, and counts so.
+        status = make_pseudo_dataset([*self._call(variant, seed, truth), "--continue"])
+        # Finding no tumour at all is a valid result: all cases count as empty.
         if status not in (EXIT_DONE, EXIT_SOME_CASES_FAILED, EXIT_NO_TUMOUR):
             return status
         evaluate(
             EvaluationOptions(
                 labels_to_score(dataset, truth),
                 truth,
-                self.folder(arm, seed),
+                self.folder(variant, seed),
                 missing="empty",
                 processes=self.processes,
             )
         )
         return EXIT_DONE
 
-    def _call(self, arm: str, seed: int, truth: Path) -> list[str]:
-        chosen = ARMS[arm]
-        call = ["-i", str(self.scans), "-d", str(DATASET), "-o", str(self.folder(arm, seed))]
+    def _call(self, variant: str, seed: int, truth: Path) -> list[str]:
+        chosen = VARIANTS[variant]
+        call = ["-i", str(self.scans), "-d", str(DATASET), "-o", str(self.folder(variant, seed))]
         call += ["-np", str(self.processes), *self.extra, "--set", f"seed={seed}"]
         for option in chosen.options:
             call += ["--set", option]
         if chosen.perfect_labels:
             if not self.result(DEFAULT, seed).exists():
                 raise UserError(
-                    "--arms", arm, f"{DEFAULT} of seed {seed} before it", "run that first"
+                    "--arms", variant, f"a finished run of {DEFAULT}, seed {seed}", "run that first"
                 )
-            table = self.folder(arm, seed) / "true_slice_labels.csv"
+            table = self.folder(variant, seed) / "true_slice_labels.csv"
             write_text(table, perfect_labels(self.dataset(DEFAULT, seed), truth))
             call += ["--slice-labels", str(table)]
         return call
 
 
 def link_stages(source: Path, target: Path) -> None:
-    """Give a dataset the kept results of another; each is used only where its signature fits.
+    """Link the cached results of a dataset into another; used if their fingerprints match.
 
-    Hard links: the store replaces files and never writes into one.
+    Hard links are safe, since the cache replaces files and never modifies them.
     """
     for path in sorted((source / "clisc" / "stages").rglob("*")):
         if path.is_file():
@@ -165,12 +165,12 @@ def link_stages(source: Path, target: Path) -> None:
             new.parent.mkdir(parents=True, exist_ok=True)
             try:
                 os.link(path, new)
-            except OSError:  # another file system, or one without links
+            except OSError:  # other file system, or no support for links
                 shutil.copy2(path, new)
 
 
 def labels_to_score(dataset: Path, truth: Path) -> Path:
-    """Folder of the dataset's labels; where no case has one, of an empty mask of the first case."""
+    """Folder of the labels; if there are none, a folder with an empty mask of the first case."""
     labels = dataset / "labelsTr"
     if any(labels.glob("*.nii.gz")):
         return labels
@@ -182,14 +182,14 @@ def labels_to_score(dataset: Path, truth: Path) -> Path:
 
 @dataclass(frozen=True)
 class Result:
-    """What an arm came to with a seed.
+    """Result of a variant and seed.
 
     Parameters
     ----------
     dice : dict of case to float
-        Of the cases with a tumour; 0 without a label.
+        Dice of the cases with a tumour; 0 without a label.
     healthy, false_labels : int
-        Cases without a tumour, and how many of them got a label.
+        Number of cases without a tumour, and of those that got a label.
     """
 
     dice: dict[str, float]
@@ -198,7 +198,7 @@ class Result:
 
 
 def read_result(path: Path) -> Result:
-    """Result of an arm from its `evaluation.json`."""
+    """Read the result of a variant from its `evaluation.json`."""
     rows = read_evaluation(path)["cases"]
     healthy = [row for row in rows if not row["reference_ml"]]
     return Result(
@@ -209,15 +209,15 @@ def read_result(path: Path) -> Result:
 
 
 def table(results: Mapping[str, Mapping[int, Result]]) -> str:
-    """Markdown: each arm's Dice, and its difference to `default` on the seeds that both have.
+    """Markdown table: Dice of each variant, and its difference to `default` on common seeds.
 
     Parameters
     ----------
-    results : mapping of arm to seed to Result
-        Of what is finished; `default` among them.
+    results : mapping of variant to seed to Result
+        Finished runs, including `default`.
     """
     rows = []
-    for arm, by_seed in results.items():
+    for variant, by_seed in results.items():
         shared = sorted(by_seed.keys() & results[DEFAULT].keys())
         if not shared:
             continue
@@ -230,12 +230,12 @@ def table(results: Mapping[str, Mapping[int, Result]]) -> str:
         false_labels = sum(by_seed[s].false_labels for s in shared)
         rows.append(
             {
-                "arm": arm,
+                "variant": variant,
                 "seeds": " ".join(map(str, shared)),
                 "cases": str(found.cases),
                 "Dice": f"{found.second:.3f}",
                 "lowest": f"{mine[lowest]:.3f} ({lowest})",
-                **(dict.fromkeys(change, "") if arm == DEFAULT else change),
+                **(dict.fromkeys(change, "") if variant == DEFAULT else change),
                 "labels without tumour": (
                     f"{false_labels} of {sum(by_seed[s].healthy for s in shared)}"
                 ),
@@ -250,38 +250,41 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("-i", type=Path, required=True, metavar="SCANS")
     parser.add_argument("-r", type=Path, required=True, metavar="REFERENCES")
     parser.add_argument("-o", type=Path, required=True, metavar="OUT")
-    parser.add_argument("--arms", nargs="+", choices=list(ARMS), default=list(ARMS))
+    parser.add_argument("--arms", nargs="+", choices=list(VARIANTS), default=list(VARIANTS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     add_minutes(parser)
-    parser.add_argument("--option", action="append", default=[], help="--set of all arms")
+    parser.add_argument("--option", action="append", default=[], help="--set for all variants")
     parser.add_argument("-np", type=int, default=1, metavar="N", help="processes")
     arguments = parser.parse_args(argv)
     extra = tuple(part for option in arguments.option for part in ("--set", option))
     ablation = Ablation(arguments.i, arguments.r, arguments.o, extra, arguments.np)
-    # `default` first: the others take over its stages and are compared with it.
-    arms = [DEFAULT, *(arm for arm in ARMS if arm in arguments.arms and arm != DEFAULT)]
+    # `default` comes first, because the others reuse its stages.
+    variants = [
+        DEFAULT,
+        *(variant for variant in VARIANTS if variant in arguments.arms and variant != DEFAULT),
+    ]
     try:
-        pieces = [(arm, seed) for seed in arguments.seeds for arm in arms]
-        for arm, seed in in_time(pieces, arguments.minutes):
-            print(f"== {arm}, seed {seed}", flush=True)
-            status = ablation.run(arm, seed)
+        tasks = [(variant, seed) for seed in arguments.seeds for variant in variants]
+        for variant, seed in until_deadline(tasks, arguments.minutes):
+            print(f"== {variant}, seed {seed}", flush=True)
+            status = ablation.run(variant, seed)
             if status != EXIT_DONE:
                 return status
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status
     results = {
-        arm: {
-            seed: read_result(ablation.result(arm, seed))
+        variant: {
+            seed: read_result(ablation.result(variant, seed))
             for seed in arguments.seeds
-            if ablation.result(arm, seed).exists()
+            if ablation.result(variant, seed).exists()
         }
-        for arm in arms
+        for variant in variants
     }
     if results[DEFAULT]:
-        print(table({arm: found for arm, found in results.items() if found}))
+        print(table({variant: found for variant, found in results.items() if found}))
     else:
-        print(f"{DEFAULT} is not finished: the same command goes on")
+        print(f"{DEFAULT} is not finished: run the same command again to continue")
     return EXIT_DONE
 
 

@@ -1,10 +1,10 @@
-"""Predictions of the rivals that need no label either, for `clisc_evaluate`.
+"""Predictions of label-free baseline methods, for `clisc_evaluate`.
 
     python -m benchmarks.baselines -i SCANS -o OUT [--only NAME ...] [-d DATASET] [--unet WORK]
 
-writes OUT/NAME/CASE.nii.gz; what is there already is kept. No reference is read. `cam-only` and
-`cam-without-amda` are regions that a conversion of the same scans (DATASET) has kept; the
-whole-tumour label of CLISC itself is DATASET/labelsTr.
+writes OUT/NAME/CASE.nii.gz; existing files are kept. No reference is read. `cam-only` and
+`cam-without-amda` are regions stored by a conversion of the same scans (DATASET); the pseudo-labels
+of CLISC itself are in DATASET/labelsTr.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from benchmarks.phantom_unet import load_trained
 from benchmarks.phantom_unet import predict as unet_logits
 from benchmarks.sam_automatic import automatic_masks
 from clisc_nnunet.errors import EXIT_DONE, EXIT_SOME_CASES_FAILED, ScanError, UserError
-from clisc_nnunet.evaluation.stage_scores import load_kept, region_on_scan
+from clisc_nnunet.evaluation.stage_scores import load_arrays, region_on_scan
 from clisc_nnunet.inputs.find_cases import Case, find_cases
 from clisc_nnunet.io.volume import Volume, read_volume, write_volume
 from clisc_nnunet.models.registry import BUNDLED_NAME
@@ -41,14 +41,14 @@ from clisc_nnunet.stages.sam.types import stack_masks
 from clisc_nnunet.stages.sam.volume_segmenter import VolumeSegmenter
 from clisc_nnunet.stages.slice_extraction import SliceStack, make_slices
 
-# Box round each point of the grid for the bundled SAM, over the slice's side. On two phantoms a
-# quarter, a third and a half gave 0.86, 0.87 and 0.88.
+# Size of the box around each grid point for the bundled SAM, relative to the side of the slice. On
+# two phantoms 1/4, 1/3 and 1/2 gave a Dice of 0.86, 0.87 and 0.88.
 BUNDLED_BOX = 0.5
 
 
 @dataclass(frozen=True)
-class Tools:
-    """Where models and kept results are; each is loaded when a baseline first asks for it."""
+class Resources:
+    """Models and stored results, loaded when a baseline first needs them."""
 
     sam_name: str = "bundled"
     dataset: Path | None = None
@@ -56,99 +56,101 @@ class Tools:
 
     @cached_property
     def sam(self) -> SamModel:
-        """SAM on this computer's CPU."""
+        """SAM on the CPU."""
         return load_sam(self.sam_name, torch.device("cpu"))
 
     @cached_property
     def unet(self) -> nn.Module:
         """U-Net of `benchmarks.phantom_unet`."""
-        return load_trained(_needed(self.unet_folder, "--unet"))
+        return load_trained(_required(self.unet_folder, "--unet"))
 
-    def kept(self, case: str, stage: str) -> dict[str, np.ndarray]:
-        """What a conversion has kept of a case."""
-        path = _needed(self.dataset, "-d") / "clisc" / "stages" / case / f"{stage}.npz"
+    def stored(self, case: str, stage: str) -> dict[str, np.ndarray]:
+        """Stored results of a stage of the conversion."""
+        path = _required(self.dataset, "-d") / "clisc" / "stages" / case / f"{stage}.npz"
         if not path.is_file():
             raise ScanError(path, "no such file", "a conversion of this scan", "check -d")
-        return load_kept(path)
+        return load_arrays(path)
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A scan, and what every stage of the method sees of it."""
+class ScanView:
+    """A scan, its brain mask and its slices."""
 
     case: str
     scan: Volume
     brain: np.ndarray
-    tools: Tools
+    resources: Resources
 
     @cached_property
     def stack(self) -> SliceStack:
-        """Slices, cut by the default settings."""
+        """Slices with the default settings."""
         return make_slices(self.scan, SliceSettings(), self.brain)
 
     def label(self, logits: np.ndarray) -> np.ndarray:
-        """Logits of the slices as a mask on the scan's grid, by stage 11."""
+        """Convert logits of the slices to a mask on the scan's grid (stage 11)."""
         settings = PseudoLabelSettings()
         return make_pseudo_label(logits, self.stack, self.scan.geometry, self.brain, settings) > 0
 
     def region(self, classifier: str) -> np.ndarray:
-        """Region of interest that a conversion has kept, on the scan's grid."""
-        stack = unpack_stack(self.tools.kept(self.case, "slices"))
-        kept = self.tools.kept(self.case, f"{classifier}_regions")
+        """Stored region of interest of a conversion, on the scan's grid."""
+        stack = unpack_stack(self.resources.stored(self.case, "slices"))
+        kept = self.resources.stored(self.case, f"{classifier}_regions")
         return region_on_scan(kept, stack, self.scan.geometry)
 
 
-def brain_box(seen: Seen) -> np.ndarray:
-    """SAM's answer to the box of the whole brain in each axial plane."""
+def brain_box(view: ScanView) -> np.ndarray:
+    """SAM prompted with the box of the brain in each axial plane."""
     settings = SamSettings(views=("axial",), close_up=0.0)
     prompts = PromptSettings(margin=0, positive_points=0, negative_corners=False)
-    model = seen.tools.sam
+    model = view.resources.sam
     sam = VolumeSegmenter(model, prompts, settings, EmbeddingCache(model, settings))
-    stack = seen.stack
+    stack = view.stack
     planes = stack.planes_with_brain
-    masks = sam.axial(seen.case, stack, planes, stack.brain)
-    return seen.label(stack_masks(masks, planes, stack.pixels.shape))
+    masks = sam.axial(view.case, stack, planes, stack.brain)
+    return view.label(stack_masks(masks, planes, stack.pixels.shape))
 
 
-def automatic(seen: Seen) -> np.ndarray:
-    """Of SAM's masks round a grid of points, the best in each plane; of these the largest piece."""
-    stack = seen.stack
+def automatic(view: ScanView) -> np.ndarray:
+    """Best automatic mask of SAM in each plane; of these the largest component."""
+    stack = view.stack
     planes = stack.planes_with_brain
-    model = seen.tools.sam
+    model = view.resources.sam
     share = BUNDLED_BOX if model.name == BUNDLED_NAME else 0.0
     masks = automatic_masks(model.sam, stack.pixels[planes], stack.brain[planes], share)
-    # The same bar that the method sets for its own cases.
-    least = PseudoLabelSettings().min_case_iou
-    return large_components(seen.label(stack_masks(masks, planes, stack.pixels.shape, least)), 1.0)
+    # The same threshold as for pseudo-labels of the method.
+    min_iou = PseudoLabelSettings().min_case_iou
+    return large_components(
+        view.label(stack_masks(masks, planes, stack.pixels.shape, min_iou)), 1.0
+    )
 
 
-def unet(seen: Seen) -> np.ndarray:
-    """What the network that learnt from phantoms alone draws."""
-    return seen.label(unet_logits(seen.tools.unet, seen.stack.pixels))
+def unet(view: ScanView) -> np.ndarray:
+    """Prediction of the U-Net trained on phantoms only."""
+    return view.label(unet_logits(view.resources.unet, view.stack.pixels))
 
 
-BASELINES: dict[str, Callable[[Seen], np.ndarray]] = {
-    "otsu": lambda seen: brightest_class(seen.scan.array, seen.brain),
+BASELINES: dict[str, Callable[[ScanView], np.ndarray]] = {
+    "otsu": lambda view: brightest_class(view.scan.array, view.brain),
     "sam-brain-box": brain_box,
     "sam-automatic": automatic,
-    "cam-without-amda": lambda seen: seen.region("raw"),
-    "cam-only": lambda seen: seen.region("enhanced"),
+    "cam-without-amda": lambda view: view.region("raw"),
+    "cam-only": lambda view: view.region("enhanced"),
     "phantom-unet": unet,
-    "phantom-unet-largest": lambda seen: large_components(unet(seen), 1.0),
+    "phantom-unet-largest": lambda view: large_components(unet(view), 1.0),
 }
-"""From what is seen of a scan to a mask, bool (plane, row, column), on the scan's grid."""
+"""Functions from a scan to a mask on its grid, bool (plane, row, column)."""
 
 
-def predict_case(case: Case, names: Sequence[str], out: Path, tools: Tools) -> None:
+def predict_case(case: Case, names: Sequence[str], out: Path, resources: Resources) -> None:
     """Write the predictions of a case that are not there yet."""
     files = {name: out / name / f"{case.name}.nii.gz" for name in names}
     missing = [name for name in names if not files[name].exists()]
     if not missing:
         return
     scan = read_volume(case.image)
-    seen = Seen(case.name, scan, extract_brain(scan, SliceSettings()), tools)
+    view = ScanView(case.name, scan, extract_brain(scan, SliceSettings()), resources)
     for name in missing:
-        write_volume(files[name], BASELINES[name](seen), scan.geometry)
+        write_volume(files[name], BASELINES[name](view), scan.geometry)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -163,24 +165,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=1, metavar="N")
     arguments = parser.parse_args(argv)
     torch.set_num_threads(arguments.threads)
-    tools = Tools(arguments.sam, arguments.d, arguments.unet)
+    resources = Resources(arguments.sam, arguments.d, arguments.unet)
     failed = 0
     try:
         for case in tqdm(find_cases(arguments.i).cases, "baselines", unit="case"):
             try:
-                predict_case(case, arguments.only, arguments.o, tools)
+                predict_case(case, arguments.only, arguments.o, resources)
             except ScanError as error:
                 failed += 1
-                tqdm.write(f"set aside: {error}", file=sys.stderr)
+                tqdm.write(f"skipped: {error}", file=sys.stderr)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status
     return EXIT_SOME_CASES_FAILED if failed else EXIT_DONE
 
 
-def _needed(folder: Path | None, option: str) -> Path:
+def _required(folder: Path | None, option: str) -> Path:
     if folder is None:
-        raise UserError(option, "nothing", "the folder that a chosen baseline needs", "give it")
+        raise UserError(
+            option, "nothing", "the folder that a selected baseline needs", "add the option"
+        )
     return folder
 
 

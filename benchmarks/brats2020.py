@@ -1,9 +1,9 @@
-"""The paper's experiment on BraTS2020, from scans to figures; docs/how-to/brats2020.md says how.
+"""The paper's experiment on BraTS2020, from scans to scores; see docs/how-to/brats2020.md.
 
     python -m benchmarks.brats2020 -i MICCAI_BraTS2020_TrainingData -o OUT [--variant paper]
 
-Pseudo-labels for the 257 training scans, nnU-Net with rounds, predictions of the 75 test scans, and
-only then their references. A step that is done is not done again: the same command goes on.
+Makes pseudo-labels of the 257 training scans, trains nnU-Net with rounds, predicts the 75 test
+scans, and only then opens their references. The same command resumes after the last finished step.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from benchmarks.resumable import same_as_before
+from benchmarks.resumable import check_same_settings
 from clisc_nnunet.dataset_conversion.nnunet_dataset import FILE_ENDING, place_image
 from clisc_nnunet.errors import UserError, named
 from clisc_nnunet.evaluation.mask_pairs import find_masks
@@ -26,8 +26,8 @@ from clisc_nnunet.inputs.find_cases import find_cases, scan_ending
 from clisc_nnunet.io.atomic_write import write_text
 from clisc_nnunet.io.volume import read_volume, write_volume
 
-# Numbers of the paper's cases, as its authors list them (github.com/HiLab-git/CLISC, commit
-# ed1c740, data/BraTS2020/splits); all others of the 369 are for training.
+# Split of the paper (github.com/HiLab-git/CLISC, commit ed1c740, data/BraTS2020/splits); the other
+# cases of the 369 are for training.
 VALIDATION = (
     1, 6, 17, 30, 37, 48, 49, 64, 67, 75, 76, 79, 89, 95, 97, 111, 115, 120, 127, 142, 151, 154,
     187, 199, 233, 273, 290, 297, 299, 304, 312, 318, 333, 338, 349, 353, 360,
@@ -93,7 +93,7 @@ def place_scans(scans: Mapping[str, Path], out: Path) -> None:
 
 
 def place_references(brats: Path, out: Path) -> None:
-    """Link the test's references; called after the predictions are there."""
+    """Link the references of the test cases; called after prediction."""
     masks = find_masks(brats)
     folder = out / "references"
     folder.mkdir(parents=True, exist_ok=True)
@@ -105,7 +105,7 @@ def place_references(brats: Path, out: Path) -> None:
 
 
 def steps(out: Path, variant: Variant, device: str) -> list[Step]:
-    """The commands, in order."""
+    """Commands of the experiment, in order."""
     trainer = "nnUNetTrainerCLISC" + ("_paper" if variant == "paper" else "")
     models = ["--models", "paper", "--preset", "paper"] if variant == "paper" else []
     network = ["-tr", trainer, "-device", device]
@@ -137,7 +137,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("-o", type=Path, required=True, metavar="OUT")
     parser.add_argument("--variant", choices=("default", "paper"), default="default")
     parser.add_argument("-device", choices=("cpu", "cuda"), default="cuda")
-    parser.add_argument("--dry-run", action="store_true", help="print the commands alone")
+    parser.add_argument("--dry-run", action="store_true", help="only print the commands")
     arguments = parser.parse_args(argv)
     out: Path = arguments.o.resolve()
     if arguments.dry_run:
@@ -147,7 +147,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         scans = find_scans(arguments.i)
         data = str(arguments.i.resolve())
-        same_as_before(out / "call.json", variant=arguments.variant, data=data)
+        check_same_settings(out / "call.json", variant=arguments.variant, data=data)
         place_scans(scans, out)
         for step in steps(out, arguments.variant, arguments.device):
             done = out / "done" / f"{step.name}.txt"
@@ -156,7 +156,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if step.name == "evaluation":
                 place_references(arguments.i, out)
             status = run(step, out)
-            # 3: a scan that cannot be read is no reason to stop.
+            # 3: some scans could not be read; continue with the others.
             if status not in (0, 3):
                 return status
             write_text(done, shlex.join(step.command) + "\n")
@@ -167,13 +167,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(step: Step, out: Path) -> int:
-    """Run a step with nnU-Net's folders under OUT; returns its exit status."""
+    """Run a step with nnU-Net's folders in OUT; returns its exit status."""
     print(f"== {step.name}: {shlex.join(step.command)}", flush=True)
     folders = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
     for name in folders:
         (out / name).mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, **{name: str(out / name) for name in folders}}
-    # The commands that belong to this Python, whatever PATH says.
+    # Prefer the commands installed with this Python.
     environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     return subprocess.run(step.command, env=environment, check=False).returncode
 

@@ -1,7 +1,7 @@
-"""Which of two evaluations is better, case by case: `python -m benchmarks.compare A.json B.json`.
+"""Paired comparison of two evaluations: `python -m benchmarks.compare A.json B.json`.
 
-Differences are B minus A, on the cases where both are defined; the confidence interval of their
-mean is a paired bootstrap. Where it spans 0, the two cannot be told apart on these cases.
+Differences are B minus A, over the cases where both are defined; the confidence interval of their
+mean is a paired bootstrap. If it includes 0, the difference is not significant.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from clisc_nnunet.evaluation.bootstrap import mean_interval
 from clisc_nnunet.evaluation.case_scores import MEASURES
 from clisc_nnunet.evaluation.tables import markdown, shown
 
-# Scores of both must have been taken in the same way.
+# Entries that must be equal for scores to be comparable.
 SAME = ("labels", "tolerance_mm")
 DEFAULT_MEASURES = ("dice", "hd95_mm", "surface_dice", "precision", "recall")
 
@@ -33,14 +33,15 @@ class Difference:
     Parameters
     ----------
     cases : int
+        Number of these cases.
     first, second : float
         Means over these cases.
     mean, low, high : float
-        Of the differences, with a 95 % confidence interval; NaN without cases.
+        Mean difference and its 95 % confidence interval; NaN without cases.
     worst_case : str
-        The case that loses most, by the sign that is worse for the measure; empty without cases.
+        Case with the largest deterioration; empty without cases.
     worst : float
-        Its difference.
+        Difference of that case.
     """
 
     cases: int
@@ -59,7 +60,7 @@ def read_evaluation(path: Path) -> dict[str, Any]:
     Raises
     ------
     UserError
-        If it cannot be read or is another file.
+        If it cannot be read or is a different file.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -83,7 +84,7 @@ def values(evaluation: Mapping[str, Any], measure: str) -> dict[str, float]:
 def paired(
     first: Mapping[str, float], second: Mapping[str, float], *, lower_is_better: bool, seed: int = 0
 ) -> Difference:
-    """Compare two sets of scores, by case."""
+    """Paired comparison of two sets of scores."""
     shared = [c for c in sorted(first.keys() & second.keys()) if np.isfinite(first[c] + second[c])]
     if not shared:
         nothing = float("nan")
@@ -103,12 +104,12 @@ def paired(
 
 
 def lower_is_better(measure: str) -> bool:
-    """Whether a smaller value of a measure is the better one: of distances."""
+    """Whether smaller values of a measure are better, i.e. whether it is a distance."""
     return measure.endswith("_mm")
 
 
 def row(measure: str, found: Difference) -> dict[str, str]:
-    """A line of the table."""
+    """A row of the table."""
     return {
         "measure": measure,
         "cases": str(found.cases),
@@ -154,7 +155,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     names = [{r["case"] for r in evaluation["cases"]} for evaluation in (first, second)]
     for name, alone in (("A", names[0] - names[1]), ("B", names[1] - names[0])):
         if alone:
-            print(f"\nIn {name} alone, not compared: {len(alone)} ({named(sorted(alone))}).")
+            print(f"\nOnly in {name}, not compared: {len(alone)} ({named(sorted(alone))}).")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Arms of a benchmark side by side: scores by case, as cells of a table."""
+"""Table cells that compare variants of a benchmark by case."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from clisc_nnunet.evaluation.tables import shown
 
 
 def mean_over_seeds(results: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Score by case, averaged over seeds, of which there is at least one and which share cases."""
+    """Score by case, averaged over seeds; at least one, all with the same cases."""
     return {case: float(np.mean([r[case] for r in results])) for case in results[0]}
 
 
 def mean_cell(measure: str, scores: Mapping[str, float]) -> str:
-    """Mean over the cases with its 95 % interval; how many cases have none, if any has none.
+    """Mean over the cases with its 95 % interval, and the number of undefined scores, if any.
 
     Parameters
     ----------
     measure : str
-        Decides the digits; see `evaluation.tables.shown`.
+        Determines the number of decimals; see `evaluation.tables.shown`.
     scores : mapping of case to float
-        NaN where undefined.
+        NaN if undefined.
     """
     values = np.array(list(scores.values()), float)
     defined = values[np.isfinite(values)]
@@ -39,16 +39,16 @@ def mean_cell(measure: str, scores: Mapping[str, float]) -> str:
 
 
 def difference_cells(measure: str, found: Difference) -> dict[str, str]:
-    """Mean difference, its 95 % interval, and the case that loses most; empty without cases."""
+    """Mean difference, its 95 % interval, and the worst case; empty without cases."""
     if not found.cases:
-        return {"difference": "", "95 % interval": "", "loses most": ""}
+        return {"difference": "", "95 % interval": "", "worst case": ""}
     mean, low, high, worst = (
         _signed(measure, value) for value in (found.mean, found.low, found.high, found.worst)
     )
     return {
         "difference": mean,
         "95 % interval": f"{low} to {high}" if found.cases > 1 else "",
-        "loses most": f"{worst} ({found.worst_case})",
+        "worst case": f"{worst} ({found.worst_case})",
     }
 
 

@@ -1,22 +1,22 @@
-"""Self-learning on real scans, scored out of fold.
+"""Cross-validation of self-learning on real scans.
 
     python -m benchmarks.cross_validation -d nnUNet_raw/Dataset501_CLISC -r REFERENCES -o OUT
 
-The dataset is what clisc_make_pseudo_dataset has written. Its cases are split into five fixed
-folds, or as many as `--folds` says; every arm is scored on cases that it has not learnt from:
+The dataset was written by clisc_make_pseudo_dataset. Its cases are split into five fixed folds
+(`--folds`); every variant (`--arms`) is scored on cases that it was not trained on:
 
 stock           stock nnU-Net on the pseudo-labels
 CLISC           nnUNetTrainerCLISC on the pseudo-labels, with the rounds of the default settings
-CLISC-restart   the same, but a round starts the network again, as in the paper
-supervised      stock nnU-Net on the references: the ceiling
+CLISC-restart   the same, but with a restart from random weights, as in the paper
+supervised      stock nnU-Net on the references: the upper bound
 
-With `--folds 1` all cases are learnt from, and the same are scored, as in `nnUNetv2_train DATASET
-3d_fullres all` and a prediction of the very scans; there `supervised` is no ceiling, but has seen
-the answers. All arms have the same network, schedule and seeds; scores are averaged over `--seeds`
-case by case. The pseudo-labels of the scored cases, drawn by CLIP and SAM, stand beside them.
-References are opened for scoring, and by `supervised` for training. Every finished part is kept: a
-run that was stopped, also by `--minutes`, goes on with the same command, and the tables show what
-is finished so far. Predictions lie in OUT/predictions/ARM_seedN, for
+With `--folds 1` training and scoring use all cases, as in `nnUNetv2_train DATASET 3d_fullres all`
+followed by prediction of the same scans; `supervised` is then no upper bound, as it was trained on
+the references of the scored cases. All variants have the same network, schedule and seeds; scores
+are averaged over `--seeds` for each case. Scores of the pseudo-labels themselves are listed, too.
+References are only used for scoring, and by `supervised` for training. The same command resumes an
+interrupted run (also by `--minutes`), and the tables contain what is finished so far. Predictions
+are in OUT/predictions/ARM_seedN, for
 
     python -m benchmarks.quality_ranking -i SCANS -p OUT/predictions/CLISC_seed0 -r REFERENCES
 
@@ -47,7 +47,7 @@ from benchmarks.nnunet_training import (
     seed_everything,
     use_folders,
 )
-from benchmarks.resumable import add_minutes, in_time, same_as_before
+from benchmarks.resumable import add_minutes, check_same_settings, until_deadline
 from clisc_nnunet.errors import EXIT_DONE, UserError, named
 from clisc_nnunet.evaluation.case_scores import score_pair
 from clisc_nnunet.evaluation.mask_pairs import Pair
@@ -57,16 +57,16 @@ from clisc_nnunet.io.volume import read_geometry, write_volume
 
 FOLDS = 5
 DRAWN = "pseudo-labels"
-ARMS = {
+VARIANTS = {
     "stock": "stock nnU-Net on pseudo-labels",
     "CLISC": "CLISC",
-    "CLISC-restart": "CLISC, with a fresh start",
+    "CLISC-restart": "CLISC, with restart",
     "supervised": "stock nnU-Net on true labels",
 }
-# What differs from the default settings of a round; the other arms are stock nnU-Net.
+# Changes to the default settings of a round; variants not listed here are stock nnU-Net.
 ROUNDS: dict[str, dict[str, Any]] = {"CLISC": {}, "CLISC-restart": {"restart": True}}
-TITLES = {DRAWN: "pseudo-labels themselves", **ARMS}
-# What is compared with what, second minus first.
+TITLES = {DRAWN: "pseudo-labels themselves", **VARIANTS}
+# Comparisons, second minus first.
 COMPARISONS = (
     ("stock", "CLISC"),
     ("stock", "CLISC-restart"),
@@ -78,13 +78,13 @@ MEASURES = {"dice": "Dice", "hd95_mm": "HD95 (mm)", "surface_dice": "surface Dic
 TOLERANCE_MM = 1.0
 
 ByMeasure = Mapping[str, Mapping[str, float]]
-"""Scores by measure and case, of the cases that are finished."""
+"""Scores of finished cases, by measure and case."""
 Scores = Mapping[str, Mapping[int, ByMeasure]]
-"""Such scores by arm and seed."""
+"""Scores by variant and seed."""
 
 
 def make_folds(cases: Sequence[str], folds: int) -> list[dict[str, list[str]]]:
-    """`train` and `val` of each fold; the same for the same cases. One fold: all are both."""
+    """`train` and `val` of each fold, deterministic; with one fold, both are all cases."""
     order = np.random.default_rng(0).permutation(sorted(cases)).tolist()
     if folds == 1:
         return [{"train": sorted(order), "val": sorted(order)}]
@@ -94,14 +94,15 @@ def make_folds(cases: Sequence[str], folds: int) -> list[dict[str, list[str]]]:
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """Two datasets of the same scans and folds: pseudo-labels and references.
+    """Two datasets with the same scans and folds: pseudo-labels and references.
 
     Parameters
     ----------
     dataset, references, out : Path
+        Folders, as on the command line.
     budget : Budget
     spacing : float
-        Millimetres, to which the scans are resampled.
+        Spacing in millimetres to which scans are resampled.
     fold_count : int
     """
 
@@ -126,7 +127,7 @@ class CrossValidation:
         if missing:
             expected = f"CASE.nii.gz for each scan of {self.dataset}"
             found = f"no reference for {named(missing)}"
-            raise UserError(self.references, found, expected, "check that the names agree")
+            raise UserError(self.references, found, expected, "check that the names match")
         object.__setattr__(self, "scans", scans)
         object.__setattr__(self, "folds", make_folds(list(scans), self.fold_count))
 
@@ -138,49 +139,50 @@ class CrossValidation:
         """Pseudo-label of a case."""
         return self.dataset / "labelsTr" / f"{case}.nii.gz"
 
-    def predictions(self, arm: str, seed: int) -> Path:
-        """Folder of predictions, with folds each by the network that has not seen the case."""
-        return self.out / "predictions" / f"{arm}_seed{seed}"
+    def predictions(self, variant: str, seed: int) -> Path:
+        """Folder of predictions; each by the network that was not trained on the case."""
+        return self.out / "predictions" / f"{variant}_seed{seed}"
 
-    def result(self, arm: str, seed: int, fold: int) -> Path:
-        """File that is there when an arm is done with a fold."""
-        return self.out / "results" / f"{arm}_seed{seed}_fold{fold}.json"
+    def result(self, variant: str, seed: int, fold: int) -> Path:
+        """File that exists when a variant is finished with a fold."""
+        return self.out / "results" / f"{variant}_seed{seed}_fold{fold}.json"
 
-    def run(self, arm: str, seed: int, fold: int) -> None:
-        """Train, predict and score one arm on one fold, as far as that is not done."""
-        result, cases = self.result(arm, seed, fold), self.folds[fold]["val"]
+    def run(self, variant: str, seed: int, fold: int) -> None:
+        """Train, predict and score one variant on one fold, skipping finished steps."""
+        result, cases = self.result(variant, seed, fold), self.folds[fold]["val"]
         if result.exists():
             return
-        print(f"== seed {seed}, fold {fold}, {ARMS[arm]}", flush=True)
-        folder = self.predictions(arm, seed)
+        print(f"== seed {seed}, fold {fold}, {VARIANTS[variant]}", flush=True)
+        folder = self.predictions(variant, seed)
         files = {case: folder / f"{case}.nii.gz" for case in cases}
         if not all(file.exists() for file in files.values()):
-            for case, mask in predict_scans(self._trained(arm, seed, fold), cases).items():
+            for case, mask in predict_scans(self.train_network(variant, seed, fold), cases).items():
                 write_volume(files[case], mask, read_geometry(self.scans[case]))
-        # Tells clisc_estimate_quality which SAM to ask, and how slices were cut.
+        # clisc_estimate_quality reads SAM and slice settings from it.
         shutil.copy(self.dataset / "dataset.json", folder)
         self._score(result, files)
 
     def scores(self, seeds: Sequence[int]) -> Scores:
-        """Scores of what is finished; those of the pseudo-labels are the same for all seeds."""
+        """Scores of finished runs; those of the pseudo-labels are the same for all seeds."""
         drawn = self.out / "results" / f"{DRAWN}.json"
         if not drawn.exists():
             self._score(drawn, {case: self.drawn(case) for case in self.scans})
         found: dict[str, dict[int, ByMeasure]] = {DRAWN: dict.fromkeys(seeds, _by_measure([drawn]))}
-        for arm in ARMS:
+        for variant in VARIANTS:
             for seed in seeds:
-                files = (self.result(arm, seed, fold) for fold in range(self.fold_count))
+                files = (self.result(variant, seed, fold) for fold in range(self.fold_count))
                 if finished := [file for file in files if file.exists()]:
-                    found.setdefault(arm, {})[seed] = _by_measure(finished)
+                    found.setdefault(variant, {})[seed] = _by_measure(finished)
         return found
 
-    def _trained(self, arm: str, seed: int, fold: int) -> Any:
+    def train_network(self, variant: str, seed: int, fold: int) -> Any:
+        """Train the network of a variant; returns nnU-Net's trainer."""
         from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
         from clisc_nnunet.trainers.nnUNetTrainerCLISC import nnUNetTrainerCLISC
         from clisc_nnunet.trainers.round_settings import RoundSettings
 
-        number, labels = (702, self.truth) if arm == "supervised" else (701, self.drawn)
+        number, labels = (702, self.truth) if variant == "supervised" else (701, self.drawn)
         content = json.loads((self.dataset / "dataset.json").read_text(encoding="utf-8"))
         name = make_dataset(
             self.out,
@@ -192,11 +194,11 @@ class CrossValidation:
             self.spacing,
         )
         base, rounds = (
-            (nnUNetTrainerCLISC, replace(RoundSettings(), **ROUNDS[arm]))
-            if arm in ROUNDS
+            (nnUNetTrainerCLISC, replace(RoundSettings(), **ROUNDS[variant]))
+            if variant in ROUNDS
             else (nnUNetTrainer, None)
         )
-        folder = self.out / f"{arm}_seed{seed}"
+        folder = self.out / f"{variant}_seed{seed}"
         trainer = make_trainer(name, fold, folder, base, self.budget, rounds)
         seed_everything(seed)
         trainer.run_training()
@@ -219,24 +221,24 @@ def _by_measure(files: Sequence[Path]) -> ByMeasure:
 
 
 def tables(scores: Scores, cases: Sequence[str]) -> str:
-    """Markdown of what is finished: means, differences, Dice by case.
+    """Markdown tables of finished runs: means, differences, Dice by case.
 
     Parameters
     ----------
     scores : Scores
-        The pseudo-labels' of all cases among them.
+        Includes those of the pseudo-labels of all cases.
     cases : sequence of str
-        All of them, finished or not.
+        All cases, finished or not.
     """
-    averages = {arm: _averages(by_seed, list(by_seed)) for arm, by_seed in scores.items()}
+    averages = {variant: _averages(by_seed, list(by_seed)) for variant, by_seed in scores.items()}
     means = [
         {
-            "what": TITLES[arm],
+            "what": TITLES[variant],
             "cases": f"{len(found['dice'])} of {len(cases)}",
             **{title: mean_cell(measure, found[measure]) for measure, title in MEASURES.items()},
-            "Dice by seed": _by_seed(scores[arm]) if arm != DRAWN else "",
+            "Dice by seed": _by_seed(scores[variant]) if variant != DRAWN else "",
         }
-        for arm, found in averages.items()
+        for variant, found in averages.items()
     ]
     differences = [
         _difference(scores, first, second, measure)
@@ -247,25 +249,24 @@ def tables(scores: Scores, cases: Sequence[str]) -> str:
     by_case = [
         {"case": case}
         | {
-            TITLES[arm]: shown("dice", found["dice"][case]) if case in found["dice"] else ""
-            for arm, found in averages.items()
+            TITLES[variant]: shown("dice", found["dice"][case]) if case in found["dice"] else ""
+            for variant, found in averages.items()
         }
         for case in sorted(cases)
     ]
     parts = [
-        "Mean, with its 95 % interval by bootstrap over the cases; of each case its mean over the "
-        "seeds:\n\n" + markdown(means),
-        "Second minus first on the cases and seeds that both have, paired:\n\n"
-        + markdown(differences)
+        "Mean over cases (averaged over seeds) with its 95 % bootstrap interval:\n\n"
+        + markdown(means),
+        "Second minus first, paired, on common cases and seeds:\n\n" + markdown(differences)
         if differences
-        else "No arm is finished with any fold yet.",
+        else "No variant is finished with any fold yet.",
         "Dice by case:\n\n" + markdown(by_case),
     ]
     return "\n\n".join(parts)
 
 
 def _averages(by_seed: Mapping[int, ByMeasure], seeds: Sequence[int]) -> ByMeasure:
-    """By measure and case, over the seeds; of the cases that all of them have."""
+    """Scores by measure and case, averaged over seeds, for the cases that all seeds have."""
     shared = set.intersection(*(set(by_seed[seed]["dice"]) for seed in seeds))
     return {
         measure: mean_over_seeds(
@@ -284,7 +285,7 @@ def _by_seed(by_seed: Mapping[int, ByMeasure]) -> str:
 def _difference(scores: Scores, first: str, second: str, measure: str) -> dict[str, str]:
     shared = sorted(scores[first].keys() & scores[second].keys())
     before, after = (
-        _averages(scores[arm], shared)[measure] if shared else {} for arm in (first, second)
+        _averages(scores[variant], shared)[measure] if shared else {} for variant in (first, second)
     )
     found = paired(before, after, lower_is_better=lower_is_better(measure))
     return {
@@ -298,18 +299,16 @@ def _difference(scores: Scores, first: str, second: str, measure: str) -> dict[s
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run what is missing and print the tables; returns the exit status."""
+    """Run the missing parts and print the tables; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-d", type=Path, required=True, help="raw dataset with pseudo-labels")
     parser.add_argument("-r", type=Path, required=True, help="folder of references")
     parser.add_argument("-o", type=Path, required=True, help="output folder")
     parser.add_argument(
-        "--arms", nargs="+", default=["stock", "CLISC", "supervised"], choices=list(ARMS)
+        "--arms", nargs="+", default=["stock", "CLISC", "supervised"], choices=list(VARIANTS)
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument(
-        "--folds", type=int, default=FOLDS, help="1: learn from all, score the same"
-    )
+    parser.add_argument("--folds", type=int, default=FOLDS, help="1: train on and score all cases")
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--iterations", type=int, default=Budget.iterations)
     parser.add_argument("--spacing", type=float, default=3.0, help="mm")
@@ -323,7 +322,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     budget = Budget(options.epochs, options.iterations)
     try:
         bench = CrossValidation(options.d, options.r, out, budget, options.spacing, options.folds)
-        same_as_before(
+        check_same_settings(
             out / "call.json",
             dataset=str(options.d.resolve()),
             cases=sorted(bench.scans),
@@ -332,10 +331,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             **asdict(budget),
         )
         use_folders(out)
-        # Fold by fold, so that the arms can be compared early.
-        pieces = product(options.seeds, range(options.folds), options.arms)
-        for seed, fold, arm in in_time(pieces, options.minutes):
-            bench.run(arm, seed, fold)
+        # Variants in the innermost loop, so that they can be compared early.
+        tasks = product(options.seeds, range(options.folds), options.arms)
+        for seed, fold, variant in until_deadline(tasks, options.minutes):
+            bench.run(variant, seed, fold)
         print(tables(bench.scores(options.seeds), list(bench.scans)))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

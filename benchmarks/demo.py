@@ -1,8 +1,8 @@
-"""The whole way on phantoms: `python -m benchmarks.demo -o demo_out` (or `make demo`).
+"""The complete workflow on phantoms: `python -m benchmarks.demo -o demo_out` (or `make demo`).
 
-Makes phantoms, draws pseudo-labels without looking at their masks, trains nnU-Net on them for two
-short epochs with a round of filtering in between, predicts phantoms that it never saw with the
-network before and after the round, and only then compares with the truth.
+Makes phantoms and their pseudo-labels (without using the true masks), trains nnU-Net for two
+epochs with a filter round in between, predicts unseen phantoms with the networks from before and
+after the round, and finally compares the predictions with the true masks.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from clisc_nnunet.io.volume import read_geometry, read_mask, read_volume
 from clisc_nnunet.metrics import dice
 
 DATASET = "501"
-# Every epoch has 250 iterations; features and patch are chosen for two cores and ten minutes.
+# An epoch has 250 iterations; features and patch size are chosen for ten minutes on two cores.
 TRAINER = "nnUNetTrainerCLISC_2epochs"
 SMALL = ["--spacing", "3", "3", "3", "--features", "12", "24", "48", "--patch", "40", "48", "40"]
 CHECKPOINTS = {
@@ -36,10 +36,10 @@ COLOURS = {"truth": "blue", "before the round": "gold", "after it": "red"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the demonstration; returns the exit status of the first step that fails, or 0."""
+    """Run the demo; returns the exit status of the first step that fails, or 0."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-o", type=Path, default=Path("demo_out"), help="output folder")
-    parser.add_argument("-n", type=int, default=10, help="phantoms to learn from")
+    parser.add_argument("-n", type=int, default=10, help="number of training phantoms")
     arguments = parser.parse_args(argv)
     out: Path = arguments.o.resolve()
     started = time.monotonic()
@@ -49,8 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     _run(["clisc_make_phantoms", "-o", unseen, "-n", 3, "--seed", 1000, "--tumour-free", 0], out)
 
     dataset = out / "nnUNet_raw" / f"Dataset{DATASET}_CLISC"
-    go_on = ["--continue"] if dataset.exists() else []
-    _run(["clisc_make_pseudo_dataset", "-i", seen / "images", "-d", DATASET, *go_on], out)
+    resume = ["--continue"] if dataset.exists() else []
+    _run(["clisc_make_pseudo_dataset", "-i", seen / "images", "-d", DATASET, *resume], out)
 
     plan = ["-d", DATASET, "-c", "3d_fullres", "--no_pp", "--verify_dataset_integrity"]
     _run(["nnUNetv2_plan_and_preprocess", *plan, "-npfp", 1], out)
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     small = ["-c", "3d_fullres", "-plans_name", "nnUNetPlansSmall", "-np", 2]
     _run(["nnUNetv2_preprocess", "-d", DATASET, *small], out)
     job: list[object] = ["-p", "nnUNetPlansSmall", "-tr", TRAINER, "-device", "cpu"]
-    # Without worker processes: on two cores they would fight with the training.
+    # No worker processes: on two cores they would compete with the training.
     train = ["nnUNetv2_train", DATASET, "3d_fullres", "all", *job]
     _run(train, out, nnUNet_n_proc_DA="0")
 
@@ -73,13 +73,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         _run(["nnUNetv2_predict", *to, *job], out)
 
     minutes = (time.monotonic() - started) / 60
-    print("\nStages against the truth of the phantoms, which none of them has read:\n")
+    print("\nStages compared with the true masks, which were not used before:\n")
     evaluate_stages.main(["-d", str(dataset), "-r", str(seen / "labels")])
     (report,) = (out / "nnUNet_results").rglob("fold_all/clisc/round_01.json")
-    print(f"\nThe round: {json.loads(report.read_text())['decision']}")
-    print("\nDice of nnU-Net on phantoms it never saw, before and after the round:\n")
+    print(f"\nFilter round: {json.loads(report.read_text())['decision']}")
+    print("\nDice of nnU-Net on unseen phantoms, before and after the round:\n")
     print(_prediction_table(scans, predicted, unseen / "labels", out / "predictions.png"))
-    print(f"\n{minutes:.1f} minutes; pictures to look at:")
+    print(f"\n{minutes:.1f} minutes; figures:")
     for picture in (
         dataset / "clisc" / "overview.png",
         report.with_suffix(".png"),
@@ -90,7 +90,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(command: Sequence[object], out: Path, **variables: str) -> None:
-    """Run one command as a user would, with nnU-Net's folders inside of the output."""
+    """Run a command with nnU-Net's folders inside of the output folder."""
     words = [str(word) for word in command]
     print("\n$ " + " ".join(words), flush=True)
     folders = {
@@ -115,7 +115,7 @@ def _run(command: Sequence[object], out: Path, **variables: str) -> None:
 def _prediction_table(
     scans: Path, predicted: Mapping[str, Path], truths: Path, picture: Path
 ) -> str:
-    """Dice of each prediction as Markdown, and the picture of their largest slices."""
+    """Markdown table of Dice; also saves a figure of the slices with the largest tumour area."""
     files = sorted(scans.glob("*_0000.nii.gz"))
     figure = Figure(figsize=(3.2 * len(files), 3.8), layout="constrained")
     panels = figure.subplots(1, len(files), squeeze=False)[0]

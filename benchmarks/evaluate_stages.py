@@ -1,7 +1,7 @@
-"""Figures of every stage of a conversion: `python -m benchmarks.evaluate_stages -d FOLDER -r REFS`.
+"""Scores of every stage of a conversion: `python -m benchmarks.evaluate_stages -d FOLDER -r REFS`.
 
-As `clisc_evaluate -d FOLDER -r REFS`; and with `--no-tumour` in place of `-r`, no scan shows a
-tumour, and slices called one are counted.
+Like `clisc_evaluate -d FOLDER -r REFS`. With `--no-tumour` instead of `-r`, no scan has a tumour,
+and slices classified as tumour are counted.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     truth = parser.add_mutually_exclusive_group(required=True)
     truth.add_argument("-r", type=Path, metavar="REFERENCES", help="folder of CASE.nii.gz")
     truth.add_argument("--no-tumour", action="store_true", help="no scan shows a tumour")
-    parser.add_argument("-o", type=Path, metavar="OUT.csv", help="figures; OUT.json beside it")
+    parser.add_argument("-o", type=Path, metavar="OUT.csv", help="scores; also writes OUT.json")
     arguments = parser.parse_args(argv)
     try:
         report = report_stages(arguments.d, arguments.r)

@@ -1,13 +1,12 @@
-"""Whether the filter finds spoilt pseudo-labels, and what the network gains.
+"""Test whether filtering detects corrupted pseudo-labels and improves the network.
 
     python -m benchmarks.filter_control -i PHANTOMS -o OUT [--seeds 0 1 2] [--arms ...]
 
-30 % of the training phantoms get a spoilt label, or another share by `--spoilt`; with none, the
-table shows what a round costs where labels are good. A network learns from these labels for a
-quarter of the schedule; from that one checkpoint on, each arm goes its own way to the end. `clean`
-learns from the true labels from the start. All are scored on phantoms that none of them has seen.
-Every finished part is kept: a run that was stopped, also by `--minutes`, goes on with the same
-command, and the table shows what is finished so far.
+The labels of 30 % of the training phantoms (`--spoilt`) are corrupted; with 0 %, the table shows
+the cost of a round if labels are good. A network is trained on these labels for a quarter of the
+schedule; each variant (`--arms`) continues from that checkpoint. `clean` is trained on the true
+labels from the start. All are scored on unseen phantoms. The same command resumes an interrupted
+run (also by `--minutes`), and the table contains what is finished so far.
 """
 
 from __future__ import annotations
@@ -28,15 +27,15 @@ from benchmarks.compare import paired
 from benchmarks.comparison_tables import difference_cells, mean_cell, mean_over_seeds
 from benchmarks.nnunet_training import (
     Budget,
-    HalfWay,
+    StoppedEarly,
     make_dataset,
     make_trainer,
     predict_scans,
     seed_everything,
     use_folders,
 )
-from benchmarks.resumable import add_minutes, in_time, same_as_before
-from benchmarks.spoilt_labels import spoil, spoilt_cases
+from benchmarks.resumable import add_minutes, check_same_settings, until_deadline
+from benchmarks.spoilt_labels import choose_corrupted_cases, corrupt
 from clisc_nnunet.errors import EXIT_DONE, UserError
 from clisc_nnunet.evaluation.tables import markdown
 from clisc_nnunet.io.atomic_write import atomic_file, write_text
@@ -44,12 +43,12 @@ from clisc_nnunet.io.volume import read_geometry, read_mask, read_volume, write_
 from clisc_nnunet.metrics import dice
 from clisc_nnunet.s3f.case_selection import CaseAgreement, select_cases
 
-# Coarse, so that two cores can train for long enough.
+# In millimetres; coarse, for training on two cores.
 SPACING = 4.0
 KEEP_RATIOS = (0.7, 0.8)
-# Of the schedule, after which the arms part.
+# Fraction of the schedule that is common to all variants.
 FIRST_ROUND = 0.25
-# What differs from the default settings of a round.
+# Changes to the default settings of a round.
 PAPERS_CHOICES: dict[str, Any] = {
     "min_similarity": 0.0,
     "measure": "sam",
@@ -57,7 +56,7 @@ PAPERS_CHOICES: dict[str, Any] = {
     "relabel": "network",
     "restart": True,
 }
-ARMS: dict[str, dict[str, Any] | None] = {
+VARIANTS: dict[str, dict[str, Any] | None] = {
     "clean": None,
     "none": {"rounds": ()},
     "default": {},
@@ -69,7 +68,7 @@ ARMS: dict[str, dict[str, Any] | None] = {
     "restart": {"restart": True},
     "round halfway": {"rounds": (0.5,)},
     **{
-        # The share alone decides.
+        # Decided by the ratio only.
         f"keep {ratio}": {"keep_ratio": ratio, "min_similarity": 0.0}
         for ratio in (0.6, 0.7, 0.8, 0.9)
     },
@@ -78,12 +77,12 @@ ARMS: dict[str, dict[str, Any] | None] = {
     "two rounds, restart": {"rounds": (0.25, 0.5), "restart": True},
     "three rounds": {"rounds": (0.25, 0.5, 0.75)},
 }
-# What the others are compared with.
+# The variant with which the others are compared.
 BASE = "none"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run what is missing and print the table; returns the exit status."""
+    """Run the missing parts and print the table; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-i", type=Path, required=True, help="folder of clisc_make_phantoms")
     parser.add_argument("-o", type=Path, required=True, help="output folder")
@@ -92,10 +91,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--arms",
         nargs="+",
         default=["clean", "none", "default", "paper's choices"],
-        choices=list(ARMS),
+        choices=list(VARIANTS),
     )
-    parser.add_argument("--held-out", type=int, default=10, help="phantoms for scoring")
-    parser.add_argument("--spoilt", type=float, default=0.3, help="share of labels to spoil")
+    parser.add_argument("--held-out", type=int, default=10, help="number of phantoms for scoring")
+    parser.add_argument("--spoilt", type=float, default=0.3, help="share of labels to corrupt")
     parser.add_argument("--epochs", type=int, default=Budget.epochs)
     parser.add_argument("--iterations", type=int, default=Budget.iterations)
     parser.add_argument("--threads", type=int, default=1)
@@ -104,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     out: Path = options.o.resolve()
     budget = Budget(options.epochs, options.iterations)
     try:
-        same_as_before(
+        check_same_settings(
             out / "call.json",
             phantoms=str(options.i.resolve()),
             held_out=options.held_out,
@@ -115,32 +114,37 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status
     use_folders(out)
-    pieces = [(seed, arm) for seed in options.seeds for arm in options.arms]
-    for seed, arm in in_time(pieces, options.minutes):
-        _run_arm(
-            options.i, out, seed, arm, budget, options.held_out, options.spoilt, options.threads
+    tasks = [(seed, variant) for seed in options.seeds for variant in options.arms]
+    for seed, variant in until_deadline(tasks, options.minutes):
+        run_variant(
+            options.i, out, seed, variant, budget, options.held_out, options.spoilt, options.threads
         )
     finished = read_finished(out, options.seeds, options.arms)
-    print(table(finished) if finished else "no arm is finished yet: the same command goes on")
+    print(
+        table(finished)
+        if finished
+        else "no variant is finished yet: run the same command again to continue"
+    )
     return EXIT_DONE
 
 
-def _run_arm(
+def run_variant(
     phantoms: Path,
     out: Path,
     seed: int,
-    arm: str,
+    variant: str,
     budget: Budget,
     held_out: int,
-    spoilt: float,
+    corrupted: float,
     threads: int,
 ) -> None:
+    """Train and score a variant, unless it is finished."""
     import torch
 
     from clisc_nnunet.trainers.nnUNetTrainerCLISC import nnUNetTrainerCLISC
     from clisc_nnunet.trainers.round_settings import NO_FILTER, RoundSettings
 
-    result = _result(out, seed, arm)
+    result = result_file(out, seed, variant)
     if result.exists():
         return
     torch.set_num_threads(threads)
@@ -150,15 +154,15 @@ def _run_arm(
     train = [case for case in sorted(scans) if case not in test]
     split = [{"train": train, "val": test}]
     folder = out / result.stem
-    if arm == "clean":
+    if variant == "clean":
         dataset = make_dataset(out, 600, scans, truths, split, {}, SPACING)
         seed_everything(seed)
         trainer = make_trainer(dataset, 0, folder, nnUNetTrainerCLISC, budget, NO_FILTER)
     else:
-        labels = _spoilt_labels(out, scans, truths, train, spoilt, seed)
+        labels = _corrupted_labels(out, scans, truths, train, corrupted, seed)
         dataset = make_dataset(out, 601 + seed, scans, labels, split, {}, SPACING)
         warm = _warm_up(out, dataset, seed, budget)
-        settings = replace(RoundSettings(), **(ARMS[arm] or {}))
+        settings = replace(RoundSettings(), **(VARIANTS[variant] or {}))
         trainer = make_trainer(dataset, 0, folder, nnUNetTrainerCLISC, budget, settings)
         shutil.copy(warm, Path(trainer.output_folder) / "checkpoint_latest.pth")
         trainer.load_checkpoint(str(Path(trainer.output_folder) / "checkpoint_latest.pth"))
@@ -171,15 +175,16 @@ def _run_arm(
         "rounds": [json.loads(path.read_text()) for path in rounds],
     }
     write_text(result, json.dumps(facts))
-    print(f"seed {seed}, {arm}: Dice {np.mean(list(facts['dice'].values())):.3f}", flush=True)
+    print(f"seed {seed}, {variant}: Dice {np.mean(list(facts['dice'].values())):.3f}", flush=True)
 
 
-def _result(out: Path, seed: int, arm: str) -> Path:
-    return out / "results" / f"seed{seed}_{re.sub('[^a-z0-9.]+', '_', arm)}.json"
+def result_file(out: Path, seed: int, variant: str) -> Path:
+    """File that exists when a variant is finished."""
+    return out / "results" / f"seed{seed}_{re.sub('[^a-z0-9.]+', '_', variant)}.json"
 
 
 def _warm_up(out: Path, dataset: str, seed: int, budget: Budget) -> Path:
-    """Checkpoint after the first part of the schedule, on the spoilt labels."""
+    """Checkpoint after the common part of the schedule, trained on the corrupted labels."""
     from clisc_nnunet.trainers.nnUNetTrainerCLISC import nnUNetTrainerCLISC
     from clisc_nnunet.trainers.round_settings import NO_FILTER
 
@@ -197,13 +202,13 @@ def _warm_up(out: Path, dataset: str, seed: int, budget: Budget) -> Path:
         )
         try:
             trainer.run_training()
-        except HalfWay:
+        except StoppedEarly:
             with atomic_file(kept) as temporary:
                 shutil.copy(Path(trainer.output_folder) / "checkpoint_latest.pth", temporary)
     return kept
 
 
-def _spoilt_labels(
+def _corrupted_labels(
     out: Path,
     scans: dict[str, Path],
     truths: dict[str, Path],
@@ -211,9 +216,9 @@ def _spoilt_labels(
     share: float,
     seed: int,
 ) -> dict[str, Path]:
-    """Label files of a seed; beside the spoilt ones, `kinds.json` says which they are and how."""
+    """Label files of a seed; `kinds.json` lists the corrupted ones and the kind of error."""
     rng = np.random.default_rng(seed)
-    kinds = spoilt_cases(train, share, rng)
+    kinds = choose_corrupted_cases(train, share, rng)
     folder, files = out / f"labels{seed}", dict(truths)
     folder.mkdir(exist_ok=True)
     for case, kind in kinds.items():
@@ -221,8 +226,8 @@ def _spoilt_labels(
         other = truths[train[(train.index(case) + 1) % len(train)]]
         scan = read_volume(scans[case])
         label = read_mask(truths[case], scan.geometry)
-        # Drawn each time: the draws of the labels that are still to come hang on it.
-        wrong = spoil(label, scan.array != 0, read_volume(other).array > 0, kind, rng)
+        # Always computed, so that the random numbers of the following labels do not change.
+        wrong = corrupt(label, scan.array != 0, read_volume(other).array > 0, kind, rng)
         if not files[case].exists():
             write_volume(files[case], wrong.astype(np.uint8), scan.geometry)
     write_text(folder / "kinds.json", json.dumps(kinds))
@@ -231,54 +236,54 @@ def _spoilt_labels(
 
 @dataclass(frozen=True)
 class Result:
-    """What an arm came to with a seed.
+    """Result of a variant and seed.
 
     Parameters
     ----------
     dice : dict of case to float
-        Of the phantoms that nobody has learnt from.
+        Of the held-out phantoms.
     first_round : dict of case to dict
-        What the first round found; empty without rounds.
-    spoilt : dict of case to str
-        Cases to learn from whose label was spoilt, and how.
+        Cases in the report of the first round; empty without rounds.
+    corrupted : dict of case to str
+        Training cases with a corrupted label, and the kind of error.
     """
 
     dice: dict[str, float]
     first_round: dict[str, dict[str, Any]]
-    spoilt: dict[str, str]
+    corrupted: dict[str, str]
 
 
 def read_finished(
-    out: Path, seeds: Sequence[int], arms: Sequence[str]
+    out: Path, seeds: Sequence[int], variants: Sequence[str]
 ) -> dict[str, dict[int, Result]]:
-    """Results by arm and seed of what is finished; arms without any are left out."""
+    """Finished results by variant and seed; omits variants without any."""
     found: dict[str, dict[int, Result]] = {}
-    for arm in arms:
+    for variant in variants:
         for seed in seeds:
-            file = _result(out, seed, arm)
+            file = result_file(out, seed, variant)
             if file.exists():
                 facts = json.loads(file.read_text())
-                first, spoilt = {}, {}
+                first, corrupted = {}, {}
                 if facts["rounds"]:
                     first = facts["rounds"][0]["cases"]
-                    spoilt = json.loads((out / f"labels{seed}" / "kinds.json").read_text())
-                found.setdefault(arm, {})[seed] = Result(facts["dice"], first, spoilt)
+                    corrupted = json.loads((out / f"labels{seed}" / "kinds.json").read_text())
+                found.setdefault(variant, {})[seed] = Result(facts["dice"], first, corrupted)
     return found
 
 
 def table(finished: Mapping[str, Mapping[int, Result]]) -> str:
-    """Markdown: Dice of each arm, its difference to `BASE`, and what its first round finds.
+    """Markdown table: Dice of each variant, difference to `BASE`, detection by the first round.
 
     Parameters
     ----------
-    finished : mapping of arm to seed to Result
-        The difference is taken case by case, of the mean over the seeds that both have.
+    finished : mapping of variant to seed to Result
+        Differences are paired by case, averaged over common seeds.
     """
     rows = []
-    for arm, by_seed in finished.items():
+    for variant, by_seed in finished.items():
         shared = sorted(by_seed.keys() & finished.get(BASE, {}).keys())
         change = paired({}, {}, lower_is_better=False)
-        if shared and arm != BASE:
+        if shared and variant != BASE:
             theirs, mine = (
                 mean_over_seeds([results[seed].dice for seed in shared])
                 for results in (finished[BASE], by_seed)
@@ -287,7 +292,7 @@ def table(finished: Mapping[str, Mapping[int, Result]]) -> str:
         with_round = [result for result in by_seed.values() if result.first_round]
         rows.append(
             {
-                "arm": arm,
+                "variant": variant,
                 "Dice by seed": ", ".join(
                     f"{np.mean(list(result.dice.values())):.3f} ({seed})"
                     for seed, result in by_seed.items()
@@ -296,7 +301,7 @@ def table(finished: Mapping[str, Mapping[int, Result]]) -> str:
                 **difference_cells("dice", change),
             }
             | {
-                f"spoilt rejected / good kept at {keep}": _detection(with_round, keep)
+                f"corrupted rejected / good kept at {keep}": _detection(with_round, keep)
                 for keep in KEEP_RATIOS
             }
         )
@@ -304,16 +309,16 @@ def table(finished: Mapping[str, Mapping[int, Result]]) -> str:
 
 
 def _detection(results: Sequence[Result], keep: float) -> str:
-    """Shares of spoilt cases rejected and of good ones kept, had a round kept this share."""
+    """Share of corrupted cases rejected, and of good ones kept, for a given keep ratio."""
     rejected, kept = [], []
     for result in results:
-        judged = {
+        agreements = {
             case: CaseAgreement(known["similarity"], not known["volume_predicted_ml"])
             for case, known in result.first_round.items()
         }
-        for case, decision in select_cases(judged, keep).items():
-            spoilt = case in result.spoilt
-            (rejected if spoilt else kept).append(decision.kept != spoilt)
+        for case, decision in select_cases(agreements, keep).items():
+            corrupted = case in result.corrupted
+            (rejected if corrupted else kept).append(decision.kept != corrupted)
     return f"{np.mean(rejected):.2f} / {np.mean(kept):.2f}" if rejected and kept else ""
 
 

@@ -1,7 +1,7 @@
-"""Short nnU-Net trainings in this process, small enough for two cores, and seeded.
+"""Short, seeded nnU-Net trainings in this process, small enough for two cores.
 
-Benchmarks compare arms that share all but one thing: each arm has a results folder of its own, and
-arms may go on from the same checkpoint.
+Each variant of a benchmark has its own results folder; variants may continue from a common
+checkpoint.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PLANS, CONFIGURATION = "nnUNetPlansSmall", "3d_fullres"
 
 @dataclass(frozen=True)
 class Budget:
-    """Length of a training; nnU-Net's own is 1000 epochs of 250 iterations."""
+    """Length of a training; nnU-Net's default is 1000 epochs of 250 iterations."""
 
     epochs: int = 24
     iterations: int = 50
@@ -36,7 +36,7 @@ class Budget:
 
 
 def use_folders(out: Path) -> None:
-    """Let nnU-Net work inside of `out`, in this process and those it starts."""
+    """Set nnU-Net's folders to subfolders of `out`, for this process and its children."""
     for name in FOLDERS:
         (out / name).mkdir(parents=True, exist_ok=True)
         os.environ[name] = str(out / name)
@@ -52,20 +52,20 @@ def make_dataset(
     clisc: Mapping[str, Any],
     spacing: float,
 ) -> str:
-    """Raw dataset, small plans and preprocessed data; done once.
+    """Make raw dataset, small plans and preprocessed data, unless they exist.
 
     Parameters
     ----------
     out : Path
-        As given to `use_folders`.
+        The folder given to `use_folders`.
     dataset_id : int
     scans, labels : mapping of case to Path
     splits : sequence of mapping
         `train` and `val` of each fold.
     clisc : mapping
-        Key `clisc` of dataset.json.
+        Value of the key `clisc` in dataset.json.
     spacing : float
-        Millimetres, to which the scans are resampled.
+        Spacing in millimetres to which scans are resampled.
 
     Returns
     -------
@@ -98,65 +98,66 @@ def make_dataset(
     _run(["clisc_add_small_plans", *which, *size, "--overwrite"])
     small = ["-c", CONFIGURATION, "-plans_name", PLANS, "-np", "1"]
     _run(["nnUNetv2_preprocess", *which, *small])
-    # Written last: nnU-Net takes these folds for its own.
+    # Written last, as it marks the dataset as complete; nnU-Net reads its folds from this file.
     write_text(done, json.dumps([{k: list(v) for k, v in split.items()} for split in splits]))
     return name
 
 
 def _run(words: Sequence[str]) -> None:
     program = Path(sys.executable).parent / words[0]
-    # nnU-Net's planning cannot do without worker processes.
+    # nnU-Net's planning requires worker processes.
     environment = {k: v for k, v in os.environ.items() if k != "nnUNet_n_proc_DA"}
     done = [str(program), *words[1:]]
     subprocess.run(done, check=True, stdout=subprocess.DEVNULL, env=environment)
 
 
-class HalfWay(Exception):
-    """A training has come to the epoch where it was to be stopped."""
+class StoppedEarly(Exception):
+    """Raised when a training reaches the epoch where it should stop."""
 
 
 def make_trainer(
     dataset: str,
     fold: int,
-    arm: Path,
+    results: Path,
     base: type,
     budget: Budget,
     settings: Any = None,
     stop_before: int | None = None,
 ) -> Any:
-    """Trainer by hand, as `nnUNetv2_train` makes it, with a budget of its own.
+    """Create a trainer as `nnUNetv2_train` does, with the given budget.
 
     Parameters
     ----------
     dataset : str
+        Name of the dataset.
     fold : int
-    arm : Path
-        Results folder of this arm.
+    results : Path
+        Results folder.
     base : type
         Trainer class.
     budget : Budget
     settings : RoundSettings, optional
-        Instead of the class's.
+        Overrides those of the class.
     stop_before : int, optional
-        Epoch before which `HalfWay` is raised, with `checkpoint_latest` saved.
+        Epoch before which `checkpoint_latest` is saved and `StoppedEarly` is raised.
     """
     folder = Path(os.environ[FOLDERS[1]]) / dataset
-    os.environ.update({FOLDERS[2]: str(arm), "nnUNet_n_proc_DA": "0"})
+    os.environ.update({FOLDERS[2]: str(results), "nnUNet_n_proc_DA": "0"})
 
-    class Arm(base):  # type: ignore[valid-type, misc]
+    class Variant(base):  # type: ignore[valid-type, misc]
         def on_epoch_start(self) -> None:
             if self.current_epoch == stop_before:
                 self._save_latest()
-                raise HalfWay
+                raise StoppedEarly
             super().on_epoch_start()
 
     if settings is not None:
-        Arm.clisc_settings = settings
-    Arm.__name__ = base.__name__
+        Variant.clisc_settings = settings
+    Variant.__name__ = base.__name__
     plans = json.loads((folder / f"{PLANS}.json").read_text())
     plans["continue_training"] = False
     dataset_json = json.loads((folder / "dataset.json").read_text())
-    trainer = Arm(plans, CONFIGURATION, fold, dataset_json, torch.device("cpu"))
+    trainer = Variant(plans, CONFIGURATION, fold, dataset_json, torch.device("cpu"))
     trainer.num_epochs = budget.epochs
     trainer.num_iterations_per_epoch = budget.iterations
     trainer.num_val_iterations_per_epoch = budget.validation_iterations
@@ -164,14 +165,14 @@ def make_trainer(
 
 
 def seed_everything(seed: int) -> None:
-    """nnU-Net seeds nothing; without worker processes this makes a training repeatable."""
+    """Seed all generators, which nnU-Net does not; reproducible without worker processes."""
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 - the generator that batchgenerators draws from
     torch.manual_seed(seed)
 
 
 def predict_scans(trainer: Any, cases: Sequence[str]) -> dict[str, np.ndarray]:
-    """Tumour masks on the scans' own grids, (plane, row, column), as nnUNetv2_predict's."""
+    """Tumour masks on the grids of the scans, bool (plane, row, column), as nnUNetv2_predict."""
     from nnunetv2.inference.export_prediction import (
         convert_predicted_logits_to_segmentation_with_correct_shape as to_scan_grid,
     )

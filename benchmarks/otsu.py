@@ -1,6 +1,6 @@
-"""Baseline without learning: the brightest of three classes by Otsu, for `benchmarks.baselines`.
+"""Baseline without learning, for `benchmarks.baselines`: three-class Otsu thresholding.
 
-Three-class Otsu inside the brain, the brightest class, a 3x3x3 opening, the largest component.
+Brightest of three Otsu classes inside the brain, a 3x3x3 opening, the largest component.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from clisc_nnunet.stages.connected_components import large_components
 
 
 def brightest_class(array: np.ndarray, brain: np.ndarray) -> np.ndarray:
-    """Largest bright piece of a scan.
+    """Largest component of the brightest Otsu class of a scan.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ def brightest_class(array: np.ndarray, brain: np.ndarray) -> np.ndarray:
     -------
     bool ndarray of the same shape
     """
-    # A few voxels of vessels or fat must not stretch the histogram.
+    # Percentiles, because a few voxels of vessels or fat would stretch the histogram.
     low, high = np.percentile(array[brain], [1, 99.7])
     threshold = threshold_multiotsu(np.clip(array[brain], low, high), classes=3)[-1]
     opened = binary_opening((array > threshold) & brain, np.ones((3, 3, 3), bool))

@@ -1,6 +1,6 @@
-"""Slice labels as if CLIP never erred, for the ablation: made from references.
+"""True slice labels from references, for the ablation.
 
-`clisc_make_pseudo_dataset --slice-labels` takes them in place of CLIP's.
+`clisc_make_pseudo_dataset --slice-labels` uses them instead of CLIP's labels.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from clisc_nnunet.dataset_conversion.slice_label_csv import NAMES
-from clisc_nnunet.evaluation.stage_scores import CLEAR_MM2, area_mm2, load_kept
+from clisc_nnunet.evaluation.stage_scores import CLEAR_MM2, area_mm2, load_arrays
 from clisc_nnunet.io.volume import read_geometry, read_mask
 from clisc_nnunet.pipeline.serialization import unpack_stack
 from clisc_nnunet.stages.slice_classes import NORMAL, TUMOUR, UNSURE
@@ -24,21 +24,21 @@ def perfect_labels(dataset: Path, references: Path) -> str:
     Parameters
     ----------
     dataset : Path
-        Finished conversion: its slices say which plane is which.
+        Finished conversion, for the planes of its slices.
     references : Path
         Folder of CASE.nii.gz.
 
     Returns
     -------
     str
-        CSV with `case`, `plane` and `label`; a plane with less than `CLEAR_MM2` of tumour, but
-        some, is `unsure`.
+        CSV with `case`, `plane` and `label`; planes with a tumour area below `CLEAR_MM2` are
+        `unsure`.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["case", "plane", "label"])
     for folder in sorted(p for p in (dataset / "clisc" / "stages").iterdir() if p.is_dir()):
-        stack = unpack_stack(load_kept(folder / "slices.npz"))
+        stack = unpack_stack(load_arrays(folder / "slices.npz"))
         path = references / f"{folder.name}.nii.gz"
         scan = read_geometry(path)
         area = area_mm2(read_mask(path, scan), scan, stack)

@@ -1,9 +1,9 @@
-"""The strongest rival without labels: a plain U-Net trained on the phantoms that SAM learnt from.
+"""Baseline: a plain U-Net trained on the phantoms on which the bundled SAM was trained.
 
     python -m benchmarks.phantom_unet -i SET -o WORK
     python -m benchmarks.baselines -i SCANS -o OUT --only phantom-unet --unet WORK
 
-It sees the same slices, with the same augmentation, in three views; the mean logit decides.
+It uses the same slices and augmentation; logits of three views are averaged.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def build() -> nn.Module:
 def unet_step(
     net: nn.Module, sampler: SliceSampler
 ) -> Callable[[int], tuple[torch.Tensor, dict[str, float]]]:
-    """Step of `training.train`, on whole slices."""
+    """Step function for `training_loop.train`, on full slices."""
     augment = AugmentSettings(close_up=0.0)
 
     def step(number: int) -> tuple[torch.Tensor, dict[str, float]]:
@@ -75,7 +75,7 @@ def unet_step(
 
 @torch.inference_mode()
 def predict(net: nn.Module, pixels: np.ndarray) -> np.ndarray:
-    """Mean logit of three views, float32, of a stack of slices, uint8 (plane, row, column)."""
+    """Mean logits of three views, float32, for a stack of slices, uint8 (plane, row, column)."""
     total, seen_by = np.zeros(pixels.shape, np.float32), np.zeros(pixels.shape, np.float32)
     for axis in AXES.values():
         planes = torch.from_numpy(square_planes(pixels, axis, SIDE))[:, None].float() / 255
@@ -87,7 +87,7 @@ def predict(net: nn.Module, pixels: np.ndarray) -> np.ndarray:
 
 
 def load_trained(folder: Path) -> nn.Module:
-    """Network that `main` has trained.
+    """Load a network trained by `main`.
 
     Raises
     ------

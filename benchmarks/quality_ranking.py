@@ -1,9 +1,9 @@
-"""Hold the ranking of predictions without labels against their true Dice.
+"""Compare the label-free ranking of predictions with their true Dice.
 
 `python -m benchmarks.quality_ranking -i IMAGES -p PREDICTIONS -r REFERENCES` runs
-`clisc_estimate_quality` (or reads what it wrote, with `-q`) and holds it against the references:
-Spearman's correlation of score and of each measure with Dice, and the Dice of the cases that
-remain when the least trusted fifth is set aside. Nothing is chosen here.
+`clisc_estimate_quality` (or, with `-q`, reads its output) and compares it with the references:
+Spearman's correlation of the score and of each measure with Dice, and the mean Dice after
+excluding the fifth of the cases with the lowest score.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from clisc_nnunet.quality_control.score_predictions import (
     find_predictions,
 )
 
-SET_ASIDE = 0.2
+EXCLUDED_SHARE = 0.2
 RESAMPLES = 2000
 
 
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("-i", type=Path, metavar="IMAGES", help="folder of the scans")
-    source.add_argument("-q", type=Path, metavar="QUALITY.json", help="an estimate made before")
+    source.add_argument("-q", type=Path, metavar="QUALITY.json", help="output of an earlier run")
     parser.add_argument("-p", type=Path, required=True, metavar="PREDICTIONS")
     parser.add_argument("-r", type=Path, required=True, metavar="REFERENCES", help="CASE.nii.gz")
     parser.add_argument("-o", type=Path, metavar="OUT", help="folder of the estimate's files")
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def read_estimate(path: Path) -> list[CaseQuality]:
-    """Cases of a quality.json, in the order of their ranks."""
+    """Cases of a quality.json, ordered by rank."""
     try:
         return [CaseQuality(**case) for case in json.loads(path.read_text("utf-8"))["cases"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -69,7 +69,7 @@ def read_estimate(path: Path) -> list[CaseQuality]:
 def score_predictions(
     predictions: Path, references: Path, cases: Sequence[str]
 ) -> dict[str, float]:
-    """True Dice of each case, NaN where prediction and reference are empty."""
+    """True Dice of each case, NaN if prediction and reference are empty."""
     files = find_predictions(predictions)
     found = {}
     for case in cases:
@@ -80,7 +80,7 @@ def score_predictions(
 
 
 def spearman(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Correlation of the ranks of two float arrays (..., n), (...,); NaN where one is constant."""
+    """Rank correlation of two float arrays (..., n) along the last axis; NaN if one is constant."""
     ranks = [rankdata(values, axis=-1) for values in (first, second)]
     one, two = (r - r.mean(axis=-1, keepdims=True) for r in ranks)
     norm = np.sqrt((one**2).sum(axis=-1) * (two**2).sum(axis=-1))
@@ -88,7 +88,7 @@ def spearman(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def interval(first: np.ndarray, second: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """95 % interval of `spearman`, by bootstrap over the cases; NaN where there is none."""
+    """95 % interval of `spearman`, by bootstrap over the cases; NaN if undefined."""
     rng = np.random.default_rng(seed)
     draws = rng.integers(len(first), size=(RESAMPLES, len(first)))
     values = spearman(first[draws], second[draws])
@@ -99,22 +99,22 @@ def interval(first: np.ndarray, second: np.ndarray, seed: int = 0) -> tuple[floa
     return float(low), float(high)
 
 
-def remaining(trust: np.ndarray, true_dice: np.ndarray, share: float) -> float:
-    """Mean Dice of the cases that are left when a share of them, the least trusted, is set aside.
+def mean_after_exclusion(trust: np.ndarray, true_dice: np.ndarray, share: float) -> float:
+    """Mean Dice after excluding the share of the cases with the lowest trust.
 
     Parameters
     ----------
     trust : float ndarray of shape (n,)
     true_dice : float ndarray of shape (n,)
     share : float
-        Rounded to whole cases. Of equal trust, the first go first.
+        Rounded to a number of cases. Ties are excluded in order.
     """
     order = np.argsort(trust, kind="stable")
     return float(true_dice[order[round(share * len(order)) :]].mean())
 
 
 def as_markdown(cases: Sequence[CaseQuality], true_dice: Mapping[str, float]) -> str:
-    """Table of the cases, least trusted first, and of the measures."""
+    """Tables of the cases, least trusted first, and of the measures."""
     ranked = [c for c in cases if c.rank is not None and not np.isnan(true_dice[c.case])]
     truth = np.array([true_dice[c.case] for c in ranked])
     lines = [
@@ -126,33 +126,33 @@ def as_markdown(cases: Sequence[CaseQuality], true_dice: Mapping[str, float]) ->
         lines.append(
             f"| {case.rank} | {case.case} | {figures} | {case.volume_ml:.1f} | {value:.3f} |"
         )
-    aside = round(SET_ASIDE * len(ranked))
+    excluded = round(EXCLUDED_SHARE * len(ranked))
     lines += [
         "",
         f"{len(ranked)} cases ({len(cases) - len(ranked)} not ranked, or without tumour and "
-        f"prediction). Mean Dice of all {truth.mean():.3f}; of those left when {aside} are set "
-        f"aside, by their true Dice (the best there is) {remaining(truth, truth, SET_ASIDE):.3f}.",
+        f"prediction). Mean Dice of all {truth.mean():.3f}; after excluding the worst {excluded} "
+        f"by true Dice (upper bound) {mean_after_exclusion(truth, truth, EXCLUDED_SHARE):.3f}.",
         "",
-        "| by | Spearman with Dice | 95 % | Dice of those left |",
+        "| by | Spearman with Dice | 95 % | Dice after exclusion |",
         "| --- | --- | --- | --- |",
     ]
-    # An empty prediction has no measures, and is the least trusted by all of them.
+    # Empty predictions have no measures; they rank lowest in all of them.
     rows = {
-        name: np.array([_or_least(getattr(c, name)) for c in ranked])
+        name: np.array([_or_lowest(getattr(c, name)) for c in ranked])
         for name in ("score", *MEASURES, "volume_ml")
     }
-    # What the score might have been instead.
+    # An alternative definition of the score.
     rows["mean rank"] = np.mean([rankdata(rows[name]) for name in MEASURES], axis=0)
     for name, trust in rows.items():
         low, high = interval(trust, truth)
         lines.append(
             f"| {name} | {spearman(trust, truth):.2f} | {low:.2f} to {high:.2f} "
-            f"| {remaining(trust, truth, SET_ASIDE):.3f} |"
+            f"| {mean_after_exclusion(trust, truth, EXCLUDED_SHARE):.3f} |"
         )
     return "\n".join(lines)
 
 
-def _or_least(value: float | None) -> float:
+def _or_lowest(value: float | None) -> float:
     return -1.0 if value is None else value
 
 

@@ -1,4 +1,4 @@
-"""Long work in pieces: begin nothing after so many minutes, and go on with the same call later."""
+"""Resumable runs: a time limit for starting tasks, and a check that options are unchanged."""
 
 from __future__ import annotations
 
@@ -17,48 +17,48 @@ T = TypeVar("T")
 
 
 def add_minutes(parser: argparse.ArgumentParser) -> None:
-    """Give a command the option `--minutes`."""
+    """Add the option `--minutes`."""
     parser.add_argument(
         "--minutes",
         type=float,
         default=float("inf"),
-        help="begin nothing after so many; the same command goes on",
+        help="start no further task after this time; run again to continue",
     )
 
 
-def in_time(
-    pieces: Iterable[T], minutes: float, clock: Callable[[], float] = time.monotonic
+def until_deadline(
+    tasks: Iterable[T], minutes: float, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[T]:
-    """Pieces of work one after the other, until the time is over; one that was begun is ended.
+    """Yield tasks until the time limit; a started task is never interrupted.
 
     Parameters
     ----------
-    pieces : iterable
+    tasks : iterable
     minutes : float
     clock : callable
-        Seconds.
+        Returns seconds.
     """
     until = clock() + 60 * minutes
-    for piece in pieces:
+    for task in tasks:
         if clock() >= until:
             return
-        yield piece
+        yield task
 
 
-def same_as_before(record: Path, **settings: Any) -> None:
-    """Keep what decides the results in a folder, and refuse another call for the same folder.
+def check_same_settings(record: Path, **settings: Any) -> None:
+    """Record the settings of a run in its folder, and raise if a later call has other settings.
 
     Parameters
     ----------
     record : Path
         JSON file, written by the first call.
     **settings
-        Plain values.
+        JSON types.
 
     Raises
     ------
     UserError
-        If an earlier call had others: its results would be mixed with ours.
+        If an earlier call had other settings, since results would be mixed.
     """
     if not record.exists():
         write_text(record, json.dumps(settings, indent=1) + "\n")
@@ -66,5 +66,5 @@ def same_as_before(record: Path, **settings: Any) -> None:
     before = json.loads(record.read_text(encoding="utf-8"))
     found, expected = found_and_expected(differences(restricted(before, settings), settings))
     if found:
-        hint = "give the options of before, or another folder with -o"
+        hint = "use the same options, or another folder with -o"
         raise UserError(record, found, expected, hint)

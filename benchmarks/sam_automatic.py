@@ -1,8 +1,8 @@
-"""SAM without our prompts: a mask for each point of a grid, the best by SAM's own score.
+"""Baseline: SAM prompted with a grid of points; the mask with the highest predicted IoU is kept.
 
-segment_anything's `SamAutomaticMaskGenerator` does this one image after the other, on 32x32 points
-and with three masks each; here it is 8x8 points and the mask that the bundled SAM was trained for.
-That SAM has never been asked without a box, and draws nothing then: it gets a box round each point.
+segment_anything's `SamAutomaticMaskGenerator` uses 32x32 points with three masks each; here, 8x8
+points with the single mask for which the bundled SAM was trained. The bundled SAM was never trained
+without boxes and returns empty masks then, so it also gets a box around each point.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ POINTS_PER_SIDE = 8
 
 
 def point_grid(brain: np.ndarray, per_side: int = POINTS_PER_SIDE) -> np.ndarray:
-    """Points of an even grid that lie on the brain.
+    """Points of a regular grid that are inside the brain.
 
     Parameters
     ----------
     brain : bool ndarray of shape (side, side)
     per_side : int
+        Number of grid points per side.
 
     Returns
     -------
@@ -42,7 +43,7 @@ def point_grid(brain: np.ndarray, per_side: int = POINTS_PER_SIDE) -> np.ndarray
 def automatic_masks(
     sam: Sam, pixels: np.ndarray, brain: np.ndarray, box_share: float = 0.0
 ) -> Masks:
-    """The best automatic mask of each slice.
+    """Best automatic mask of each slice.
 
     Parameters
     ----------
@@ -50,12 +51,12 @@ def automatic_masks(
     pixels : uint8 ndarray of shape (n, side, side)
     brain : bool ndarray of the same shape
     box_share : float
-        Side of a box round each point, over the slice's; 0: points alone.
+        Side of the box around each point, relative to the slice; 0: points only.
 
     Returns
     -------
     Masks
-        n of them; where no point of the grid is on the brain, an empty one with a score of 0.
+        One per slice; empty, with a score of 0, if no grid point is inside the brain.
     """
     side = pixels.shape[-1]
     scale = sam.image_encoder.img_size / side

@@ -1,8 +1,8 @@
-"""SAM by itself on scans with references: Dice from true boxes, exact and spoilt.
+"""SAM by itself on scans with references: Dice for exact and corrupted boxes of the true masks.
 
     python -m benchmarks.sam_prompts -i SCANS -r REFERENCES [--sam bundled]
 
-Slices and prompts are the pipeline's; the means are over cases.
+Slices and prompts are those of the pipeline; means are over cases.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from clisc_nnunet.bundled.held_out_metrics import sam_figures
+from clisc_nnunet.bundled.held_out_metrics import sam_metrics
 from clisc_nnunet.bundled.phantom_set import TrainingVolume
 from clisc_nnunet.errors import UserError
 from clisc_nnunet.inputs.find_cases import Case, find_cases
@@ -27,7 +27,7 @@ from clisc_nnunet.stages.slice_extraction import make_slices, mask_on_slices
 
 
 def slices_with_truth(case: Case, reference: Path) -> TrainingVolume:
-    """Slices of a scan as the pipeline cuts them, and the reference on their grid."""
+    """Slices of a scan as in the pipeline, and the reference on their grid."""
     scan = read_volume(case.image)
     truth = read_mask(reference, scan.geometry)
     stack = make_slices(scan, SliceSettings(), extract_brain(scan, SliceSettings()))
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status
-    print(json.dumps(sam_figures(sam, volumes, every=2), indent=1))
+    print(json.dumps(sam_metrics(sam, volumes, every=2), indent=1))
     return 0
 
 

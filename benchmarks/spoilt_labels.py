@@ -1,6 +1,6 @@
-"""Spoil labels on purpose, to see whether a filter finds the spoilt ones.
+"""Corrupt labels on purpose, to test whether filtering detects them.
 
-`python -m benchmarks.spoilt_labels -i SCANS -r LABELS -o OUT` writes a folder of them.
+`python -m benchmarks.spoilt_labels -i SCANS -r LABELS -o OUT` writes a folder of labels.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from clisc_nnunet.stages.slice_extraction import brain_mask
 KINDS = ("shifted", "elsewhere", "half", "inflated", "empty", "other case")
 
 
-def spoil(
+def corrupt(
     label: np.ndarray, brain: np.ndarray, other: np.ndarray, kind: str, rng: np.random.Generator
 ) -> np.ndarray:
-    """A label with one fault.
+    """Add one kind of error to a label.
 
     Parameters
     ----------
     label : bool ndarray of shape (plane, row, column)
         Not empty.
     brain : bool ndarray of the same shape
-        Faults stay inside.
+        Errors are clipped to it.
     other : bool ndarray of any shape
         Label of another case, for the kind `other case`.
     kind : str
-        One of `KINDS`: moved by two thirds of its size; mirrored to the other side of the head;
-        one half missing; dilated to three times its volume; empty; another case's label.
+        One of `KINDS`: shifted by two thirds of its size; mirrored left to right; one half
+        missing; dilated to three times its volume; empty; label of another case.
     rng : numpy.random.Generator
 
     Returns
@@ -65,11 +65,13 @@ def spoil(
         return np.zeros_like(label)
     if kind == "other case":
         return _fitted(other, label.shape) & brain
-    raise ValueError(f"kind {kind!r}; one of {KINDS}")
+    raise ValueError(f"kind {kind!r}; expected one of {KINDS}")
 
 
-def spoilt_cases(cases: Sequence[str], share: float, rng: np.random.Generator) -> dict[str, str]:
-    """Which cases are spoilt and how: a share of them, the kinds as evenly as can be."""
+def choose_corrupted_cases(
+    cases: Sequence[str], share: float, rng: np.random.Generator
+) -> dict[str, str]:
+    """Choose a share of the cases and a kind of error for each, as evenly as possible."""
     count = round(share * len(cases))
     chosen = rng.choice(len(cases), count, replace=False)
     kinds = rng.permutation([KINDS[i % len(KINDS)] for i in range(count)])
@@ -81,7 +83,7 @@ def _moved(mask: np.ndarray, steps: np.ndarray) -> np.ndarray:
 
 
 def _fitted(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Padded or cropped at the far ends to a shape."""
+    """Pad or crop at the end of each axis to a shape."""
     fitted = np.zeros(shape, bool)
     common = tuple(slice(0, min(a, b)) for a, b in zip(mask.shape, shape, strict=True))
     fitted[common] = mask[common]
@@ -94,15 +96,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("-i", type=Path, required=True, metavar="SCANS", help="folder of scans")
     parser.add_argument("-r", type=Path, required=True, metavar="LABELS", help="CASE.nii.gz")
     parser.add_argument("-o", type=Path, required=True, metavar="OUT", help="a new folder")
-    parser.add_argument("--share", type=float, default=0.5, help="of spoilt cases (default: 0.5)")
+    parser.add_argument(
+        "--share", type=float, default=0.5, help="share of corrupted labels (default: 0.5)"
+    )
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args(argv)
     rng = np.random.default_rng(arguments.seed)
     try:
         images = {case.name: case.image for case in find_cases(arguments.i).cases}
-        kinds = spoilt_cases(list(images), arguments.share, rng)
+        kinds = choose_corrupted_cases(list(images), arguments.share, rng)
         labels = {case: arguments.r / f"{case}.nii.gz" for case in images}
-        # The label of the case before; the first takes the last one's.
+        # `other case` uses the label of the previous case; the first case, that of the last.
         files = list(labels.values())
         others = dict(zip(labels, files[-1:] + files[:-1], strict=True))
         for case, image in images.items():
@@ -110,13 +114,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             label = read_mask(labels[case], scan.geometry)
             if case in kinds and label.any():
                 other = read_mask(others[case], read_geometry(others[case]))
-                label = spoil(label, brain_mask(scan.array), other, kinds[case], rng)
+                label = corrupt(label, brain_mask(scan.array), other, kinds[case], rng)
             write_volume(arguments.o / f"{case}.nii.gz", label, scan.geometry)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status
     write_text(arguments.o / "spoilt.json", json.dumps(kinds, indent=1) + "\n")
-    print(f"{len(images)} labels in {arguments.o}, {len(kinds)} of them spoilt")
+    print(f"{len(images)} labels in {arguments.o}, {len(kinds)} of them corrupted")
     return 0
 
 

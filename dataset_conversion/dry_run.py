@@ -22,7 +22,7 @@ from clisc_nnunet.io.dicom_series import Series
 from clisc_nnunet.pipeline.case_tracker import STAGES
 from clisc_nnunet.pipeline.result_cache import ResultCache
 
-# Results of the stages, label, CAM and region of a case; benchmarks/many_cases.py measures it.
+# Results of the stages, label, CAM and region of a case; measured on 1 mm scans.
 MB_PER_CASE = 3.0
 
 

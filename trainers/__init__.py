@@ -1,1 +1,1 @@
-"""Trainers that nnU-Net finds by name: nnUNetTrainerCLISC and its small family."""
+"""nnUNetTrainerCLISC and its variants, which nnU-Net finds by name."""

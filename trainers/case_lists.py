@@ -1,4 +1,4 @@
-"""Lists that people keep beside a dataset: cases they have checked, cases to leave out."""
+"""User-maintained lists of a dataset: trusted cases and excluded cases."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from clisc_nnunet.errors import UserError
 
 @dataclass(frozen=True)
 class CaseLists:
-    """Cases by name.
+    """Names of trusted and of excluded cases.
 
     Parameters
     ----------
     trusted : frozenset of str
-        Never rejected, their labels never replaced.
+        Cases that are never rejected, and whose labels are never replaced.
     excluded : frozenset of str
-        Never learnt from.
+        Cases that are never trained on.
     """
 
     trusted: frozenset[str] = frozenset()
@@ -28,20 +28,20 @@ class CaseLists:
 
 
 def read_case_lists(folder: Path, cases: Collection[str]) -> CaseLists:
-    """Lists of a dataset, each of which may be absent.
+    """Read the lists of a dataset, each of which may be missing.
 
     Parameters
     ----------
     folder : Path
         The `clisc` folder of the raw dataset.
     cases : collection of str
-        Names of all cases of the dataset. A name of another case that `cases.csv` tells of, which
-        had no label this time, is passed over.
+        Names of all cases of the dataset. Other cases are ignored if they are in `cases.csv`,
+        i.e. if the conversion gave them no label.
 
     Raises
     ------
     UserError
-        If a list names a case that is not there, or one case is in both.
+        If a list contains an unknown case, or a case is in both lists.
     """
     lists = CaseLists(
         _read(folder / TRUSTED_FILE, cases),
@@ -51,12 +51,14 @@ def read_case_lists(folder: Path, cases: Collection[str]) -> CaseLists:
     if both:
         raise UserError(
             folder / EXCLUDE_FILE,
-            f"{both[0]}, which {TRUSTED_FILE} has too",
-            "each case in one list at most",
-            "take it out of one of them",
+            f"{both[0]}, which is also in {TRUSTED_FILE}",
+            "each case in at most one list",
+            "remove it from one of them",
         )
     if lists.excluded and not set(cases) - lists.excluded:
-        raise UserError(folder / EXCLUDE_FILE, "all cases", "some left to learn from", "shorten it")
+        raise UserError(
+            folder / EXCLUDE_FILE, "all cases", "at least one case left to train on", "shorten it"
+        )
     return lists
 
 
@@ -64,14 +66,14 @@ def _read(path: Path, cases: Collection[str]) -> frozenset[str]:
     names = read_names(path)
     unknown = [name for name in names if name not in cases]
     if unknown:
-        unknown = sorted(set(unknown) - _told_of(path.with_name("cases.csv")))
+        unknown = sorted(set(unknown) - _cases_in_table(path.with_name("cases.csv")))
     if unknown:
-        raise UserError(path, repr(unknown[0]), "names of cases of this dataset", "mend the line")
+        raise UserError(path, repr(unknown[0]), "names of cases of this dataset", "fix the line")
     return frozenset(name for name in names if name in cases)
 
 
-def _told_of(table: Path) -> set[str]:
-    """Cases of the conversion's table, also those that got no label; none without the table."""
+def _cases_in_table(table: Path) -> set[str]:
+    """Cases in the conversion's table, including those without a label; empty without table."""
     if not table.is_file():
         return set()
     with table.open(encoding="utf-8", newline="") as file:

@@ -1,4 +1,4 @@
-"""What a training with rounds needs of checkpoints: an entry of its own, and a fresh start."""
+"""Checkpoints of a training with rounds: an additional entry, copies, and restarts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import nn
 
 
 def save_with_entry(save: Callable[[str], None], path: str, key: str, entry: Any) -> None:
-    """Let nnU-Net write a checkpoint, add an entry, and let the file appear whole.
+    """Let nnU-Net write a checkpoint, add an entry, and rename the file when it is complete.
 
     Parameters
     ----------
@@ -22,13 +22,14 @@ def save_with_entry(save: Callable[[str], None], path: str, key: str, entry: Any
         nnU-Net's `save_checkpoint`.
     path : str
     key : str
+        Name of the entry; nnU-Net ignores unknown keys.
     entry : object
-        Of plain Python types. nnU-Net passes over keys that it does not know.
+        Consists of plain Python types.
     """
     unfinished = f"{path}.part"
     try:
         save(unfinished)
-        # weights_only would refuse nnU-Net's own content; the file was written a moment ago.
+        # nnU-Net's checkpoints cannot be loaded with weights_only; this file was just written.
         checkpoint = torch.load(unfinished, map_location="cpu", weights_only=False)
         checkpoint[key] = entry
         torch.save(checkpoint, unfinished)
@@ -38,7 +39,7 @@ def save_with_entry(save: Callable[[str], None], path: str, key: str, entry: Any
 
 
 def keep_copy(path: Path, name: str) -> None:
-    """Keep a checkpoint under a second name in its folder; takes no space where links are known."""
+    """Copy a checkpoint within its folder, as a hard link where supported."""
     kept, unfinished = path.with_name(name), path.with_name(f"{name}.part")
     unfinished.unlink(missing_ok=True)
     try:
@@ -49,12 +50,12 @@ def keep_copy(path: Path, name: str) -> None:
 
 
 def read_entry(path: str, key: str) -> Any:
-    """Entry of a checkpoint, or None; the user's own file, which nnU-Net itself loads so."""
+    """Entry of a checkpoint, or None. Unpickles the file, as nnU-Net does."""
     return torch.load(Path(path), map_location="cpu", weights_only=False).get(key)
 
 
 class RestartedPolyLR(PolyLRScheduler):
-    """nnU-Net's decay of the learning rate over the epochs from a restart to the end."""
+    """nnU-Net's polynomial learning rate schedule, starting at a later epoch."""
 
     def __init__(
         self, optimizer: torch.optim.Optimizer, initial_lr: float, first: int, last: int
@@ -63,12 +64,12 @@ class RestartedPolyLR(PolyLRScheduler):
         super().__init__(optimizer, initial_lr, last - first)
 
     def step(self, current_step: int | None = None) -> None:
-        """Set the rate of an epoch, counted from the training's first."""
+        """Set the learning rate of an epoch; `current_step` counts from the start of training."""
         super().step(None if current_step is None else max(current_step - self._first, 0))
 
 
 def restart_network(network: nn.Module, fresh: nn.Module) -> None:
-    """Give a network, wrapped or compiled as it may be, the weights of a fresh one."""
+    """Copy the weights of `fresh` into a network, which may be wrapped (DDP) or compiled."""
     inner = getattr(network, "module", network)
     inner = getattr(inner, "_orig_mod", inner)
     inner.load_state_dict(fresh.state_dict())

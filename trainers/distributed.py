@@ -1,4 +1,4 @@
-"""Who works on a round: this process alone, or the ranks of a distributed training."""
+"""Communication between the processes of a distributed training."""
 
 from __future__ import annotations
 
@@ -10,38 +10,41 @@ from torch import distributed as dist
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """Rank of this process and number of processes; all of them call every method together."""
+    """Rank and number of processes; the methods are collective operations.
+
+    Works without initialising torch.distributed if there is only one process.
+    """
 
     rank: int = 0
     size: int = 1
 
     @classmethod
     def of_this_process(cls) -> ProcessGroup:
-        """The distributed training's ranks, where there is one."""
+        """Ranks of the distributed training; rank 0 of 1 if there is none."""
         if dist.is_available() and dist.is_initialized():
             return cls(dist.get_rank(), dist.get_world_size())
         return cls()
 
     def share(self, cases: list[str]) -> list[str]:
-        """Cases that fall to this process."""
+        """Cases to be processed by this process."""
         return cases[self.rank :: self.size]
 
-    def wait(self) -> None:
-        """Wait until all have come here."""
+    def barrier(self) -> None:
+        """Wait for all processes."""
         if self.size > 1:
             dist.barrier()
 
-    def gathered(self, own: dict[str, Any]) -> dict[str, Any]:
-        """Entries of all processes, in the order of their keys, the same everywhere."""
+    def gather(self, own: dict[str, Any]) -> dict[str, Any]:
+        """Merge the dicts of all processes, sorted by key."""
         parts = [own]
         if self.size > 1:
             parts = [{} for _ in range(self.size)]
             dist.all_gather_object(parts, own)
-        together = {key: value for part in parts for key, value in part.items()}
-        return dict(sorted(together.items()))
+        merged = {key: value for part in parts for key, value in part.items()}
+        return dict(sorted(merged.items()))
 
-    def from_first(self, value: Any) -> Any:
-        """What the first process has, everywhere."""
+    def broadcast(self, value: Any) -> Any:
+        """Value of the first process."""
         if self.size == 1:
             return value
         box = [value]

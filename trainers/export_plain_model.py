@@ -1,8 +1,8 @@
-"""`clisc_export_plain_model`: a trained model for stock nnU-Net, without this package.
+"""`clisc_export_plain_model`: export a trained model for nnU-Net without this package.
 
-The network is a plain nnU-Net already; what ties it to the plugin is the trainer's name in its
-checkpoints. The copy bears the stock trainer's name and has the same weights, so that it predicts
-the same, bit for bit. Where it comes from stays beside it, in `clisc/`.
+The network is a plain nnU-Net; only the trainer name in its checkpoints refers to the plugin. The
+export replaces that name and keeps the weights, so that predictions are bit-identical. Provenance
+is recorded in `clisc/` inside the exported model.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ENTRY = "clisc"
 RESULTS = "nnUNet_results"
 FINAL = "checkpoint_final.pth"
 FILES = ("plans.json", "dataset.json", "dataset_fingerprint.json")
-# nnUNetv2_export_model_to_zip wants these of every fold.
+# Files that nnUNetv2_export_model_to_zip expects in every fold.
 FOLD_FILES = ("progress.png", "validation/summary.json")
 
 
@@ -44,26 +44,26 @@ def export_plain_model(
     Parameters
     ----------
     source : Path
-        `nnUNetTrainerCLISC__PLANS__CONFIGURATION`, as the training has left it.
+        `nnUNetTrainerCLISC__PLANS__CONFIGURATION`, as written by the training.
     target : Path
-        Folder that receives `nnUNetTrainer__PLANS__CONFIGURATION`.
+        Parent folder of `nnUNetTrainer__PLANS__CONFIGURATION`.
     checkpoints : sequence of str
         Files to copy from each fold.
     overwrite : bool
-        Replace a model that is there.
+        Replace an existing model.
 
     Returns
     -------
     Path
-        The new folder; it appears whole or not at all.
+        The new folder, created atomically.
 
     Raises
     ------
     UserError
-        If there is no such model of ours, a fold lacks a checkpoint or has a broken one, the
-        target exists, or it cannot be written.
+        If there is no such CLISC model, a checkpoint is missing or broken, or the target exists
+        or cannot be written.
     """
-    source = Path(os.path.abspath(source))  # `.` has no name; links keep theirs
+    source = Path(os.path.abspath(source))  # `.` has no name; symbolic links are not resolved
     trainer, plans, configuration = _parts(source)
     folds = sorted(path for path in source.glob("fold_*") if path.is_dir())
     if not folds:
@@ -71,7 +71,7 @@ def export_plain_model(
     for fold in folds:
         for name in checkpoints:
             if not (fold / name).is_file():
-                hint = "finish the training, or name another with -chk"
+                hint = "finish the training, or choose another checkpoint with -chk"
                 raise UserError(fold / name, "no such file", "a checkpoint", hint)
     final = target / f"{STOCK}__{plans}__{configuration}"
     if final.exists() and not overwrite:
@@ -101,7 +101,7 @@ def export_plain_model(
 
 @contextmanager
 def _new_folder(path: Path) -> Iterator[Path]:
-    """Make a folder that is to be renamed once it is whole; after an error no trace of it stays."""
+    """Create a folder to be renamed when complete; removed after an error."""
     made = [parent for parent in path.parents if not parent.exists()]
     try:
         shutil.rmtree(path, ignore_errors=True)
@@ -114,14 +114,14 @@ def _new_folder(path: Path) -> Iterator[Path]:
                 parent.rmdir()
         if isinstance(error, NotADirectoryError):
             hint = "choose another -o"
-            raise UserError(path.parent, "a file on the way", "a folder", hint) from None
-        if isinstance(error, OSError) and (told := storage_error(error)):
-            raise told from None
+            raise UserError(path.parent, "a file in its path", "a folder", hint) from None
+        if isinstance(error, OSError) and (reported := storage_error(error)):
+            raise reported from None
         raise
 
 
 def _copy_fold(fold: Path, target: Path, checkpoints: Sequence[str]) -> dict[str, Any]:
-    """Copy a fold; returns what its checkpoints said of the rounds, and their hashes."""
+    """Copy a fold; returns the entry about rounds and the hash of each checkpoint."""
     import torch
 
     target.mkdir()
@@ -129,26 +129,27 @@ def _copy_fold(fold: Path, target: Path, checkpoints: Sequence[str]) -> dict[str
         if (fold / name).is_file():
             (target / name).parent.mkdir(exist_ok=True)
             shutil.copyfile(fold / name, target / name)
-    said = {}
+    entries = {}
     for name in checkpoints:
-        # The user's own checkpoint, with nnU-Net's content that weights_only refuses; nnU-Net
-        # itself loads it so.
+        # nnU-Net's checkpoints cannot be loaded with weights_only; nnU-Net unpickles them, too.
         try:
             checkpoint = torch.load(fold / name, map_location="cpu", weights_only=False)
         except OSError:
             raise
-        except Exception as error:  # a broken file raises a dozen kinds
+        except Exception as error:  # broken files raise various exceptions
             found = f"a file that cannot be read ({type(error).__name__})"
-            hint = "copy it again, or name another with -chk"
+            hint = "copy it again, or choose another checkpoint with -chk"
             raise UserError(fold / name, found, "a checkpoint", hint) from None
-        said[name] = {"sha256": file_sha256(fold / name), **checkpoint.pop(ENTRY, {})}
+        entries[name] = {"sha256": file_sha256(fold / name), **checkpoint.pop(ENTRY, {})}
         checkpoint["trainer_name"] = STOCK
         try:
             torch.save(checkpoint, target / name)
-        except RuntimeError as error:  # so torch tells of a full disk
+        except RuntimeError as error:  # raised by torch if the disk is full
             found = str(error).splitlines()[0][:120]
-            raise StorageError(target / name, found, "room to write", "make room") from None
-    return said
+            raise StorageError(
+                target / name, found, "enough disk space", "free disk space"
+            ) from None
+    return entries
 
 
 def _parts(source: Path) -> tuple[str, str, str]:
@@ -156,27 +157,27 @@ def _parts(source: Path) -> tuple[str, str, str]:
     if not source.is_dir() or len(parts) != 3 or not parts[0].startswith(OURS):
         raise UserError(
             source,
-            "no model of ours",
+            "no CLISC model",
             f"a folder {OURS}...__PLANS__CONFIGURATION",
-            "check -d, -c, -tr and -p, or name the folder with -i",
+            "check -d, -c, -tr and -p, or give the folder with -i",
         )
     return parts[0], parts[1], parts[2]
 
 
 def model_folder(dataset: str, configuration: str, trainer: str, plans: str) -> Path:
-    """Folder of a model in nnU-Net's results, by nnU-Net's own grammar.
+    """Folder of a model in nnUNet_results, following nnU-Net's naming scheme.
 
     Raises
     ------
     UserError
-        If nnUNet_results is not set, no dataset has this name or id, or it is a path.
+        If nnUNet_results is not set, or `dataset` is a path or matches no dataset.
     """
     root = os.environ.get(RESULTS)
     if not root:
-        hint = "export nnUNet_results=..., or name the model with -i"
+        hint = "export nnUNet_results=..., or give the model folder with -i"
         raise UserError(RESULTS, "nothing", "nnU-Net's results folder", hint)
     if Path(dataset).name != dataset:
-        raise UserError("-d", dataset, "a dataset's id or name", "name the model itself with -i")
+        raise UserError("-d", dataset, "a dataset's id or name", "give the model folder with -i")
     pattern = f"Dataset{int(dataset):03d}_*" if dataset.isdecimal() else dataset
     found = sorted(Path(root).glob(pattern))
     if len(found) != 1:
@@ -190,7 +191,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     try:
         if options.i is None and (options.d is None or options.c is None):
-            hint = "name the model with -d and -c, or with -i"
+            hint = "give -d and -c, or -i"
             raise UserError("call", "neither -i nor -d and -c", "a model", hint)
         source = options.i or model_folder(options.d, options.c, options.tr, options.p)
         final = export_plain_model(source, options.o, options.chk, overwrite=options.overwrite)
@@ -202,7 +203,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _predict_command(model: Path, checkpoints: Sequence[str]) -> str:
-    """What to type; nnU-Net looks for five folds and the last checkpoint unless told otherwise."""
+    """Command to predict; nnU-Net defaults to five folds and the final checkpoint."""
     folds = sorted(path.name.removeprefix("fold_") for path in model.glob("fold_*"))
     words = ["nnUNetv2_predict_from_modelfolder", "-m", str(model), "-f", *folds]
     words += [] if FINAL in checkpoints else ["-chk", checkpoints[0]]
@@ -212,16 +213,18 @@ def _predict_command(model: Path, checkpoints: Sequence[str]) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="clisc_export_plain_model",
-        description="Copies a model trained by nnUNetTrainerCLISC under the stock trainer's name, "
-        "so that nnU-Net predicts the same with it where this package is not installed.",
+        description="Export a model trained by nnUNetTrainerCLISC under the name of the stock "
+        "trainer, so that nnU-Net can predict with it where this package is not installed.",
         epilog="Exit status: 0 done; 2 bad input or call; 5 cannot write.",
     )
     parser.add_argument("-d", metavar="DATASET", help="dataset id or name")
     parser.add_argument("-c", metavar="CONFIGURATION", help="such as 3d_fullres")
     parser.add_argument("-tr", default=OURS, metavar="TRAINER", help="(default: %(default)s)")
     parser.add_argument("-p", default="nnUNetPlans", metavar="PLANS", help="(default: %(default)s)")
-    parser.add_argument("-i", type=Path, metavar="FOLDER", help="the model itself, instead")
-    parser.add_argument("-o", type=Path, required=True, metavar="FOLDER", help="where to put it")
+    parser.add_argument(
+        "-i", type=Path, metavar="FOLDER", help="model folder, instead of -d and -c"
+    )
+    parser.add_argument("-o", type=Path, required=True, metavar="FOLDER", help="output folder")
     parser.add_argument(
         "-chk",
         nargs="+",
@@ -229,7 +232,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="checkpoints to copy (default: %(default)s)",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace a model that is there")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing model")
     return parser
 
 

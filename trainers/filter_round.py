@@ -1,7 +1,7 @@
-"""One round of S3F (paper, self-learning): predict all cases, then judge all, then decide.
+"""One round of S3F (paper, self-learning): predict all cases, compare with SAM, select cases.
 
-Everything is written into a folder `round_XX.part` first. `round_XX.json` comes last: where it is,
-the round is whole, and it is never repeated.
+All files are first written to a folder `round_XX.part`. `round_XX.json` is written last; once it
+exists, the round is complete and never repeated.
 """
 
 from __future__ import annotations
@@ -21,98 +21,141 @@ from tqdm import tqdm
 
 from clisc_nnunet.io.atomic_write import write_text
 from clisc_nnunet.io.paths import without_folder
-from clisc_nnunet.metrics import dice
 from clisc_nnunet.processes import peak_memory_gb
 from clisc_nnunet.s3f.case_selection import CaseAgreement, Decision, decision_line, select_cases
 from clisc_nnunet.s3f.dataset_sam import DatasetSam
-from clisc_nnunet.s3f.similarity import answer, vote
+from clisc_nnunet.s3f.similarity import majority_vote, resegment, similarity_measures
 from clisc_nnunet.stages.connected_components import large_components
-from clisc_nnunet.trainers.case_lists import CaseLists
 from clisc_nnunet.trainers.distributed import ProcessGroup
 from clisc_nnunet.trainers.preprocessed_case import PreprocessedCase, scan_geometry
 from clisc_nnunet.trainers.relabelled_dataset import TUMOUR_LABEL, write_overlay
 from clisc_nnunet.trainers.round_figure import RoundSnapshot, draw_round
 from clisc_nnunet.trainers.round_settings import RoundSettings, as_plain
 
-# A round's picture shows so many of the worst and of the best cases.
+# Number of least similar, and of most similar, cases in the figure of a round.
 SHOWN = 4
-# Share of the largest component that others need to stay: none does (paper).
+# Smallest size of a component to be kept, relative to the largest one: only that stays (paper).
 LARGEST_ALONE = 1.0
 
 
 @dataclass(frozen=True)
-class Round:
-    """A round that is due.
+class RoundFiles:
+    """Identity of a round, and its files.
 
     Parameters
     ----------
     number : int
         From 1.
     epoch : int
-        Epochs finished so far.
+        Number of epochs finished before the round.
     run : str
-        Tells this training from others that used the same folder.
+        Id of the training; distinguishes it from others that used the same folder.
     folder : Path
-        Where rounds are kept.
-    cases : list of str
-        All cases of the training set.
-    dataset : nnUNetBaseDataset
-        Gives their images and the labels they have been learnt with so far.
-    predict : callable
-        From data, float32 (channel, x, y, z), to the tumour's mask, bool (x, y, z).
-    judge : callable
-        Loads the judge, once the predictions are done and the memory is free.
+        Folder with the files of all rounds.
     """
 
     number: int
     epoch: int
     run: str
     folder: Path
-    cases: list[str]
-    dataset: nnUNetBaseDataset
-    predict: Callable[[np.ndarray], np.ndarray]
-    dataset_sam: Callable[[], DatasetSam]
-    settings: RoundSettings
-    lists: CaseLists
-    barred: frozenset[str]
-    transpose_backward: tuple[int, ...]
-    patch: tuple[int, ...]
-    group: ProcessGroup
 
     @property
     def name(self) -> str:
-        """Name of the round's files."""
+        """Base name of the files."""
         return f"round_{self.number:02d}"
 
     @property
     def report(self) -> Path:
-        """File that says that the round is whole."""
+        """JSON file that marks the round as complete."""
         return self.folder / f"{self.name}.json"
 
     @property
     def unfinished(self) -> Path:
-        """Folder of a round that is not whole."""
+        """Folder used until the round is complete."""
         return self.folder / f"{self.name}.part"
 
 
 @dataclass(frozen=True)
+class TrainingCases:
+    """Cases of the training set.
+
+    Parameters
+    ----------
+    names : list of str
+    dataset : nnUNetBaseDataset
+        Loads images and the labels that are currently trained on.
+    trusted : frozenset of str
+        Cases checked by a person.
+    previously_rejected : frozenset of str
+        Cases that an earlier round rejected for good.
+    """
+
+    names: list[str]
+    dataset: nnUNetBaseDataset
+    trusted: frozenset[str] = frozenset()
+    previously_rejected: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class PlanLayout:
+    """Axis order and patch size of the plans.
+
+    Parameters
+    ----------
+    transpose_backward : tuple of 3 int
+        Permutation from the plan's axis order to (plane, row, column).
+    patch_size : tuple of 2 or 3 int
+        In the plan's axis order.
+    """
+
+    transpose_backward: tuple[int, ...]
+    patch_size: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Round:
+    """A round to run.
+
+    Parameters
+    ----------
+    files : RoundFiles
+    cases : TrainingCases
+    settings : RoundSettings
+    predict : callable
+        Maps data, float32 (channel, x, y, z), to the tumour mask, bool (x, y, z).
+    load_sam : callable
+        Loads SAM; called after the predictions, when memory is free again.
+    plan : PlanLayout
+    group : ProcessGroup
+    """
+
+    files: RoundFiles
+    cases: TrainingCases
+    settings: RoundSettings
+    predict: Callable[[np.ndarray], np.ndarray]
+    load_sam: Callable[[], DatasetSam]
+    plan: PlanLayout
+    group: ProcessGroup
+
+
+@dataclass(frozen=True)
 class CaseRecord:
-    """What a round found out about a case.
+    """Results of a round for one case.
 
     Parameters
     ----------
     similarity : float
-        By which it was ranked.
+        The measure by which cases are ranked.
     measures : dict of name to float
-        Dice of prediction and SAM's answer (`sam`), of the label before and the prediction
-        (`label`) or the answer (`answer`), and the mean of the last two (`support`).
+        See `similarity_measures`.
     predicted_iou : float or None
-        SAM's own estimate; None where the prediction is empty.
+        IoU predicted by SAM; None if the prediction is empty.
     volume_before_ml, volume_predicted_ml, volume_after_ml : float
-        Of the label before, of the prediction's largest component, and of the label that a kept
-        case learns from.
+        Volume of the current label, of the largest component of the prediction, and of the label
+        to train on if the case is kept.
     kept_slices : bool
-        SAM saw the slices that the label was drawn on, not some cut of the preprocessed image.
+        Whether SAM was shown the stored slices of the pseudo-label instead of slices of the
+        preprocessed image.
     """
 
     similarity: float
@@ -127,52 +170,52 @@ class CaseRecord:
 
 
 def run_round(due: Round) -> dict[str, Any]:
-    """Hold a round, or read what it decided where it is whole already.
+    """Run a round, or read its results if it is already complete.
 
     Returns
     -------
     dict
         Content of `round_XX.json`.
     """
-    known = due.group.from_first(finished_round(due.report, due.run))
+    known = due.group.broadcast(finished_round(due.files.report, due.files.run))
     if known is not None:
         return known
     if due.group.rank == 0:
-        _clear_the_way(due)
-    due.group.wait()
+        _prepare_folders(due)
+    due.group.barrier()
     started, before = time.monotonic(), peak_memory_gb()
     _predict_all(due)
-    due.group.wait()
+    due.group.barrier()
     predicted = time.monotonic()
-    dataset_sam = due.dataset_sam()
-    records = due.group.gathered(_all_agreements(due, dataset_sam))
-    decisions = _verdicts(due, records)
+    dataset_sam = due.load_sam()
+    records = due.group.gather(_all_agreements(due, dataset_sam))
+    decisions = _decide(due, records)
     records = {case: replace(records[case], **asdict(decisions[case])) for case in records}
-    _write_labels(due, records)
-    due.group.wait()
-    agreements = time.monotonic()
+    _write_labels(due, decisions)
+    due.group.barrier()
+    compared = time.monotonic()
     facts = {
-        "round": due.number,
-        "epoch": due.epoch,
-        "run": due.run,
+        "round": due.files.number,
+        "epoch": due.files.epoch,
+        "run": due.files.run,
         "settings": as_plain(due.settings),
         "sam": {"name": without_folder(dataset_sam.sam.name), "sha256": dataset_sam.sam.sha256},
         "decision": decision_line(_agreements(records), decisions),
         "seconds": {
             "predicting": round(predicted - started, 1),
-            "judging": round(agreements - predicted, 1),
+            "judging": round(compared - predicted, 1),
         },
         "peak_memory_gb": {"before": before, "after": peak_memory_gb()},
         "cases": {case: asdict(record) for case, record in records.items()},
     }
     if due.group.rank == 0:
         _publish(due, facts)
-    due.group.wait()
-    return due.group.from_first(facts)
+    due.group.barrier()
+    return due.group.broadcast(facts)
 
 
 def finished_round(report: Path, run: str) -> dict[str, Any] | None:
-    """What a round of this training decided, or None where it is not whole."""
+    """Content of the report of a round, or None if this training has not completed it."""
     try:
         facts = json.loads(report.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -181,102 +224,102 @@ def finished_round(report: Path, run: str) -> dict[str, Any] | None:
 
 
 def kept_cases(facts: dict[str, Any]) -> list[str]:
-    """Cases to train on, by the content of `round_XX.json`."""
+    """Cases to train on, from the content of `round_XX.json`."""
     return [case for case, known in facts["cases"].items() if known["kept"]]
 
 
-def relabelled(facts: dict[str, Any]) -> list[str]:
-    """Cases that learn from a new label, by the content of `round_XX.json`."""
+def relabelled_cases(facts: dict[str, Any]) -> list[str]:
+    """Cases with a new label, from the content of `round_XX.json`."""
     if facts["settings"]["relabel"] == "none":
         return []
     cases = facts["cases"].items()
-    return [case for case, known in cases if known["kept"] and known["reason"] != "trusted"]
+    return [case for case, known in cases if Decision(known["kept"], known["reason"]).relabel]
 
 
-def slices_line(facts: dict[str, Any]) -> str:
-    """For the log: which slices SAM saw, where they were not all those of the labels; or empty."""
+def slices_note(facts: dict[str, Any]) -> str:
+    """Log message about cases without stored slices; empty if there are none."""
     cases = facts["cases"].values()
-    # Rounds of an earlier version knew no others.
-    anew = sum(not known.get("kept_slices", False) for known in cases)
-    if not anew:
+    # Reports of earlier versions lack the key; they never used stored slices.
+    count = sum(not known.get("kept_slices", False) for known in cases)
+    if not count:
         return ""
     return (
-        f"{anew} of {len(cases)} cases have no slices of stage 1 that fit in clisc/stages of the "
-        "raw dataset; SAM saw them as the preprocessed image shows them, the brain found anew"
+        f"{count} of {len(cases)} cases have no matching slices of stage 1 in clisc/stages of the "
+        "raw dataset; their slices were extracted again, from the preprocessed image"
     )
 
 
-def _clear_the_way(due: Round) -> None:
-    """Start from an empty folder; rounds of an earlier training go aside, they are not ours."""
-    shutil.rmtree(due.unfinished, ignore_errors=True)
-    for path in (due.folder / due.name, due.report, due.folder / f"{due.name}.png"):
+def _prepare_folders(due: Round) -> None:
+    """Create an empty folder; rename the files of an earlier training."""
+    shutil.rmtree(due.files.unfinished, ignore_errors=True)
+    for path in (
+        due.files.folder / due.files.name,
+        due.files.report,
+        due.files.folder / f"{due.files.name}.png",
+    ):
         if path.exists():
-            aside = due.folder / f"earlier_{int(path.stat().st_mtime)}_{path.name}"
-            os.replace(path, aside)
+            renamed = due.files.folder / f"earlier_{int(path.stat().st_mtime)}_{path.name}"
+            os.replace(path, renamed)
     for part in ("predictions", "looks"):
-        (due.unfinished / part).mkdir(parents=True)
+        (due.files.unfinished / part).mkdir(parents=True)
 
 
-def _shown(due: Round, doing: str) -> Iterable[str]:
-    cases = due.group.share(due.cases)
-    return tqdm(cases, f"{due.name}: {doing}", unit="case", disable=due.group.rank > 0)
+def _progress(due: Round, task: str) -> Iterable[str]:
+    cases = due.group.share(due.cases.names)
+    return tqdm(cases, f"{due.files.name}: {task}", unit="case", disable=due.group.rank > 0)
 
 
 def _predict_all(due: Round) -> None:
-    for case in _shown(due, "predicting"):
-        data, seg, _, _ = due.dataset.load_case(case)
+    for case in _progress(due, "predicting"):
+        data, seg, _, _ = due.cases.dataset.load_case(case)
         mask = due.predict(np.asarray(data[:])) & (np.asarray(seg[:])[0] >= 0)
         _write_mask(due, case, mask)
 
 
 def _all_agreements(due: Round, dataset_sam: DatasetSam) -> dict[str, CaseRecord]:
-    return {case: _case_agreement(due, dataset_sam, case) for case in _shown(due, "judging")}
+    return {
+        case: _case_agreement(due, dataset_sam, case)
+        for case in _progress(due, "comparing with SAM")
+    }
 
 
 def _case_agreement(due: Round, dataset_sam: DatasetSam, case: str) -> CaseRecord:
-    data, seg, _, properties = due.dataset.load_case(case)
+    data, seg, _, properties = due.cases.dataset.load_case(case)
     label = np.asarray(seg[:])[0]
     before = label == TUMOUR_LABEL
     kept = None
     if dataset_sam.kept is not None:
-        kept = dataset_sam.kept.find(case, scan_geometry(properties, due.transpose_backward))
-    seen = PreprocessedCase(
+        kept = dataset_sam.kept.find(case, scan_geometry(properties, due.plan.transpose_backward))
+    preprocessed = PreprocessedCase(
         np.asarray(data[dataset_sam.channel]),
         label >= 0,
         properties,
-        due.transpose_backward,
+        due.plan.transpose_backward,
         dataset_sam.slices,
         kept,
     )
 
     mask = large_components(_read_mask(due, case), LARGEST_ALONE)
-    shown, shown_label = seen.on_slices(mask), seen.on_slices(before)
+    shown, shown_label = preprocessed.on_slices(mask), preprocessed.on_slices(before)
     if not shown.any():
-        # A speck that no slice shows: SAM cannot be asked about it, and an empty answer to an
-        # empty mask would look like agreement.
+        # Too small to appear on a slice: SAM cannot be prompted with it, and two empty masks
+        # would count as perfect agreement.
         mask = np.zeros_like(mask)
-    sam = answer(dataset_sam.segmenter, case, seen.stack, shown)
-    by_label = dice(before, mask, both_empty=1.0)
-    by_answer = dice(shown_label, sam.mask, both_empty=1.0)
-    measures = {
-        "sam": dice(sam.mask, shown, both_empty=1.0),
-        "label": by_label,
-        "answer": by_answer,
-        "support": (by_label + by_answer) / 2,
-    }
+    sam = resegment(dataset_sam.segmenter, case, preprocessed.stack, shown)
+    measures = similarity_measures(before, mask, shown_label, shown, sam.mask)
     new = mask
     if due.settings.relabel == "vote":
-        new = vote(before, mask, seen.from_slices(sam.mask) & (label >= 0))
+        new = majority_vote(before, mask, preprocessed.from_slices(sam.mask) & (label >= 0))
     _write_mask(due, case, new)
-    look = RoundSnapshot.of(seen.stack.pixels, shown_label, shown, sam.mask)
-    look.save(due.unfinished / "looks" / f"{case}.npz")
+    snapshot = RoundSnapshot.of(preprocessed.stack.pixels, shown_label, shown, sam.mask)
+    snapshot.save(due.files.unfinished / "looks" / f"{case}.npz")
     return CaseRecord(
         similarity=measures[due.settings.measure],
         measures=measures,
         predicted_iou=sam.predicted_iou if mask.any() else None,
-        volume_before_ml=float(before.sum()) * seen.voxel_ml,
-        volume_predicted_ml=float(mask.sum()) * seen.voxel_ml,
-        volume_after_ml=float(new.sum()) * seen.voxel_ml,
+        volume_before_ml=float(before.sum()) * preprocessed.voxel_ml,
+        volume_predicted_ml=float(mask.sum()) * preprocessed.voxel_ml,
+        volume_after_ml=float(new.sum()) * preprocessed.voxel_ml,
         kept_slices=kept is not None,
     )
 
@@ -290,47 +333,49 @@ def _agreements(records: dict[str, CaseRecord]) -> dict[str, CaseAgreement]:
     }
 
 
-def _verdicts(due: Round, records: dict[str, CaseRecord]) -> dict[str, Decision]:
+def _decide(due: Round, records: dict[str, CaseRecord]) -> dict[str, Decision]:
     return select_cases(
         _agreements(records),
         due.settings.keep_ratio,
         due.settings.min_similarity,
-        due.lists.trusted,
-        due.barred,
+        due.cases.trusted,
+        due.cases.previously_rejected,
     )
 
 
-def _write_labels(due: Round, records: dict[str, CaseRecord]) -> None:
+def _write_labels(due: Round, decisions: dict[str, Decision]) -> None:
     if due.settings.relabel == "none":
         return
-    for case in due.group.share(due.cases):
-        if records[case].kept and records[case].reason != "trusted":
-            seg = np.asarray(due.dataset.load_case(case)[1][:])
-            write_overlay(due.unfinished, case, _read_mask(due, case), seg, due.patch)
+    for case in due.group.share(due.cases.names):
+        if decisions[case].relabel:
+            seg = np.asarray(due.cases.dataset.load_case(case)[1][:])
+            write_overlay(
+                due.files.unfinished, case, _read_mask(due, case), seg, due.plan.patch_size
+            )
 
 
 def _publish(due: Round, facts: dict[str, Any]) -> None:
-    """Let the finished round appear, `round_XX.json` last."""
-    shutil.rmtree(due.unfinished / "predictions")
-    final = due.folder / due.name
-    os.replace(due.unfinished, final)
+    """Move the files to their final names, and write `round_XX.json` last."""
+    shutil.rmtree(due.files.unfinished / "predictions")
+    final = due.files.folder / due.files.name
+    os.replace(due.files.unfinished, final)
     similarity = {case: known["similarity"] for case, known in facts["cases"].items()}
     kept = {case for case, known in facts["cases"].items() if known["kept"]}
     order = sorted(similarity, key=lambda case: (similarity[case], case))
     ends = dict.fromkeys([*order[:SHOWN], *order[-SHOWN:]])
-    looks = {case: RoundSnapshot.load(final / "looks" / f"{case}.npz") for case in ends}
-    title = f"round {due.number}, before epoch {due.epoch}: {facts['decision']}"
-    draw_round(similarity, kept, looks, title, due.folder / f"{due.name}.png")
-    write_text(due.report, json.dumps(facts, indent=1) + "\n")
+    snapshots = {case: RoundSnapshot.load(final / "looks" / f"{case}.npz") for case in ends}
+    title = f"round {due.files.number}, before epoch {due.files.epoch}: {facts['decision']}"
+    draw_round(similarity, kept, snapshots, title, due.files.folder / f"{due.files.name}.png")
+    write_text(due.files.report, json.dumps(facts, indent=1) + "\n")
 
 
 def _read_mask(due: Round, case: str) -> np.ndarray:
-    with np.load(due.unfinished / "predictions" / f"{case}.npz") as file:
+    with np.load(due.files.unfinished / "predictions" / f"{case}.npz") as file:
         shape = tuple(int(n) for n in file["shape"])
         packed = np.unpackbits(file["mask"], count=int(np.prod(shape)))
     return packed.reshape(shape).astype(bool)
 
 
 def _write_mask(due: Round, case: str, mask: np.ndarray) -> None:
-    file = due.unfinished / "predictions" / f"{case}.npz"
+    file = due.files.unfinished / "predictions" / f"{case}.npz"
     np.savez_compressed(file, mask=np.packbits(mask), shape=np.array(mask.shape))

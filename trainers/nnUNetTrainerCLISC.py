@@ -1,7 +1,7 @@
-"""nnUNetTrainerCLISC: nnU-Net that distrusts its labels.
+"""nnUNetTrainerCLISC: nnU-Net's trainer with S3F, for noisy labels.
 
-Thin on purpose: it tells when a round takes place and what to train on afterwards. The round is in
-`filter_round`, the method in `clisc_nnunet.s3f.similarity` and `clisc_nnunet.s3f.case_selection`.
+Decides when a round is due and what to train on afterwards. The round itself is in `filter_round`,
+the method in `clisc_nnunet.s3f.similarity` and `clisc_nnunet.s3f.case_selection`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from clisc_nnunet.errors import UserError
-from clisc_nnunet.s3f.dataset_sam import DatasetSam, drew_the_labels, load_dataset_sam
+from clisc_nnunet.s3f.dataset_sam import DatasetSam, is_pseudo_label_sam, load_dataset_sam
 from clisc_nnunet.trainers.case_lists import EXCLUDE_FILE, CaseLists, read_case_lists
 from clisc_nnunet.trainers.checkpoints import (
     RestartedPolyLR,
@@ -31,11 +31,14 @@ from clisc_nnunet.trainers.checkpoints import (
 )
 from clisc_nnunet.trainers.distributed import ProcessGroup
 from clisc_nnunet.trainers.filter_round import (
+    PlanLayout,
     Round,
+    RoundFiles,
+    TrainingCases,
     kept_cases,
-    relabelled,
+    relabelled_cases,
     run_round,
-    slices_line,
+    slices_note,
 )
 from clisc_nnunet.trainers.relabelled_dataset import (
     RELABELLED_DATASETS,
@@ -48,24 +51,25 @@ from clisc_nnunet.trainers.round_settings import (
     describe,
     resolve,
     round_epochs,
-    started_with,
+    settings_to_resume,
 )
 from clisc_nnunet.trainers.sliding_window import predicting
 
 ENTRY = "clisc"
-# nnU-Net prints these scores as if its labels were the truth.
+# Log lines in which nnU-Net reports scores against the labels.
 _AGAINST_LABELS = ("Pseudo dice", "Yayy! New best EMA", "Mean Validation Dice")
 
 
 class nnUNetTrainerCLISC(nnUNetTrainer):
     """nnU-Net's trainer with rounds of S3F between epochs.
 
-    A subclass may replace `epochs` and `clisc_settings`; dataset.json and variables go above these.
+    Subclasses may override `epochs` and `clisc_settings`. Settings in dataset.json and environment
+    variables take precedence.
     """
 
     clisc_settings = RoundSettings()
     epochs = 1000
-    # nnU-Net sets them to None first, and does not say to what later.
+    # nnU-Net initialises these to None, without type annotations.
     dataset_class: Any
     dataloader_train: Any
     dataloader_val: Any
@@ -80,8 +84,8 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
     ) -> None:
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.num_epochs = self.epochs
-        with self._told_in_one_line():
-            self._refuse_what_cannot_be_filtered()
+        with self._exit_on_user_error():
+            self._check_configuration()
             self.rounds = resolve(self.clisc_settings, dataset_json, os.environ)
         self.state: dict[str, Any] = {"run": uuid.uuid4().hex, "rounds": []}
         self.lists = CaseLists()
@@ -89,31 +93,33 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
     # Data
 
     def initialize(self) -> None:
-        """As nnU-Net's, with datasets that know the labels of rounds."""
+        """Initialise with dataset classes that support the labels of rounds."""
         super().initialize()
         self.dataset_class = RELABELLED_DATASETS[self.dataset_class]
         if self._raw_clisc_folder is not None:
             cases = self.dataset_class.get_identifiers(self.preprocessed_dataset_folder)
-            with self._told_in_one_line():
+            with self._exit_on_user_error():
                 self.lists = read_case_lists(self._raw_clisc_folder, cases)
 
     def do_split(self) -> tuple[list[str], list[str]]:
-        """As nnU-Net's, without the cases that are to be left out of training."""
+        """nnU-Net's split, without the excluded cases in the training set."""
         train, validate = super().do_split()
         train = [case for case in train if case not in self.lists.excluded]
         return train, list(train) if self.fold == "all" else validate
 
     def get_tr_and_val_datasets(self) -> tuple[nnUNetBaseDataset, nnUNetBaseDataset]:
-        """Datasets for the loaders, with what the last round decided."""
+        """Datasets for the data loaders, with cases and labels of the last round."""
         train, validate = super().get_tr_and_val_datasets()
-        last = self._round_in_force
+        last = self._active_round
         if last is not None:
             self._check_labels(last)
-            # The list may have grown since the round.
+            # The user may have excluded more cases since the round.
             train.identifiers = [one for one in last["kept"] if one not in self.lists.excluded]
             if not train.identifiers:
-                found = f"all cases that {last['name']} has kept"
-                raise UserError(EXCLUDE_FILE, found, "some left to learn from", "shorten it")
+                found = f"all cases kept by {last['name']}"
+                raise UserError(
+                    EXCLUDE_FILE, found, "at least one case left to train on", "shorten it"
+                )
             train.overlay_folder = self._clisc_folder / last["name"]
             if self.fold == "all":
                 validate.identifiers = list(train.identifiers)
@@ -121,18 +127,20 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
         return train, validate
 
     @property
-    def _round_in_force(self) -> dict[str, Any] | None:
-        """The last round, but one that has kept nobody changes nothing."""
+    def _active_round(self) -> dict[str, Any] | None:
+        """Latest round that kept at least one case, or None."""
         return next((one for one in reversed(self.state["rounds"]) if one["kept"]), None)
 
-    def _check_labels(self, held: dict[str, Any]) -> None:
-        """A label of a round that is gone must not be replaced by the old one in silence."""
-        folder = self._clisc_folder / held["name"]
-        for case in held["relabelled"]:
+    def _check_labels(self, last: dict[str, Any]) -> None:
+        """Raise if a label of the round is missing, instead of using the old label silently."""
+        folder = self._clisc_folder / last["name"]
+        for case in last["relabelled"]:
             for file in overlay_files(folder, case):
                 if not file.is_file():
-                    hint = "bring the folder back, or train anew without --c"
-                    raise UserError(file, "no such file", "a label of this training's round", hint)
+                    hint = "restore the folder, or restart the training without --c"
+                    raise UserError(
+                        file, "no such file", "a label written by a round of this training", hint
+                    )
 
     @property
     def _clisc_folder(self) -> Path:
@@ -140,7 +148,7 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
 
     @property
     def _raw_clisc_folder(self) -> Path | None:
-        """What the converter has left beside the raw dataset; it need not be on this machine."""
+        """`clisc` folder of the raw dataset, which may not exist on this machine."""
         if not nnUNet_raw.is_set():
             return None
         return Path(nnUNet_raw) / self.plans_manager.dataset_name / ENTRY
@@ -148,15 +156,15 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
     # Rounds
 
     def on_train_start(self) -> None:
-        """As nnU-Net's; what a later round will need is looked for now, not after a night."""
-        with self._told_in_one_line():
+        """Check that SAM for later rounds can be loaded, then start as nnU-Net does."""
+        with self._exit_on_user_error():
             self._prepare()
             super().on_train_start()
 
     def on_epoch_start(self) -> None:
-        """Hold the round that is due, if one is, then start the epoch."""
-        if any(epoch <= self.current_epoch for epoch in self._rounds_to_come):
-            with self._told_in_one_line():
+        """Run a round if one is due, then start the epoch."""
+        if any(epoch <= self.current_epoch for epoch in self._pending_rounds):
+            with self._exit_on_user_error():
                 self._run_round(len(self.state["rounds"]) + 1)
         super().on_epoch_start()
 
@@ -165,7 +173,7 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
         return round_epochs(self.rounds, self.num_epochs)
 
     @property
-    def _rounds_to_come(self) -> list[int]:
+    def _pending_rounds(self) -> list[int]:
         return self._round_epochs[len(self.state["rounds"]) :]
 
     def _prepare(self) -> None:
@@ -176,13 +184,13 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
         log(f"CLISC: rounds after epochs {self._round_epochs or 'none'} of {self.num_epochs}")
         trusted, excluded = len(self.lists.trusted), len(self.lists.excluded)
         log(f"CLISC: {trusted} trusted and {excluded} excluded cases")
-        if self._rounds_to_come:
+        if self._pending_rounds:
             dataset_sam = self._load_dataset_sam(torch.device("cpu"))
             log(f"CLISC: SAM {dataset_sam.sam.name}, sha256 {dataset_sam.sam.sha256[:12]}")
-            if self.dataset_json.get(ENTRY) and not drew_the_labels(
+            if self.dataset_json.get(ENTRY) and not is_pseudo_label_sam(
                 dataset_sam.sam, self.dataset_json
             ):
-                log("CLISC: this is not the SAM that drew the labels")
+                log("CLISC: this is not the SAM that made the labels")
 
     def _load_dataset_sam(self, device: torch.device) -> DatasetSam:
         rounds = self.rounds
@@ -191,58 +199,56 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
         )
 
     def _run_round(self, number: int) -> None:
-        # What a killed round is redone from, and what its effect can be measured against.
+        # A round that was interrupted restarts from here; also allows comparing before and after.
         self._save_latest()
         self._keep_latest_as(f"checkpoint_before_round_{number:02d}.pth")
         train, _ = self.do_split()
         data = self.dataset_class(self.preprocessed_dataset_folder, sorted(train))
-        past, last = self.state["rounds"], self._round_in_force
-        barred = set(train) - set(last["kept"]) if last and not self.rounds.readmit else ()
+        past, last = self.state["rounds"], self._active_round
+        rejected = set(train) - set(last["kept"]) if last and not self.rounds.readmit else ()
         if last:
             data.overlay_folder = self._clisc_folder / last["name"]
         with predicting(self, self.rounds.mirroring) as predict:
             facts = run_round(
                 Round(
-                    number=number,
-                    epoch=self.current_epoch,
-                    run=self.state["run"],
-                    folder=self._clisc_folder,
-                    cases=sorted(train),
-                    dataset=data,
-                    predict=predict,
-                    dataset_sam=lambda: self._load_dataset_sam(self.device),
-                    settings=self.rounds,
-                    lists=self.lists,
-                    barred=frozenset(barred),
-                    transpose_backward=tuple(self.plans_manager.transpose_backward),
-                    patch=tuple(self.configuration_manager.patch_size),
-                    group=ProcessGroup.of_this_process(),
+                    RoundFiles(number, self.current_epoch, self.state["run"], self._clisc_folder),
+                    TrainingCases(sorted(train), data, self.lists.trusted, frozenset(rejected)),
+                    self.rounds,
+                    predict,
+                    lambda: self._load_dataset_sam(self.device),
+                    PlanLayout(
+                        tuple(self.plans_manager.transpose_backward),
+                        tuple(self.configuration_manager.patch_size),
+                    ),
+                    ProcessGroup.of_this_process(),
                 )
             )
         self.print_to_log_file(f"CLISC round {number}: {facts['decision']}; {facts['seconds']} s")
-        if slices_line(facts):
-            self.print_to_log_file(f"CLISC round {number}: {slices_line(facts)}")
+        if slices_note(facts):
+            self.print_to_log_file(f"CLISC round {number}: {slices_note(facts)}")
         past.append(
             {
                 "name": f"round_{number:02d}",
                 "epoch": self.current_epoch,
                 "kept": kept_cases(facts),
-                "relabelled": relabelled(facts),
+                "relabelled": relabelled_cases(facts),
             }
         )
         if not past[-1]["kept"]:
-            self.print_to_log_file("CLISC: no case is left; training goes on with what it had")
+            self.print_to_log_file(
+                "CLISC: no case is left; training continues with the previous cases"
+            )
         elif self.rounds.restart:
             self._restart()
-        self._renew_loaders()
-        # Scores against the old labels do not compare with those against the new ones.
+        self._rebuild_dataloaders()
+        # Scores against old and new labels are not comparable.
         self._best_ema = None
         self._save_latest()
 
     def _restart(self) -> None:
-        """Start again from random weights (paper); the schedule runs from here to the end."""
+        """Restart from random weights (paper), with a new schedule for the remaining epochs."""
         with torch.random.fork_rng(devices=[]):
-            # All ranks of a distributed training start alike.
+            # The same weights on all ranks of a distributed training.
             torch.manual_seed(self.current_epoch)
             fresh = self.build_network_architecture(
                 self.plans_manager,
@@ -255,15 +261,15 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
         self.state["restarted"] = self.current_epoch
         self.optimizer, _ = self.configure_optimizers()
         self._use_restarted_schedule()
-        self.print_to_log_file("CLISC: the network starts again from random weights")
+        self.print_to_log_file("CLISC: network reset to random weights")
 
     def _use_restarted_schedule(self) -> None:
         self.lr_scheduler = RestartedPolyLR(
             self.optimizer, self.initial_lr, self.state["restarted"], self.num_epochs
         )
 
-    def _renew_loaders(self) -> None:
-        # Their workers hold a copy of the old dataset.
+    def _rebuild_dataloaders(self) -> None:
+        # Worker processes of the loaders have a copy of the old dataset.
         for loader in (self.dataloader_train, self.dataloader_val):
             if hasattr(loader, "_finish"):
                 with contextlib.redirect_stdout(io.StringIO()):
@@ -273,7 +279,7 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
     # Checkpoints and log
 
     def _save_latest(self) -> None:
-        # save_checkpoint writes the number of the next epoch, which has not begun yet.
+        # save_checkpoint stores current_epoch + 1, but this epoch has not started yet.
         self.current_epoch -= 1
         self.save_checkpoint(str(Path(self.output_folder) / "checkpoint_latest.pth"))
         self.current_epoch += 1
@@ -283,7 +289,7 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
             keep_copy(Path(self.output_folder) / "checkpoint_latest.pth", name)
 
     def save_checkpoint(self, filename: str) -> None:
-        """As nnU-Net's, whole or not at all, with what the rounds have decided."""
+        """Write the checkpoint atomically, with the state and the settings of the rounds."""
         if self.local_rank == 0 and not self.disable_checkpointing:
             entry = {**self.state, "settings": as_plain(self.rounds)}
             save_with_entry(super().save_checkpoint, filename, ENTRY, entry)
@@ -291,26 +297,28 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
             super().save_checkpoint(filename)
 
     def load_checkpoint(self, filename_or_checkpoint: str) -> None:
-        """As nnU-Net's, what the rounds have decided, and the settings it was started with."""
+        """Load the checkpoint, and restore the state and the settings of the rounds."""
         super().load_checkpoint(filename_or_checkpoint)
         entry = read_entry(filename_or_checkpoint, ENTRY)
         if entry is not None:
             self.state = {key: value for key, value in entry.items() if key != "settings"}
             if "restarted" in self.state:
                 self._use_restarted_schedule()
-            with self._told_in_one_line():
+            with self._exit_on_user_error():
                 stored = entry.get("settings") or {}
-                self.rounds, differences = started_with(stored, self.rounds, os.environ)
+                self.rounds, differences = settings_to_resume(stored, self.rounds, os.environ)
             if differences:
-                self.print_to_log_file(f"CLISC: goes on as it was started: {differences}")
+                self.print_to_log_file(
+                    f"CLISC: continuing with the settings of the checkpoint: {differences}"
+                )
 
     def print_to_log_file(self, *args: Any, **kwargs: Any) -> None:
-        """As nnU-Net's; scores against pseudo-labels are called so."""
+        """Mark scores as computed against pseudo-labels."""
         if args and str(args[0]).startswith(_AGAINST_LABELS):
             args = (*args, "(against pseudo-labels, not the truth)")
         super().print_to_log_file(*args, **kwargs)
 
-    def _refuse_what_cannot_be_filtered(self) -> None:
+    def _check_configuration(self) -> None:
         if self.is_cascaded:
             raise UserError(
                 self.configuration_name,
@@ -327,8 +335,8 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
             )
 
     @contextlib.contextmanager
-    def _told_in_one_line(self) -> Iterator[None]:
-        """A user's mistake ends the training with one line, not with a traceback."""
+    def _exit_on_user_error(self) -> Iterator[None]:
+        """Exit with one line and no traceback on a `UserError`."""
         try:
             yield
         except UserError as error:

@@ -1,6 +1,6 @@
-"""Where nnU-Net's preprocessed voxels lie in the patient, so that SAM sees slices as always.
+"""Geometry of nnU-Net's preprocessed arrays, and their conversion to the slices that SAM expects.
 
-SAM was trained on axial slices of one pixel size, whatever axes and spacing a plan has chosen.
+SAM needs axial slices of a fixed pixel size, independent of the plan's axis order and spacing.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ _IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 def preprocessed_geometry(
     properties: Mapping[str, Any], shape: Sequence[int], transpose_backward: Sequence[int]
 ) -> Geometry:
-    """Geometry of a preprocessed array, once its axes are turned back to the file's order.
+    """Geometry of a preprocessed array after transposing its axes back to the file's order.
 
     Parameters
     ----------
     properties : mapping
         nnU-Net's properties of the case.
     shape : sequence of 3 int
-        Of the preprocessed array, in the plan's order of axes.
+        Shape of the preprocessed array, in the plan's axis order.
     transpose_backward : sequence of 3 int
-        The plan's.
+        Entry of the plan.
 
     Returns
     -------
     Geometry
-        Of `array.transpose(transpose_backward)`. A reader that leaves neither SimpleITK's nor
-        nibabel's geometry in the properties is taken to read axial planes.
+        Geometry of `array.transpose(transpose_backward)`. Axial planes are assumed if the
+        properties have neither the geometry of SimpleITK nor that of nibabel.
     """
     back = list(transpose_backward)
     now = np.array(shape, float)[back]
@@ -45,7 +45,7 @@ def preprocessed_geometry(
     direction, origin = _direction_and_origin(properties)
     old_spacing = np.array(properties["spacing"], float)  # plane, row, column
     step = cropped / now
-    # The new grid has the old one's outer faces, so that its first centre lies elsewhere.
+    # Resampling keeps the outer faces of the grid, which shifts the first voxel centre.
     start = (first + (step - 1) / 2) * old_spacing
     axes = np.array(direction).reshape(3, 3)
     x, y, z = (origin + axes @ start[::-1]).tolist()
@@ -55,7 +55,7 @@ def preprocessed_geometry(
 
 
 def scan_geometry(properties: Mapping[str, Any], transpose_backward: Sequence[int]) -> Geometry:
-    """Geometry of the scan that was preprocessed, as its reader had it.
+    """Geometry of the scan before preprocessing, as read from the file.
 
     Parameters
     ----------
@@ -71,13 +71,13 @@ def scan_geometry(properties: Mapping[str, Any], transpose_backward: Sequence[in
 
 
 def _direction_and_origin(properties: Mapping[str, Any]) -> tuple[tuple[float, ...], np.ndarray]:
-    """Direction cosines and origin of the scan as its reader left them, in LPS coordinates."""
+    """Direction cosines and origin of the scan in LPS coordinates."""
     if "sitk_stuff" in properties:
         itk = properties["sitk_stuff"]
         return tuple(map(float, itk["direction"])), np.array(itk["origin"], float)
     if "nibabel_stuff" in properties:
         known = properties["nibabel_stuff"]
-        # nibabel's coordinates are RAS.
+        # nibabel uses RAS coordinates.
         to_lps = np.diag([-1.0, -1.0, 1.0])
         affine = np.asarray(known.get("reoriented_affine", known["original_affine"]), float)
         columns = to_lps @ affine[:3, :3]
@@ -87,20 +87,22 @@ def _direction_and_origin(properties: Mapping[str, Any]) -> tuple[tuple[float, .
 
 
 class PreprocessedCase:
-    """One preprocessed case and its slices.
+    """A preprocessed case and its slices.
 
     Parameters
     ----------
     image : float32 ndarray
-        Channel from which SAM draws, in the plan's order of axes.
+        Channel shown to SAM, in the plan's axis order.
     inside : bool ndarray of the same shape
-        Voxels that nnU-Net did not crop away as background.
+        Voxels that nnU-Net did not mark as outside of the brain.
     properties : mapping
+        nnU-Net's properties of the case.
     transpose_backward : sequence of 3 int
+        Entry of the plan.
     settings : SliceSettings
-        Of the pseudo-labels, so that SAM sees what it saw then.
+        Settings of the pseudo-labels.
     kept : SliceStack, optional
-        The very slices it saw then; without them they are cut of the preprocessed image.
+        Stored slices of the pseudo-label; without them, slices are extracted from `image`.
     """
 
     def __init__(
@@ -114,10 +116,12 @@ class PreprocessedCase:
     ) -> None:
         self._back = tuple(transpose_backward)
         self._geometry = preprocessed_geometry(properties, image.shape, transpose_backward)
-        self.stack = kept or self._cut(image, inside, settings)
+        self.stack = kept or self._extract(image, inside, settings)
         self._forward = tuple(int(axis) for axis in np.argsort(self._back))
 
-    def _cut(self, image: np.ndarray, inside: np.ndarray, settings: SliceSettings) -> SliceStack:
+    def _extract(
+        self, image: np.ndarray, inside: np.ndarray, settings: SliceSettings
+    ) -> SliceStack:
         volume = Volume(image.transpose(self._back), self._geometry)
         brain = extract_brain(volume, settings, inside.transpose(self._back))
         return make_slices(volume, settings, brain)
@@ -128,11 +132,11 @@ class PreprocessedCase:
         return self._geometry.voxel_ml
 
     def on_slices(self, mask: np.ndarray) -> np.ndarray:
-        """A mask, bool in the plan's order of axes, on the grid of the slices."""
+        """Resample a mask, bool in the plan's axis order, to the grid of the slices."""
         return mask_on_slices(mask.transpose(self._back), self._geometry, self.stack)
 
     def from_slices(self, mask: np.ndarray) -> np.ndarray:
-        """Inverse of `on_slices`, as far as the grids allow."""
+        """Resample a mask from the grid of the slices; inverse of `on_slices` up to rounding."""
         drawn = mask.astype(np.float32)
         back = resample(drawn, self.stack.geometry, self._geometry, outside=0.0)
         return (back > 0.5).transpose(self._forward)

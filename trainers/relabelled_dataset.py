@@ -1,4 +1,4 @@
-"""nnU-Net's datasets with labels of a round laid over them; the preprocessed folder stays as is."""
+"""nnU-Net datasets whose labels may be replaced by a round; preprocessed files stay unchanged."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ TUMOUR_LABEL = 1
 
 
 class _Relabelled(nnUNetBaseDataset):
-    """Takes the label of a case from `overlay_folder`, where there is one."""
+    """Reads the label of a case from `overlay_folder` if it is there."""
 
     overlay_folder: Path | None = None
 
     def load_case(self, identifier: str) -> tuple[Any, Any, Any, dict[str, Any]]:
-        """As nnU-Net's: data, label, label of the previous stage, properties."""
+        """Return data, label, label of the previous stage, and properties, as nnU-Net does."""
         data, seg, seg_prev, properties = super().load_case(identifier)
         if self.overlay_folder is not None:
             label, locations = overlay_files(self.overlay_folder, identifier)
             if label.is_file():
-                # Read lazily, as nnU-Net reads its own: a patch needs a few chunks alone.
+                # Opened lazily, as in nnU-Net: a patch only needs a few chunks.
                 seg = blosc2.open(urlpath=str(label), mode="r", dparams={"nthreads": 1})
                 found = np.load(locations, allow_pickle=False)
                 properties = {**properties, "class_locations": {TUMOUR_LABEL: found}}
@@ -38,14 +38,14 @@ class _Relabelled(nnUNetBaseDataset):
 
 
 class RelabelledBlosc2(_Relabelled, nnUNetDatasetBlosc2):
-    """nnU-Net's usual dataset with labels of a round."""
+    """nnU-Net's default dataset, with labels of a round."""
 
 
 class RelabelledNumpy(_Relabelled, nnUNetDatasetNumpy):
-    """nnU-Net's dataset of .npz files with labels of a round."""
+    """nnU-Net's dataset of .npz files, with labels of a round."""
 
 
-# Loaders hand the class to worker processes, so each is a module's own.
+# Module-level classes, because data loaders pickle them for worker processes.
 RELABELLED_DATASETS: dict[type[nnUNetBaseDataset], type[_Relabelled]] = {
     nnUNetDatasetBlosc2: RelabelledBlosc2,
     nnUNetDatasetNumpy: RelabelledNumpy,
@@ -53,28 +53,26 @@ RELABELLED_DATASETS: dict[type[nnUNetBaseDataset], type[_Relabelled]] = {
 
 
 def overlay_files(folder: Path, case: str) -> tuple[Path, Path]:
-    """Files of a case's label and of its foreground locations."""
+    """Paths of the label and of the foreground locations of a case."""
     return folder / f"{case}.b2nd", folder / f"{case}_locations.npy"
 
 
 def write_overlay(
     folder: Path, case: str, mask: np.ndarray, seg: np.ndarray, patch: tuple[int, ...]
 ) -> None:
-    """Write a label to lay over a preprocessed one.
+    """Write a label that replaces the preprocessed one.
 
     Parameters
     ----------
-    folder : Path
-    case : str
     mask : bool ndarray of shape (x, y, z)
-        The new label, in the plan's order of axes.
+        The new label, in the plan's axis order.
     seg : int ndarray of shape (1, x, y, z)
-        The preprocessed label: -1 outside of the brain, which nnU-Net's masking needs to see.
+        The preprocessed label; -1 (outside of the brain) is preserved for nnU-Net's masking.
     patch : tuple of 2 or 3 int
-        The plan's patch, for which the chunks are made.
+        The plan's patch size, which determines the chunks.
     """
     label = np.where(seg < 0, -1, mask[None]).astype(np.int8)
-    # Without new locations, oversampling would aim at the old label.
+    # nnU-Net oversamples foreground by these locations, which must match the new label.
     found = DefaultPreprocessor._sample_foreground_locations(label, [TUMOUR_LABEL])[TUMOUR_LABEL]
     file, locations = overlay_files(folder, case)
     blocks, chunks = comp_blosc2_params(label.shape, patch, label.itemsize)

@@ -1,4 +1,4 @@
-"""Picture of a round of S3F: similarities in order, the least and the most similar cases."""
+"""Figure of a round of S3F: sorted similarities, and the least and most similar cases."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ OUTLINES = {"label": "deepskyblue", "network": "red", "SAM": "gold"}
 
 @dataclass(frozen=True)
 class RoundSnapshot:
-    """One slice of a case.
+    """One slice of a case with three masks.
 
     Parameters
     ----------
     pixels : uint8 ndarray of shape (row, column)
     label, network, sam : bool ndarray of the same shape
-        Label learnt with so far, prediction, and SAM's answer to it.
+        Current label, prediction, and SAM's segmentation.
     """
 
     pixels: np.ndarray
@@ -36,18 +36,18 @@ class RoundSnapshot:
     def of(
         cls, pixels: np.ndarray, label: np.ndarray, network: np.ndarray, sam: np.ndarray
     ) -> RoundSnapshot:
-        """The plane with most of prediction and label together; (plane, row, column) each."""
+        """Plane with the largest area of prediction plus label; arrays (plane, row, column)."""
         areas = network.sum(axis=(1, 2)) + label.sum(axis=(1, 2))
         plane = int(areas.argmax()) if areas.any() else len(pixels) // 2
         return cls(pixels[plane], label[plane], network[plane], sam[plane])
 
     def save(self, path: Path) -> None:
-        """Write it as a small .npz file."""
+        """Write an .npz file."""
         np.savez_compressed(path, **vars(self))
 
     @classmethod
     def load(cls, path: Path) -> RoundSnapshot:
-        """Read what `save` wrote."""
+        """Read a file written by `save`."""
         with np.load(path) as file:
             return cls(*(file[name] for name in ("pixels", "label", "network", "sam")))
 
@@ -55,11 +55,11 @@ class RoundSnapshot:
 def draw_round(
     similarity: Mapping[str, float],
     kept: Collection[str],
-    looks: Mapping[str, RoundSnapshot],
+    snapshots: Mapping[str, RoundSnapshot],
     title: str,
     path: Path,
 ) -> None:
-    """Draw and write the picture of a round.
+    """Draw the figure of a round and save it.
 
     Parameters
     ----------
@@ -67,23 +67,23 @@ def draw_round(
         0 to 1.
     kept : collection of str
         Cases that stay in the training set.
-    looks : mapping of case to Look
-        Cases to show, the least similar first.
+    snapshots : mapping of case to RoundSnapshot
+        Cases to show, in this order.
     title : str
     path : Path
-        A .png file; appears whole.
+        A .png file, written atomically.
     """
-    columns = min(max(len(looks), 1), 4)
-    rows = math.ceil(len(looks) / columns)
+    columns = min(max(len(snapshots), 1), 4)
+    rows = math.ceil(len(snapshots) / columns)
     figure = Figure(figsize=(3.0 * columns + 0.6, 2.6 + 3.3 * rows), layout="constrained")
     figure.suptitle(title, fontsize=9, wrap=True)
     grid = figure.add_gridspec(1 + rows, columns, height_ratios=[2.2, *[3.0] * rows])
     _draw_order(figure.add_subplot(grid[0, :]), similarity, kept)
-    for place, (case, look) in enumerate(looks.items()):
+    for place, (case, snapshot) in enumerate(snapshots.items()):
         axes = figure.add_subplot(grid[1 + place // columns, place % columns])
-        axes.imshow(look.pixels, cmap="gray", vmin=0, vmax=255)
+        axes.imshow(snapshot.pixels, cmap="gray", vmin=0, vmax=255)
         for mask, colour in zip(
-            (look.label, look.network, look.sam), OUTLINES.values(), strict=True
+            (snapshot.label, snapshot.network, snapshot.sam), OUTLINES.values(), strict=True
         ):
             if mask.any():
                 axes.contour(mask, levels=[0.5], colors=[colour], linewidths=1.1)
@@ -92,7 +92,7 @@ def draw_round(
             f"{case}\n{similarity[case]:.3f}, {state}",
             fontsize=8,
             color=KEPT if case in kept else REJECTED,
-            parse_math=False,  # a dollar in a case's name is a dollar
+            parse_math=False,  # case names may contain dollar signs
         )
         axes.set_axis_off()
     handles = [Line2D([], [], color=c, label=name) for name, c in OUTLINES.items()]
@@ -109,7 +109,7 @@ def _draw_order(axes: Axes, similarity: Mapping[str, float], kept: Collection[st
     order = sorted(similarity, key=lambda case: (similarity[case], case))
     colours = [KEPT if case in kept else REJECTED for case in order]
     axes.bar(range(len(order)), [similarity[case] for case in order], color=colours, width=0.85)
-    # Whatever style nnU-Net has set for its own plots.
+    # Override the style that nnU-Net sets for its own plots.
     axes.set_facecolor("white")
     axes.grid(False)
     axes.set_ylim(0, 1)

@@ -1,4 +1,4 @@
-"""When rounds take place and how they decide: class attribute, dataset.json, environment."""
+"""Settings of rounds, from class attribute, dataset.json and environment variables."""
 
 from __future__ import annotations
 
@@ -17,41 +17,42 @@ VARIABLE_PREFIX = "CLISC_"
 
 @dataclass(frozen=True)
 class RoundSettings:
-    """What a round between epochs does.
+    """Settings of the rounds between epochs.
 
-    Every field can be set in dataset.json, `{"clisc": {"trainer": {"keep_ratio": 0.7}}}`, and,
-    above that, by a variable such as `CLISC_KEEP_RATIO=0.7` or `CLISC_ROUNDS=0.4,0.7`.
+    Every field can be set in dataset.json, `{"clisc": {"trainer": {"keep_ratio": 0.7}}}`, or by an
+    environment variable, which takes precedence: `CLISC_KEEP_RATIO=0.7`, `CLISC_ROUNDS=0.4,0.7`.
     """
 
     rounds: tuple[Share, ...] = (0.25,)
-    """Shares of the schedule after which a round takes place; none: no filtering at all. After a
-    quarter (epoch 250 of 1000) a network has long learnt what the labels have in common, while the
-    learning rate (poly: 0.77 of the first) is too high to have learnt each error by heart; on
-    phantoms with spoilt labels this was better than half, where less is left to unlearn them."""
+    """Fractions of the schedule after which a round takes place; none: no filtering. After a
+    quarter (epoch 250 of 1000) the network has learnt what the labels have in common, but the
+    learning rate (0.77 of the initial one) is still too high to memorise individual errors. On
+    phantoms with corrupted labels this was better than half, after which less time is left to
+    unlearn them."""
     keep_ratio: Share = 0.8
-    """Share of the cases that stays in each round (paper)."""
+    """Fraction of the cases kept in each round (paper)."""
     min_similarity: Share = 0.5
-    """Cases below it are rejected whatever the share."""
+    """Cases below it are rejected regardless of `keep_ratio`."""
     measure: Literal["sam", "support"] = "support"
-    """Similarity by which cases are ranked. `sam`: Dice of the prediction and SAM's answer to it
-    (paper). `support`: how far network and SAM support the label they have learnt from, the mean
-    of its Dice with the prediction and with SAM's answer; it finds spoilt labels better."""
+    """Similarity by which cases are ranked. `sam`: Dice of prediction and SAM's segmentation
+    (paper). `support`: mean Dice of the current label with the prediction and with SAM's
+    segmentation; detects corrupted labels better."""
     looks: Literal["axial", "all"] = "all"
-    """SAM answers plane by plane (paper), or looks as often as it did for the pseudo-labels."""
+    """SAM passes: `axial`, each axial plane once (paper), or `all`, as for the pseudo-labels."""
     relabel: Literal["network", "vote", "none"] = "none"
-    """What kept cases learn from: the network's prediction (paper); what two of three say, label,
-    network and SAM; or their label as before. On phantoms, labels worth keeping were better than
-    predictions, and no worse than votes."""
+    """Label of kept cases after the round: the network's prediction (paper), the majority vote of
+    label, network and SAM, or the previous label. On phantoms, labels of kept cases were better
+    than predictions, and no worse than votes."""
     readmit: bool = True
-    """A later round judges rejected cases anew; otherwise they stay out."""
+    """Whether later rounds may readmit rejected cases."""
     restart: bool = False
-    """After a round the network starts again from random weights (paper). In the short trainings on
-    phantoms the quarter of the schedule that this costs was worth more than what there was to
-    unlearn, also where 30 % of the labels were spoilt."""
+    """Restart from random weights after a round (paper). In short trainings on phantoms, losing a
+    quarter of the schedule cost more than unlearning label errors, even with 30 % corrupted
+    labels."""
     mirroring: bool = False
-    """Predict with mirroring, as nnU-Net does in the end: eight times slower."""
+    """Predict with mirroring, as nnU-Net does for inference; eight times slower."""
     sam: str = ""
-    """SAM that judges: a name or the path of a checkpoint. Empty: the one that drew the labels."""
+    """Name or checkpoint path of SAM. Empty: the SAM that made the pseudo-labels."""
 
 
 PAPER = RoundSettings(
@@ -68,66 +69,65 @@ NO_FILTER = RoundSettings(rounds=())
 def resolve(
     base: RoundSettings, dataset_json: Mapping[str, Any], environment: Mapping[str, str]
 ) -> RoundSettings:
-    """Settings in force: a class's own, overridden by dataset.json, then by variables.
+    """Settings of a class, overridden by dataset.json, then by environment variables.
 
     Raises
     ------
     UserError
-        If a key or a value cannot be used.
+        If a key or a value is invalid.
     """
     made = dataset_json.get("clisc")
     chosen = made.get("trainer") if isinstance(made, dict) else made
     chosen = {} if chosen is None else chosen
     if not isinstance(chosen, dict):
-        raise UserError("dataset.json: clisc: trainer", repr(chosen), "an object", "mend the value")
+        raise UserError("dataset.json: clisc: trainer", repr(chosen), "an object", "fix the value")
     settings = updated(base, chosen, "dataset.json: clisc: trainer")
     return updated(settings, _from_environment(environment), "environment")
 
 
-def started_with(
-    stored: Mapping[str, Any], asked: RoundSettings, environment: Mapping[str, str]
+def settings_to_resume(
+    stored: Mapping[str, Any], requested: RoundSettings, environment: Mapping[str, str]
 ) -> tuple[RoundSettings, str]:
-    """Settings that a continued training goes on with: those of its checkpoint.
+    """Settings of a resumed training: those stored in its checkpoint.
 
     Parameters
     ----------
     stored : mapping
-        What `as_plain` gave for the checkpoint. What it does not name is as now asked for.
-    asked : RoundSettings
-        What `resolve` says now.
+        Settings in the checkpoint, from `as_plain`. Missing ones are taken from `requested`.
+    requested : RoundSettings
+        Current settings, from `resolve`.
     environment : mapping
-        Of SAM a checkpoint knows no folder, so that `CLISC_SAM`, where it is set, counts anew.
+        `CLISC_SAM`, if set, overrides the checkpoint, which does not store the folder of SAM.
 
     Returns
     -------
     settings : RoundSettings
     in_what : str
-        In what they differ from those asked for, or SAM from the checkpoint's; empty for nothing.
+        Differences to the requested settings, and of SAM to the checkpoint's; empty if none.
 
     Raises
     ------
     UserError
-        If a key or a value of the checkpoint cannot be used.
+        If a key or a value in the checkpoint is invalid.
     """
-    old = updated(asked, dict(stored), "checkpoint: clisc: settings")
-    # The same file, and where it lies on this machine.
+    old = updated(requested, dict(stored), "checkpoint: clisc: settings")
+    # If it is the same file, use its path on this machine.
     by_variable = bool(environment.get(f"{VARIABLE_PREFIX}SAM"))
-    same_sam = as_plain(asked)["sam"] == as_plain(old)["sam"]
-    settings = replace(old, sam=asked.sam) if by_variable or same_sam else old
+    same_sam = as_plain(requested)["sam"] == as_plain(old)["sam"]
+    settings = replace(old, sam=requested.sam) if by_variable or same_sam else old
     parts = [
-        f"{one.name} {json.dumps(one.before)} (now asked for: {json.dumps(one.now)})"
-        for one in differences(asdict(settings), asdict(asked))
+        f"{one.name} {json.dumps(one.before)} (now requested: {json.dumps(one.now)})"
+        for one in differences(asdict(settings), asdict(requested))
     ]
     if by_variable and not same_sam:
-        parts.append(f"but sam {json.dumps(asked.sam)} (before: {json.dumps(old.sam)})")
+        parts.append(f"but sam {json.dumps(requested.sam)} (before: {json.dumps(old.sam)})")
     return settings, ", ".join(parts)
 
 
 def round_epochs(settings: RoundSettings, num_epochs: int) -> list[int]:
-    """Epochs before which a round takes place, ascending.
+    """Epochs before which a round takes place, in ascending order.
 
-    A round has an epoch before it and one after it, however short the schedule; a schedule of one
-    epoch has no round.
+    There is at least one epoch before and after a round; a schedule of one epoch has no round.
     """
     if num_epochs < 2:
         return []
@@ -136,12 +136,12 @@ def round_epochs(settings: RoundSettings, num_epochs: int) -> list[int]:
 
 
 def as_plain(settings: RoundSettings) -> dict[str, Any]:
-    """All values for files that travel with a model: of SAM's path, no folder."""
+    """Settings as plain types, to be stored with a model; the path of SAM without its folder."""
     return {**asdict(settings), "sam": without_folder(settings.sam)}
 
 
 def describe(settings: RoundSettings) -> str:
-    """All values in one line, for the log."""
+    """All settings in one line, for the log."""
     return json.dumps(asdict(settings))
 
 
@@ -156,11 +156,11 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _parsed(hint: Any, text: str, variable: str) -> Any:
-    """Value of a variable in the type of its field; the range is checked by `updated`."""
+    """Convert a variable to the type of its field; `updated` checks the range."""
     if hint is bool:
         known = {"1": True, "true": True, "0": False, "false": False}
         if text.lower() not in known:
-            raise UserError(variable, repr(text), "1, true, 0 or false", "mend the variable")
+            raise UserError(variable, repr(text), "1, true, 0 or false", "fix the variable")
         return known[text.lower()]
     if hint is str or get_origin(hint) is Literal:
         return text
@@ -170,5 +170,5 @@ def _parsed(hint: Any, text: str, variable: str) -> Any:
     try:
         return [float(part) for part in text.split(",")] if several else float(text)
     except ValueError:
-        expected = "numbers with commas between, or none" if several else "a number like 0.8"
-        raise UserError(variable, repr(text), expected, "mend the variable") from None
+        expected = "comma-separated numbers, or none" if several else "a number like 0.8"
+        raise UserError(variable, repr(text), expected, "fix the variable") from None

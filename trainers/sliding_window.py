@@ -1,4 +1,4 @@
-"""Predict a preprocessed case with the network in training, as `nnUNetv2_predict` would."""
+"""Sliding-window prediction of preprocessed cases with the network in training."""
 
 from __future__ import annotations
 
@@ -19,21 +19,22 @@ from clisc_nnunet.trainers.relabelled_dataset import TUMOUR_LABEL
 def predicting_logits(
     trainer: nnUNetTrainer, mirroring: bool
 ) -> Iterator[Callable[[np.ndarray], torch.Tensor]]:
-    """Put a trainer's network into prediction for a while.
+    """Context manager that switches a trainer's network to prediction.
 
     Parameters
     ----------
     trainer : nnUNetTrainer
     mirroring : bool
+        Test-time augmentation by mirroring.
 
     Yields
     ------
     callable
-        From data, float32 (channel, x, y, z), to logits (class, x, y, z) on the CPU.
+        Maps data, float32 (channel, x, y, z), to logits (class, x, y, z) on the CPU.
     """
     trainer.set_deep_supervision_enabled(False)
     trainer.network.eval()
-    # It says on every CPU that it does not run on a GPU.
+    # The predictor prints a message if it does not run on a GPU.
     with redirect_stdout(io.StringIO()):
         predictor = nnUNetPredictor(
             use_mirroring=mirroring, device=trainer.device, allow_tqdm=False
@@ -64,7 +65,7 @@ def predicting_logits(
 def predicting(
     trainer: nnUNetTrainer, mirroring: bool
 ) -> Iterator[Callable[[np.ndarray], np.ndarray]]:
-    """As `predicting_logits`; yields from data to the tumour's mask, bool (x, y, z)."""
+    """Like `predicting_logits`, but the callable returns the tumour mask, bool (x, y, z)."""
     with predicting_logits(trainer, mirroring) as predict:
         to_labels = trainer.label_manager.convert_logits_to_segmentation
         yield lambda data: np.asarray(to_labels(predict(data))) == TUMOUR_LABEL

@@ -1,6 +1,7 @@
-"""nnUNetTrainerCLISC's small family: the paper's schedule, no filtering, short schedules.
+"""Variants of nnUNetTrainerCLISC: the paper's schedule, no filtering, short schedules.
 
-Names follow nnU-Net's habit. Rounds are shares of the schedule, so short ones have theirs too.
+Names follow nnU-Net's convention. Rounds are fractions of the schedule, so they also take place in
+short schedules.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ class nnUNetTrainerCLISC_paper(nnUNetTrainerCLISC):
 
 
 class nnUNetTrainerCLISC_noFilter(nnUNetTrainerCLISC):
-    """No round at all: what is left is nnU-Net on the pseudo-labels, for comparison."""
+    """No rounds: plain nnU-Net on the pseudo-labels, for comparison."""
 
     clisc_settings = NO_FILTER
 
 
 class nnUNetTrainerCLISC_2epochs(nnUNetTrainerCLISC):
-    """One epoch, a round, one epoch: enough to see that everything works."""
+    """One epoch, a round, one epoch: a quick check of the installation."""
 
     epochs = 2
 

@@ -1,1 +1,1 @@
-"""How the bundled models were trained: on phantoms alone, and again at will."""
+"""Training of the bundled models on phantoms, reproducible by `clisc_nnunet.bundled.train`."""

@@ -1,4 +1,4 @@
-"""Augmentation of 2D slices with their masks, on tensors; grey values stay within 0..1."""
+"""Augmentation of 2D slices and their masks, as tensors; grey values stay within 0..1."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from clisc_nnunet.bundled.slice_sampler import SliceSampler
 
 @dataclass(frozen=True)
 class AugmentSettings:
-    """Ranges, each drawn uniformly (zooms: log-uniformly) per slice."""
+    """Ranges of the augmentation, sampled uniformly (zooms: log-uniformly) per slice."""
 
     rotation: float = 0.35
-    """Radians, both ways."""
+    """Maximum angle in radians, in both directions."""
     zoom: tuple[float, float] = (0.8, 1.3)
     shift: float = 0.1
-    """Share of half the frame."""
+    """Maximum shift relative to half the image side."""
     close_up: float = 0.4
-    """Share of slices zoomed onto their tumour (or a place in the brain), see below."""
+    """Probability of zooming onto the tumour, or a random brain location without one."""
     close_up_zoom: tuple[float, float] = (1.1, 2.4)
     gamma: float = 0.35
-    """Natural logarithm of the exponent, both ways."""
+    """Maximum absolute natural logarithm of the exponent."""
     gain: tuple[float, float] = (0.8, 1.25)
     offset: float = 0.08
     bias_field: float = 0.12
     noise: float = 0.05
     blur: float = 1.2
-    """Largest sigma in pixels; 40 % of the slices are blurred."""
+    """Maximum sigma in pixels; 40 % of the slices are blurred."""
 
 
 def _uniform(n: int, low: float, high: float, generator: torch.Generator) -> torch.Tensor:
@@ -45,16 +45,14 @@ def _log_uniform(n: int, limits: tuple[float, float], generator: torch.Generator
 def random_affine(
     images: torch.Tensor, masks: torch.Tensor, settings: AugmentSettings, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rotate, zoom and shift slices and masks alike.
+    """Rotate, zoom and shift slices together with their masks.
 
     Parameters
     ----------
     images : float Tensor of shape (n, 1, side, side)
-        0..1, background 0.
+        Grey values in 0..1, background 0.
     masks : float Tensor of shape (n, m, side, side)
-        0 or 1; the first one is what a close-up looks at.
-    settings : AugmentSettings
-    generator : torch.Generator
+        0 or 1; close-ups are centred on the first mask.
 
     Returns
     -------
@@ -67,10 +65,10 @@ def random_affine(
     shift = _uniform(2 * n, -settings.shift, settings.shift, generator).view(n, 2)
 
     close = torch.rand(n, generator=generator) < settings.close_up
-    near = _log_uniform(n, settings.close_up_zoom, generator)
-    wander = _uniform(2 * n, -0.25, 0.25, generator).view(n, 2) / near[:, None]
-    centre = _look_at(images, masks[:, :1], generator) / (side / 2) - 1 + wander
-    zoom = torch.where(close, near, zoom)
+    close_zoom = _log_uniform(n, settings.close_up_zoom, generator)
+    jitter = _uniform(2 * n, -0.25, 0.25, generator).view(n, 2) / close_zoom[:, None]
+    centre = _close_up_centre(images, masks[:, :1], generator) / (side / 2) - 1 + jitter
+    zoom = torch.where(close, close_zoom, zoom)
     shift = torch.where(close[:, None], centre, shift)
 
     cos, sin = angle.cos() / zoom, angle.sin() / zoom
@@ -89,12 +87,12 @@ def random_affine(
 def random_intensity(
     images: torch.Tensor, settings: AugmentSettings, generator: torch.Generator
 ) -> torch.Tensor:
-    """Change contrast, brightness, field, noise and sharpness; background stays 0.
+    """Random contrast, brightness, bias field, noise and blur; background stays 0.
 
     Parameters
     ----------
     images : float Tensor of shape (n, 1, side, side)
-        0..1.
+        Grey values in 0..1.
 
     Returns
     -------
@@ -121,7 +119,7 @@ def random_intensity(
 
 
 def gaussian_blur(images: torch.Tensor, sigma: float) -> torch.Tensor:
-    """Blur (n, 1, row, column) with a Gaussian of `sigma` pixels."""
+    """Gaussian blur of images (n, 1, row, column); `sigma` in pixels."""
     reach = max(1, math.ceil(3 * sigma))
     kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma) ** 2)
     kernel = kernel / kernel.sum()
@@ -129,8 +127,10 @@ def gaussian_blur(images: torch.Tensor, sigma: float) -> torch.Tensor:
     return F.conv2d(images, kernel.view(1, 1, -1, 1), padding=(reach, 0))
 
 
-def _look_at(images: torch.Tensor, masks: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Where a close-up looks, (n, 2) as (x, y): the tumour's centre, or anywhere in the brain."""
+def _close_up_centre(
+    images: torch.Tensor, masks: torch.Tensor, generator: torch.Generator
+) -> torch.Tensor:
+    """Centre of a close-up, (n, 2) as (x, y): of the tumour, else a random brain location."""
     side = images.shape[-1]
     centres = []
     for image, mask in zip(images[:, 0], masks[:, 0], strict=True):
@@ -146,7 +146,7 @@ def _look_at(images: torch.Tensor, masks: torch.Tensor, generator: torch.Generat
 
 
 def step_rng(seed: int, number: int) -> np.random.Generator:
-    """Randomness of one step, so that a continued training sees what an unbroken one would."""
+    """Generator for one step, so that resumed trainings are identical to uninterrupted ones."""
     return np.random.default_rng([seed, number])
 
 
@@ -164,7 +164,7 @@ def augmented_batch(
     images : float32 Tensor of shape (count, 1, side, side)
         Grey values in 0..1.
     masks : float32 Tensor of shape (count, 2, side, side)
-        Tumour on the slice, and on a plane nearby.
+        Tumour on the slice, and on a nearby plane.
     """
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     batch = sampler.draw(count, tumour_share, rng)

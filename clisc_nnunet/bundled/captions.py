@@ -1,7 +1,7 @@
-"""Captions of normal slices and of slices with a tumour, built from many paraphrases.
+"""Captions of normal slices and of slices with a tumour, generated from a grammar.
 
-The paper's two prompts are not among them, so that the text tower is measured on prompts it has
-never read; every word of those prompts occurs elsewhere in the grammar.
+The paper's two prompts are not among them, so that the text tower is evaluated on unseen prompts;
+every word of those prompts occurs elsewhere in the grammar.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ FINDINGS = (
     "cystic tumor",
     "infiltrating tumor",
 )
-LOOKS = (
+APPEARANCES = (
     "",
     "with uneven hyperintensity",
     "with irregular borders",
@@ -62,7 +62,7 @@ LOOKS = (
     "in one hemisphere",
     "with high intensity",
 )
-NORMAL_LOOKS = (
+NORMAL_APPEARANCES = (
     "typical signal intensity",
     "normal signal intensity",
     "a normal appearance",
@@ -78,7 +78,7 @@ NORMAL_LOOKS = (
     "regular structures",
     "symmetric hemispheres",
 )
-DENIALS = (
+NEGATIONS = (
     "without",
     "without any",
     "with no",
@@ -111,7 +111,7 @@ PLURALS = (
 )
 
 
-def _tidy(*parts: str) -> str:
+def _join(*parts: str) -> str:
     return " ".join(part for part in parts if part)
 
 
@@ -121,21 +121,24 @@ def _article(noun: str) -> str:
 
 def tumour_caption(rng: np.random.Generator) -> str:
     """A random caption of a slice with a tumour."""
-    return _tidy(
-        rng.choice(SUBJECTS), rng.choice(LINKS), _article(rng.choice(FINDINGS)), rng.choice(LOOKS)
+    return _join(
+        rng.choice(SUBJECTS),
+        rng.choice(LINKS),
+        _article(rng.choice(FINDINGS)),
+        rng.choice(APPEARANCES),
     )
 
 
 def normal_caption(rng: np.random.Generator) -> str:
-    """A random caption of a normal slice: a normal look, a denied finding, or both."""
-    look = _tidy(rng.choice(LINKS), rng.choice(NORMAL_LOOKS))
-    denial = _tidy(rng.choice(DENIALS), rng.choice(PLURALS))
-    tails = (look, denial, _tidy(look, denial))
-    return _tidy(rng.choice(SUBJECTS), tails[rng.integers(len(tails))])
+    """A random caption of a normal slice: normal appearance, absence of a finding, or both."""
+    appearance = _join(rng.choice(LINKS), rng.choice(NORMAL_APPEARANCES))
+    negation = _join(rng.choice(NEGATIONS), rng.choice(PLURALS))
+    tails = (appearance, negation, _join(appearance, negation))
+    return _join(rng.choice(SUBJECTS), tails[rng.integers(len(tails))])
 
 
 def draw_captions(count: int, seed: int) -> tuple[list[str], list[str]]:
-    """Different captions of normal slices and of slices with a tumour, `count` of each at most."""
+    """Unique captions of normal slices and of slices with a tumour, at most `count` of each."""
     rng = np.random.default_rng(seed)
     normal = dict.fromkeys(normal_caption(rng) for _ in range(count))
     tumour = dict.fromkeys(tumour_caption(rng) for _ in range(count))

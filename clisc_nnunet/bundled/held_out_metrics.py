@@ -1,4 +1,4 @@
-"""Figures of the bundled models on phantoms that training never saw."""
+"""Metrics of the bundled models on held-out phantoms."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from clisc_nnunet.stages.sam.types import Masks, Prompts
 
 
 def labelled_slices(volumes: Sequence[TrainingVolume]) -> tuple[np.ndarray, np.ndarray]:
-    """Axial slices, uint8 (n, row, column), and their truth, bool (n,); unclear ones left out."""
+    """Unambiguous axial slices, uint8 (n, row, column), and their truth, bool (n,)."""
     pixels, truth = [], []
     for volume in volumes:
         area = volume.tumour.sum(axis=(1, 2))
@@ -33,7 +33,7 @@ def labelled_slices(volumes: Sequence[TrainingVolume]) -> tuple[np.ndarray, np.n
     return np.concatenate(pixels), np.concatenate(truth)
 
 
-def classification_figures(probability: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+def classification_metrics(probability: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     """AUC and balanced accuracy of probabilities (n,) against truth (n,)."""
     return {
         "slice_auc": round(float(roc_auc_score(truth, probability)), 4),
@@ -43,20 +43,20 @@ def classification_figures(probability: np.ndarray, truth: np.ndarray) -> dict[s
     }
 
 
-def clip_figures(clip: ClipModel, volumes: Sequence[TrainingVolume]) -> dict[str, float]:
-    """Slices by the paper's prompts, which the model never read, and by averaged paraphrases."""
+def clip_metrics(clip: ClipModel, volumes: Sequence[TrainingVolume]) -> dict[str, float]:
+    """Classification by the paper's prompts, unseen in training, and by a prompt ensemble."""
     pixels, truth = labelled_slices(volumes)
     normal, tumour = draw_captions(64, seed=77)
     sets: dict[str, dict[str, tuple[str, ...]]] = {
         "paper": PAPER_TEXT_PROMPTS,
         "ensemble": {"normal": tuple(normal), "tumour": tuple(tumour)},
     }
-    figures = {}
+    metrics = {}
     for name, prompts in sets.items():
         probability = tumour_probability(clip, class_embeddings(clip, prompts), pixels)
-        found = classification_figures(probability, truth)
-        figures.update({f"{name}_{key}": value for key, value in found.items()})
-    return figures
+        found = classification_metrics(probability, truth)
+        metrics.update({f"{name}_{key}": value for key, value in found.items()})
+    return metrics
 
 
 PROMPTS = {
@@ -66,46 +66,46 @@ PROMPTS = {
     "box_20_percent_off": (0.2, 0),
     "box_50_percent_off": (0.5, 0),
 }
-"""Prompts to measure SAM with: share by which boxes are shifted and scaled, margin in pixels."""
+"""Box prompts to evaluate SAM with: relative shift and scaling, margin in pixels."""
 
 
-def sam_figures(sam: Sam, volumes: Sequence[TrainingVolume], every: int = 3) -> dict[str, float]:
-    """Mean Dice per volume of axial masks from boxes, exact and spoilt; SAM's own estimate.
+def sam_metrics(sam: Sam, volumes: Sequence[TrainingVolume], every: int = 3) -> dict[str, float]:
+    """Mean Dice per volume of axial masks from exact and corrupted boxes; calibration of IoU.
 
     Parameters
     ----------
     sam : Sam
     volumes : sequence of TrainingVolume
-        Those without a tumour are left out.
+        Volumes without a tumour are ignored.
     every : int
-        Every n-th plane is shown.
+        Use every n-th plane.
 
     Returns
     -------
     dict
-        `dice_` and each of `PROMPTS`; `iou_spearman`, the rank correlation of predicted and true
-        IoU over all slices and prompts.
+        `dice_NAME` for each name in `PROMPTS`; `iou_spearman`: rank correlation of predicted and
+        true IoU over all slices and prompts.
     """
-    figures: dict[str, float] = {}
+    metrics: dict[str, float] = {}
     predicted, true = [], []
     shown = [volume for volume in volumes if volume.tumour.any()]
-    for name, (spoil, margin) in PROMPTS.items():
+    for name, (corruption, margin) in PROMPTS.items():
         scores = []
         for volume in shown:
             planes = np.flatnonzero(volume.tumour.any(axis=(1, 2)))[::every]
             truth = volume.tumour[planes]
-            masks = answers(sam, volume.pixels[planes], truth, spoil, margin)
+            masks = corrupted_box_masks(sam, volume.pixels[planes], truth, corruption, margin)
             scores.append(dice(masks.logits > 0, truth, both_empty=1.0))
             predicted.append(masks.predicted_iou)
             true.append(iou(masks.logits > 0, truth, both_empty=0.0, axis=(1, 2)))
-        figures[f"dice_{name}"] = round(float(np.mean(scores)), 4)
+        metrics[f"dice_{name}"] = round(float(np.mean(scores)), 4)
     correlation = spearmanr(np.concatenate(predicted), np.concatenate(true)).statistic
-    figures["iou_spearman"] = round(float(correlation), 4)
-    return figures
+    metrics["iou_spearman"] = round(float(correlation), 4)
+    return metrics
 
 
-def answers(
-    sam: Sam, pixels: np.ndarray, truth: np.ndarray, spoil: float, margin: int = 0
+def corrupted_box_masks(
+    sam: Sam, pixels: np.ndarray, truth: np.ndarray, corruption: float, margin: int = 0
 ) -> Masks:
     """SAM's masks for the true boxes, with points as in stage 9.
 
@@ -114,21 +114,21 @@ def answers(
     sam : Sam
     pixels : uint8 ndarray of shape (n, side, side)
     truth : bool ndarray of the same shape
-        None of the masks empty.
-    spoil : float
-        Boxes are shifted by up to half of this share of their size, and scaled by up to exp(spoil).
+        No mask may be empty.
+    corruption : float
+        Boxes are shifted by up to half of it times their size, and scaled by up to exp(corruption).
     margin : int
-        Pixels round the true box.
+        Margin around the true box in pixels.
     """
     rng = np.random.default_rng(5)
     prompts = make_prompts(pixels, truth, PromptSettings(margin=margin))
     side = pixels.shape[-1]
     centres = (prompts.boxes[:, :2] + prompts.boxes[:, 2:]) / 2
     sizes = prompts.boxes[:, 2:] - prompts.boxes[:, :2] + 1
-    centres = centres + rng.uniform(-spoil, spoil, centres.shape) * sizes / 2
-    halves = sizes * np.exp(rng.uniform(-spoil, spoil, sizes.shape)) / 2
+    centres = centres + rng.uniform(-corruption, corruption, centres.shape) * sizes / 2
+    halves = sizes * np.exp(rng.uniform(-corruption, corruption, sizes.shape)) / 2
     boxes = np.concatenate([centres - halves, centres + halves], axis=1)
-    boxes = np.clip(boxes, 0, side - 1).astype(np.float32) if spoil else prompts.boxes
+    boxes = np.clip(boxes, 0, side - 1).astype(np.float32) if corruption else prompts.boxes
     corners = np.stack([corner_points(box) for box in boxes])
     points = np.concatenate([prompts.points[:, :-4], corners], axis=1)
     prompts = Prompts(boxes, points, prompts.labels)

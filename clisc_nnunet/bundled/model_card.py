@@ -1,4 +1,4 @@
-"""Store a trained model in the package: fp16 safetensors, and a card that says whence it is."""
+"""Export a trained model: fp16 safetensors, and a model card with its provenance."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CREDITS = (
     "Medical Image Analysis 86, 2023)",
     "MNI152 templates as nilearn ships them (International Consortium for Brain Mapping)",
 )
-"""Where the anatomies of the phantoms come from."""
+"""Sources of the anatomies of the phantoms."""
 
 LIMITS = {
     "clip": "knows axial FLAIR slices of brains on black, 128 x 128 at 1.5 mm, and the words of "
@@ -35,12 +35,12 @@ LIMITS = {
     "brain": "has seen heads of phantoms alone; adult brains in FLAIR, whole or with a field of "
     "view that ends early",
 }
-"""What each model must not be trusted with, for its card."""
+"""Limitations of each model, for its card."""
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """What a card tells of a training."""
+    """Description of a training for the model card."""
 
     command: str
     seed: int
@@ -48,7 +48,7 @@ class Provenance:
     training: dict[str, Any]
     curve: list[dict[str, float]]
     history: list[dict[str, Any]] = field(default_factory=list)
-    """Earlier trainings whose weights this one started from, the oldest first."""
+    """Earlier trainings from whose weights this one started, oldest first."""
 
 
 def export_model(
@@ -56,10 +56,10 @@ def export_model(
     module: torch.nn.Module,
     architecture: dict[str, Any],
     provenance: Provenance,
-    figures: Mapping[str, Any],
+    metrics: Mapping[str, Any],
     folder: Path,
 ) -> Path:
-    """Write `name.safetensors` and its card `name.json`; returns the path of the weights."""
+    """Write `name.safetensors` and the card `name.json`; returns the path of the weights."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.safetensors"
     state = {k: v.detach().cpu().half().contiguous() for k, v in module.state_dict().items()}
@@ -82,7 +82,7 @@ def export_model(
             for k in ("clisc_nnunet", "torch", "open_clip_torch", "segment_anything", "timm")
         },
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, CPU",
-        "figures_on_phantoms": figures,
+        "figures_on_phantoms": metrics,
         "curve": provenance.curve,
         **({"history": provenance.history} if provenance.history else {}),
     }

@@ -1,4 +1,4 @@
-"""The phantoms that the bundled models are trained on: made once, kept as 8-bit volumes."""
+"""Phantoms for training the bundled models, stored as 8-bit volumes."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from clisc_nnunet.stages.brain_extraction import scale_head
 from clisc_nnunet.stages.slice_extraction import make_slices
 
 RECIPE_FILE = "recipe.json"
-# Key of the recipe of the phantoms that are not trained on.
-ASIDE = "kept_aside"
+# Key of the recipe of the held-out phantoms.
+HELD_OUT_KEY = "kept_aside"
 Kind = Literal["phantom", "head"]
 
-# Seeds of the phantoms that models are chosen on; training uses those below. The first are drawn as
-# training's are, on other anatomies; the second are of kinds that training never draws.
+# Seeds of held-out phantoms; training uses smaller seeds. HELD_OUT_SEEDS: same distribution as in
+# training, but other anatomies. UNSEEN_SEEDS: kinds of tumours that do not occur in training.
 HELD_OUT_SEEDS = range(900_000, 900_032)
 UNSEEN_SEEDS = range(950_000, 950_016)
 HELD_OUT_HEADS = range(900_000, 900_016)
@@ -39,7 +39,7 @@ HELD_OUT_HEADS = range(900_000, 900_016)
 
 @dataclass(frozen=True)
 class TrainingVolume:
-    """One phantom as the pipeline sees it.
+    """A phantom as slices of the pipeline.
 
     Parameters
     ----------
@@ -54,12 +54,12 @@ class TrainingVolume:
 
 @dataclass(frozen=True)
 class TrainingHead:
-    """One phantom as the brain extractor sees it.
+    """A phantom as input of the brain extractor.
 
     Parameters
     ----------
     values : uint8 ndarray of shape (plane, row, column)
-        From `scale_head`, 100 is 1.
+        From `scale_head`, multiplied by 100.
     brain : bool ndarray of the same shape
     """
 
@@ -70,7 +70,7 @@ class TrainingHead:
 def training_volume(
     seed: int, anatomies: Sequence[Anatomy], settings: PhantomSettings
 ) -> TrainingVolume:
-    """Make one phantom and cut it as the pipeline cuts a scan."""
+    """Make a phantom and extract its slices as in the pipeline."""
     phantom = make_phantom(seed, anatomies, settings)
     geometry = phantom.geometry
     stack = make_slices(Volume(phantom.flair, geometry), SliceSettings(), phantom.flair > 0)
@@ -81,7 +81,7 @@ def training_volume(
 def training_head(
     seed: int, anatomies: Sequence[Anatomy], settings: PhantomSettings
 ) -> TrainingHead:
-    """Make one phantom, whose anatomies have the extractor's spacing, and scale it as that does."""
+    """Make a phantom and scale its intensities; anatomies must have the extractor's spacing."""
     phantom = make_phantom(seed, anatomies, settings)
     return TrainingHead(np.rint(100 * scale_head(phantom.flair)).astype(np.uint8), phantom.brain)
 
@@ -94,14 +94,14 @@ def make_phantom_set(
     processes: int,
     kind: Kind = "phantom",
 ) -> None:
-    """Make the phantoms that the folder lacks, one file per seed, each whole or not at all."""
+    """Make the phantoms that are missing in the folder; one file per seed, written atomically."""
     folder.mkdir(parents=True, exist_ok=True)
     todo = [seed for seed in seeds if not _path(folder, seed, kind).exists()]
-    # The anatomies are large: each process gets them once, not with each phantom.
+    # The anatomies are large, so they are sent once per process, not once per phantom.
     with ProcessPoolExecutor(
         processes,
         mp_context=get_context("spawn"),
-        initializer=_remember,
+        initializer=_init_worker,
         initargs=(folder, anatomies, settings, kind),
     ) as pool:
         jobs = [pool.submit(_make_file, seed) for seed in todo]
@@ -110,12 +110,12 @@ def make_phantom_set(
 
 
 def make_recipe(anatomy: Path | None, settings: Sequence[PhantomSettings]) -> dict[str, Any]:
-    """What phantoms are made from: hashes of the label maps, the settings, the drawing code.
+    """Recipe of phantoms: hashes of label maps and settings, version of the drawing code.
 
     Raises
     ------
     UserError
-        If `anatomy` has no label maps.
+        If `anatomy` contains no label maps.
     """
     return {
         "anatomies": anatomy_hashes(anatomy) if anatomy else "MNI152, as nilearn ships it",
@@ -126,11 +126,10 @@ def make_recipe(anatomy: Path | None, settings: Sequence[PhantomSettings]) -> di
     }
 
 
-def note_recipe(folder: Path, recipe: dict[str, Any], *, training: bool) -> None:
-    """Note beside the phantoms what they are made from; to be called before they are made.
+def record_recipe(folder: Path, recipe: dict[str, Any], *, training: bool) -> None:
+    """Write the recipe of phantoms to their folder; call it before making them.
 
-    The phantoms kept aside may have a recipe of their own, which is noted under a key of its own
-    when the first of them are made.
+    Held-out phantoms may have another recipe, stored under a separate key.
 
     Parameters
     ----------
@@ -138,52 +137,54 @@ def note_recipe(folder: Path, recipe: dict[str, Any], *, training: bool) -> None
     recipe : dict
         From `make_recipe`.
     training : bool
-        Whether phantoms to train on are to be made, too.
+        Whether training phantoms will be made, too.
 
     Raises
     ------
     UserError
-        If the folder's phantoms have another recipe; nothing is written then.
+        If existing phantoms have another recipe; nothing is written then.
     """
-    noted = read_recipe(folder)
-    aside = noted.pop(ASIDE, {})
+    recorded = read_recipe(folder)
+    held_out = recorded.pop(HELD_OUT_KEY, {})
     if training:
-        # A recipe alone binds nothing: its call was stopped, or made none to train on.
-        if _to_train_on(folder, "phantom") or _to_train_on(folder, "head"):
-            _refuse_other(folder, "phantoms to train on", noted, recipe)
-        noted = recipe
+        # Without training phantoms, the recipe may change: an earlier call was interrupted.
+        if _training_files(folder, "phantom") or _training_files(folder, "head"):
+            _check_same_recipe(folder, "training phantoms", recorded, recipe)
+        recorded = recipe
     kept = [
         _path(folder, seed, "phantom").exists() for seed in (*HELD_OUT_SEEDS, *UNSEEN_SEEDS)
     ] + [_path(folder, seed, "head").exists() for seed in HELD_OUT_HEADS]
     if not all(kept):
         if any(kept):
-            _refuse_other(folder, "phantoms kept aside", aside, recipe)
-        aside = recipe
-    noted = {**noted, ASIDE: aside} if aside else noted
-    write_text(folder / RECIPE_FILE, json.dumps(noted, indent=1) + "\n")
+            _check_same_recipe(folder, "held-out phantoms", held_out, recipe)
+        held_out = recipe
+    recorded = {**recorded, HELD_OUT_KEY: held_out} if held_out else recorded
+    write_text(folder / RECIPE_FILE, json.dumps(recorded, indent=1) + "\n")
 
 
-def _refuse_other(folder: Path, what: str, noted: dict[str, Any], recipe: dict[str, Any]) -> None:
-    found, expected = found_and_expected(differences(noted, recipe))
+def _check_same_recipe(
+    folder: Path, what: str, recorded: dict[str, Any], recipe: dict[str, Any]
+) -> None:
+    found, expected = found_and_expected(differences(recorded, recipe))
     if found:
         raise UserError(
-            folder, f"{what}: {found}", expected, "choose another -o, or give the same --anatomy"
+            folder, f"{what}: {found}", expected, "choose another -o, or use the same --anatomy"
         )
 
 
 def read_recipe(folder: Path) -> dict[str, Any]:
-    """What `note_recipe` noted; empty if nothing is noted."""
+    """Recipe written by `record_recipe`; empty if there is none."""
     path = folder / RECIPE_FILE
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def load_volumes(folder: Path, seeds: Iterable[int] | None = None) -> list[TrainingVolume]:
-    """Read phantoms of a folder, in order of seed: those of the given seeds, or all to train on."""
+    """Read phantoms, sorted by seed: those of the given seeds, or all training phantoms."""
     return [TrainingVolume(*arrays) for arrays in _read_all(folder, seeds, "phantom")]
 
 
 def load_heads(folder: Path, seeds: Iterable[int] | None = None) -> list[TrainingHead]:
-    """Read heads of a folder, in order of seed: those of the given seeds, or all to train on."""
+    """Read heads, sorted by seed: those of the given seeds, or all training heads."""
     return [TrainingHead(*arrays) for arrays in _read_all(folder, seeds, "head")]
 
 
@@ -191,7 +192,7 @@ def _read_all(
     folder: Path, seeds: Iterable[int] | None, kind: Kind
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     if seeds is None:
-        paths = _to_train_on(folder, kind)
+        paths = _training_files(folder, kind)
     else:
         paths = [_path(folder, seed, kind) for seed in seeds]
     absent = [path.name for path in paths if not path.exists()]
@@ -205,7 +206,7 @@ def _read_all(
     return map(_read, paths)
 
 
-def _to_train_on(folder: Path, kind: Kind) -> list[Path]:
+def _training_files(folder: Path, kind: Kind) -> list[Path]:
     first_held_out = _path(folder, HELD_OUT_SEEDS.start, kind)
     return [p for p in sorted(folder.glob(f"{kind}_*.npz")) if p < first_held_out]
 
@@ -224,7 +225,7 @@ def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
 _worker: dict[str, Any] = {}
 
 
-def _remember(
+def _init_worker(
     folder: Path, anatomies: Sequence[Anatomy], settings: PhantomSettings, kind: Kind
 ) -> None:
     _worker.update(folder=folder, anatomies=anatomies, settings=settings, kind=kind)

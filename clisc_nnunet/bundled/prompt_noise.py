@@ -1,4 +1,4 @@
-"""Prompts for training SAM that are as wrong as those a CAM gives."""
+"""Corrupted prompts for training SAM, with errors like those of prompts from a CAM."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ POINTS = 5
 NOT_A_POINT = -1
 
 
-def spoilt_prompt(
+def corrupted_prompt(
     pixels: np.ndarray, tumour: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """One training prompt and the mask that SAM should answer with.
+    """Sample a training prompt and its target mask.
 
     Parameters
     ----------
@@ -24,15 +24,15 @@ def spoilt_prompt(
     Returns
     -------
     box : float32 ndarray of shape (4,)
-        XYXY: near the tumour's own, or 0.4 to 2.5 times its size and shifted by up to a half, or
-        round a part of it, round the whole brain, or round a place without a tumour.
+        XYXY in pixels: close to the tumour's box; scaled by 0.4 to 2.5 and shifted by up to half
+        its size; around a part of the tumour; around the brain; or at a random location.
     points : float32 ndarray of shape (9, 2), labels : int64 ndarray of shape (9,)
-        As in stage 9, at times with a positive point astray.
+        As in stage 9, sometimes with one positive point at a random location.
     target : bool ndarray of shape (row, column)
-        The tumour, or nothing where the box misses it.
+        The tumour; empty if the box misses it.
     """
     brain = pixels > 0
-    box = _spoilt_box(brain, tumour, rng)
+    box = _corrupted_box(brain, tumour, rng)
     roi = _roi_in(box, brain, rng)
     points = np.zeros((POINTS, 2), np.float32)
     labels = np.full(POINTS, NOT_A_POINT)
@@ -43,11 +43,11 @@ def spoilt_prompt(
             points[rng.integers(POINTS)] = rng.uniform(0, len(pixels), 2)
     points = np.concatenate([points, corner_points(box)])
     labels = np.concatenate([labels, np.zeros(4, np.int64)])
-    met = tumour & _rectangle(box, tumour.shape)
-    return box, points, labels, tumour if met.any() else np.zeros_like(tumour)
+    hit = tumour & _rectangle(box, tumour.shape)
+    return box, points, labels, tumour if hit.any() else np.zeros_like(tumour)
 
 
-def _spoilt_box(brain: np.ndarray, tumour: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _corrupted_box(brain: np.ndarray, tumour: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     side = len(brain)
     chance = rng.random()
     if tumour.any() and chance < 0.9:
@@ -78,7 +78,7 @@ def _spoilt_box(brain: np.ndarray, tumour: np.ndarray, rng: np.random.Generator)
 
 
 def _roi_in(box: np.ndarray, brain: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Region of the brain inside the box: all of it, or an ellipse."""
+    """Brain inside the box, or inside the ellipse in it."""
     roi = _rectangle(box, brain.shape)
     if rng.random() < 0.5:
         rows, columns = np.mgrid[: brain.shape[0], : brain.shape[1]]

@@ -1,4 +1,4 @@
-"""Draw training slices from phantoms: three views, balanced, on the models' square frame."""
+"""Sample training slices from phantoms in three views, class-balanced, as square images."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 
 from clisc_nnunet.bundled.phantom_set import TrainingVolume
 
-# A slice counts as one with a tumour from this many pixels on, and as normal with none;
-# what lies between is too little to be told from noise.
+# Minimum area of tumour on a tumour slice; normal slices have none. Smaller areas are ambiguous,
+# and such slices are not sampled.
 MIN_TUMOUR_PIXELS = 24
 MIN_BRAIN_PIXELS = 600
 
@@ -24,7 +24,7 @@ class SliceBatch:
     pixels : uint8 ndarray of shape (n, side, side)
     tumour : bool ndarray of the same shape
     neighbour : bool ndarray of the same shape
-        Truth of a plane one to three planes away.
+        Tumour on a plane one to three planes away.
     """
 
     pixels: np.ndarray
@@ -39,9 +39,9 @@ class SliceSampler:
     ----------
     volumes : sequence of TrainingVolume
     side : int
-        Side of the square slices; smaller planes are padded with background.
+        Side of the square slices in pixels; planes are padded or cropped.
     views : tuple of 3 float
-        Shares of axial, coronal and sagittal slices.
+        Probabilities of axial, coronal and sagittal slices.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class SliceSampler:
         Raises
         ------
         ValueError
-            If slices are asked for of which no volume has any.
+            If no volume has a slice of the requested class.
         """
         slices = [self._one(rng.random() < tumour_share, rng) for _ in range(n)]
         return SliceBatch(*(np.stack(part) for part in zip(*slices, strict=True)))
@@ -83,7 +83,7 @@ class SliceSampler:
             self._square(volume.tumour.take(position, axis)),
             self._square(volume.tumour.take(beside, axis)),
         ]
-        # Heads are nearly symmetric left to right; up and down only axially.
+        # Heads are nearly symmetric left to right; axial slices may also be flipped vertically.
         if rng.random() < 0.5:
             arrays = [a[:, ::-1] for a in arrays]
         if axis == 0 and rng.random() < 0.5:
@@ -103,7 +103,7 @@ class SliceSampler:
 
     @staticmethod
     def _planes(volume: TrainingVolume, tumour: bool) -> list[np.ndarray]:
-        """Positions along each axis of slices that show a tumour, or that are normal."""
+        """Positions along each axis of slices with a tumour, or of normal slices."""
         positions = []
         for axis in range(3):
             others = tuple(a for a in range(3) if a != axis)

@@ -1,4 +1,4 @@
-"""Rebuild the bundled models from nothing.
+"""Train the bundled models from scratch.
 
     python -m clisc_nnunet.bundled.train phantoms -o SET -n 600 --anatomy LABEL_MAPS -np 2
     python -m clisc_nnunet.bundled.train clip -i SET -o WORK
@@ -6,8 +6,8 @@
     python -m clisc_nnunet.bundled.train classifier -i SET -o WORK
     python -m clisc_nnunet.bundled.train brain -i SET -o WORK
 
-Each command goes on where it was stopped. A finished model is written, with its card, into WORK;
-`--install` puts it into the package, and `--go-on` starts from what is there.
+An interrupted command resumes when called again. The trained model and its card are written to
+WORK; `--install` also copies them into the package, and `--go-on` starts from the shipped weights.
 """
 
 from __future__ import annotations
@@ -44,30 +44,32 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        description="Rebuild the bundled models from phantoms alone.", prog="clisc_train_bundled"
+        description="Train the bundled models from phantoms only.", prog="clisc_train_bundled"
     )
     what = parser.add_subparsers(dest="what", required=True)
-    phantoms = what.add_parser("phantoms", help="make the phantoms to train on and to choose on")
+    phantoms = what.add_parser("phantoms", help="make training and held-out phantoms")
     phantoms.add_argument("-o", type=Path, required=True, help="folder of the phantoms")
     phantoms.add_argument("-n", type=int, default=600, help="number of training phantoms")
     phantoms.add_argument("--heads", type=int, default=240, help="number of training heads")
     phantoms.add_argument("--seed", type=int, default=0, help="seed of the first phantom")
-    phantoms.add_argument("--anatomy", type=Path, help="label maps of heads; default: MNI152")
+    phantoms.add_argument(
+        "--anatomy", type=Path, help="folder of label maps of heads; default: MNI152"
+    )
     phantoms.add_argument("-np", type=int, default=2, help="processes")
     for model in MODELS:
         one = what.add_parser(model, help=f"train the bundled {model}")
         one.add_argument("-i", type=Path, required=True, help="folder of the phantoms")
-        one.add_argument("-o", type=Path, required=True, help="checkpoints, log, finished model")
-        one.add_argument("--steps", type=int, help="default: as the recipe says")
-        one.add_argument("--rate", type=float, help="learning rate; default: as the recipe says")
+        one.add_argument("-o", type=Path, required=True, help="checkpoints, log, trained model")
+        one.add_argument("--steps", type=int, help="default: depends on the model")
+        one.add_argument("--rate", type=float, help="learning rate; default: depends on the model")
         one.add_argument("--seed", type=int, default=0)
         one.add_argument(
             "--go-on",
             action="store_true",
-            help="start from the weights that ship now; the card keeps their history",
+            help="start from the shipped weights; the card keeps their history",
         )
-        one.add_argument("--threads", type=int, default=0, help="0: as many as torch wants")
-        one.add_argument("--install", action="store_true", help="write into the package, too")
+        one.add_argument("--threads", type=int, default=0, help="0: default of torch")
+        one.add_argument("--install", action="store_true", help="also write into the package")
     return parser
 
 
@@ -78,7 +80,7 @@ def _make_phantoms(arguments: argparse.Namespace) -> None:
         UNSEEN_SEEDS,
         make_phantom_set,
         make_recipe,
-        note_recipe,
+        record_recipe,
     )
     from clisc_nnunet.models.brain_unet import TinyBrainConfig
     from clisc_nnunet.phantoms.anatomy import load_anatomies, mni152_anatomy
@@ -86,10 +88,10 @@ def _make_phantoms(arguments: argparse.Namespace) -> None:
 
     folder, processes = arguments.o, arguments.np
     recipe = make_recipe(arguments.anatomy, [PhantomSettings(), UNSEEN_KINDS, HEADS])
-    note_recipe(folder, recipe, training=arguments.n > 0 or arguments.heads > 0)
+    record_recipe(folder, recipe, training=arguments.n > 0 or arguments.heads > 0)
 
     def split(spacing_mm: float) -> tuple[list[Anatomy], list[Anatomy]]:
-        """Anatomies to train on, and to measure on: others where there are enough."""
+        """Anatomies for training and for held-out phantoms; disjoint if there are enough."""
         if not arguments.anatomy:
             mni152 = [mni152_anatomy(spacing_mm)]
             return mni152, mni152
@@ -114,28 +116,28 @@ def _train(arguments: argparse.Namespace) -> None:
 
     from clisc_nnunet.bundled.augmentation import AugmentSettings
     from clisc_nnunet.bundled.model_card import Provenance, export_model
-    from clisc_nnunet.bundled.phantom_set import ASIDE, read_recipe
+    from clisc_nnunet.bundled.phantom_set import HELD_OUT_KEY, read_recipe
     from clisc_nnunet.bundled.training_loop import train
     from clisc_nnunet.bundled.training_tasks import TRAINING_TASKS
     from clisc_nnunet.models.weights import BUNDLED
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    recipe = TRAINING_TASKS[arguments.what]
-    held_out = {name: recipe.load(arguments.i, seeds) for name, seeds in recipe.held_out.items()}
-    phantoms = recipe.load(arguments.i, None)
+    task = TRAINING_TASKS[arguments.what]
+    held_out = {name: task.load(arguments.i, seeds) for name, seeds in task.held_out.items()}
+    phantoms = task.load(arguments.i, None)
     sizes = {name: len(kept) for name, kept in held_out.items()}
-    print(f"{len(phantoms)} phantoms to train on, kept aside: {sizes}")
+    print(f"{len(phantoms)} training phantoms, held out: {sizes}")
 
-    module, architecture = recipe.build(arguments.seed)
-    history = start_from_shipped(arguments.what, recipe, module) if arguments.go_on else []
+    module, architecture = task.build(arguments.seed)
+    history = load_shipped_weights(arguments.what, task, module) if arguments.go_on else []
     augment = AugmentSettings()
     loop = replace(
-        recipe.loop,
-        steps=arguments.steps or recipe.loop.steps,
-        learning_rate=arguments.rate or recipe.loop.learning_rate,
+        task.loop,
+        steps=arguments.steps or task.loop.steps,
+        learning_rate=arguments.rate or task.loop.learning_rate,
     )
-    step = recipe.step(module, recipe.source(phantoms), arguments.seed, augment)
+    step = task.step(module, task.source(phantoms), arguments.seed, augment)
     checkpoint = arguments.o / f"{arguments.what}.checkpoint.pt"
     data = read_recipe(arguments.i)
     made_with = {
@@ -143,16 +145,16 @@ def _train(arguments: argparse.Namespace) -> None:
         **asdict(loop),
         **asdict(augment),
         "phantoms": len(phantoms),
-        **{key: value for key, value in data.items() if key != ASIDE},
+        **{key: value for key, value in data.items() if key != HELD_OUT_KEY},
         "started from": history[-1]["sha256"] if history else "nothing",
     }
     log = _log_to(arguments.o / f"{arguments.what}.log")
     curve = train(module, step, loop, checkpoint, log, made_with)
 
-    figures = {name: recipe.figures(module, kept) for name, kept in held_out.items()}
-    print(figures)
+    metrics = {name: task.metrics(module, kept) for name, kept in held_out.items()}
+    print(metrics)
     provenance = Provenance(
-        # Folders of this machine mean nothing to a reader of the card.
+        # Placeholders instead of local folders.
         f"python -m clisc_nnunet.bundled.train {arguments.what} -i SET -o WORK "
         f"--steps {loop.steps} --rate {loop.learning_rate:g} --seed {arguments.seed}"
         + (" --go-on" if arguments.go_on else ""),
@@ -164,18 +166,18 @@ def _train(arguments: argparse.Namespace) -> None:
     )
     folders = [arguments.o, *([BUNDLED] if arguments.install else [])]
     for folder in folders:
-        shipped = recipe.shipped(module)
-        print(export_model(arguments.what, shipped, architecture, provenance, figures, folder))
+        shipped = task.shipped(module)
+        print(export_model(arguments.what, shipped, architecture, provenance, metrics, folder))
 
 
-def start_from_shipped(name: str, recipe: TrainingTask, module: Any) -> list[dict[str, Any]]:
-    """Put the shipped weights into a module; returns how they came about, the oldest first."""
+def load_shipped_weights(name: str, task: TrainingTask, module: Any) -> list[dict[str, Any]]:
+    """Load the shipped weights into a module; returns their training history, oldest first."""
     from clisc_nnunet.models.weights import bundled_state, load_strictly
 
     state, card = bundled_state(name)
-    load_strictly(recipe.shipped(module), state, f"bundled {name}")
-    told = ("sha256", "command", "seed", "data", "training", "versions", "figures_on_phantoms")
-    return [*card.get("history", []), {key: card[key] for key in told}]
+    load_strictly(task.shipped(module), state, f"bundled {name}")
+    keys = ("sha256", "command", "seed", "data", "training", "versions", "figures_on_phantoms")
+    return [*card.get("history", []), {key: card[key] for key in keys}]
 
 
 def _log_to(path: Path) -> Callable[[str], None]:

@@ -15,14 +15,14 @@ from clisc_nnunet.phantoms.random_fields import blur, smooth_noise
 from clisc_nnunet.stages.brain_extraction import BRIGHTEST, apply_network
 
 HEADS = 2
-# Part of a head that a step sees, voxels (plane, row, column); larger than most heads.
+# Shape of a training crop in voxels (plane, row, column); larger than most heads.
 CROP = (64, 72, 64)
 
 
 def brain_step(
     module: torch.nn.Module, heads: Sequence[TrainingHead], seed: int, augment: AugmentSettings
 ) -> Callable[[int], tuple[torch.Tensor, dict[str, float]]]:
-    """Step of `training.train`: its number and the seed decide all that is random in it."""
+    """Step function for `training_loop.train`; its randomness depends on seed and step number."""
 
     def step(number: int) -> tuple[torch.Tensor, dict[str, float]]:
         rng = step_rng(seed, number)
@@ -43,10 +43,13 @@ def brain_step(
 def _augmented(
     head: TrainingHead, augment: AugmentSettings, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A head with other contrast, surroundings and noise, and its brain; float32 of shape CROP."""
+    """Augment contrast, non-brain tissue and noise of a head; returns image and brain mask.
+
+    Both are float32 of shape CROP.
+    """
     image, brain = head.values.astype(np.float32) / 100, head.brain
     outside = (image > 0) & ~brain
-    # Fat, muscle, marrow and eyes: whatever a real head has round its brain, in any brightness.
+    # Vary fat, muscle, marrow and eyes, whose brightness differs between real scans.
     texture = np.exp(
         rng.uniform(0, 0.5) * smooth_noise(image.shape, int(rng.integers(4, 12)), rng)
         + rng.uniform(0, 0.5) * smooth_noise(image.shape, int(rng.integers(12, 30)), rng)
@@ -59,18 +62,18 @@ def _augmented(
         image = blur(image, rng.uniform(0.3, augment.blur))
     if rng.random() < 0.6:
         noise = rng.uniform(0, augment.noise) * rng.standard_normal(image.shape, np.float32)
-        # A scanner's air is noisy, a stripped scan's background is not.
+        # Background is noisy in raw scans, but not in skull-stripped ones.
         image = np.abs(image + noise) if rng.random() < 0.5 else image + noise * (image > 0)
     if rng.random() < 0.5:
         image, brain = np.flip(image, 2), np.flip(brain, 2)
-    room = [max(length - size, 0) for length, size in zip(image.shape, CROP, strict=True)]
-    start = [int(rng.integers(-4, free + 5)) for free in room]
+    free = [max(length - size, 0) for length, size in zip(image.shape, CROP, strict=True)]
+    start = [int(rng.integers(-4, space + 5)) for space in free]
     cut = [_window(array, start) for array in (np.clip(image, 0, BRIGHTEST), brain)]
     return cut[0], cut[1]
 
 
 def _window(array: np.ndarray, start: Sequence[int]) -> np.ndarray:
-    """Window of shape CROP that may reach beyond the array, float32; outside is 0."""
+    """Crop of shape CROP, float32; parts outside of the array are 0."""
     window = np.zeros(CROP, np.float32)
     into, out = [], []
     for first, length, size in zip(start, array.shape, CROP, strict=True):
@@ -82,7 +85,7 @@ def _window(array: np.ndarray, start: Sequence[int]) -> np.ndarray:
 
 
 @torch.inference_mode()
-def brain_figures(module: torch.nn.Module, heads: Sequence[TrainingHead]) -> dict[str, float]:
+def brain_metrics(module: torch.nn.Module, heads: Sequence[TrainingHead]) -> dict[str, float]:
     """Mean and worst Dice of the brain on held-out heads."""
     scores = [
         dice(

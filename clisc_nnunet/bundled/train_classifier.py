@@ -1,7 +1,7 @@
-"""Train the bundled backbone of the slice classifier: slices as a whole, and patch by patch.
+"""Train the bundled backbone of the slice classifier, with a slice loss and a patch loss.
 
-The patch loss makes the features of the middle layers say where a tumour is, which is what a CAM
-of the classifier that is later built on them lives on.
+The patch loss makes the features of the middle layers localise tumours, on which the CAM of the
+final classifier depends.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PATCH_WEIGHT = 1.0
 
 
 class PretrainingNet(nn.Module):
-    """Backbone with a head for slices and one for the patches of `layer2` and `layer3`."""
+    """Backbone with a slice head, and patch heads on `layer2` and `layer3`."""
 
     def __init__(self, config: TinyBackboneConfig) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class PretrainingNet(nn.Module):
         self.patch_heads = nn.ModuleList(nn.Conv2d(config.channels[k], 1, 1) for k in (1, 2))
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """Normalised images, (n, 3, side, side), to slice logits (n,) and patch logits."""
+        """Map normalised images, (n, 3, side, side), to slice logits (n,) and patch logits."""
         net = self.backbone
         first = net.layer1(net.maxpool(net.act1(net.bn1(net.conv1(images)))))
         second = net.layer2(first)
@@ -43,7 +43,7 @@ class PretrainingNet(nn.Module):
         return logits, patches
 
     def tumour_probability(self, pixels: np.ndarray, batch: int = 64) -> np.ndarray:
-        """Probability of a tumour, float32 (n,), of slices, uint8 (n, row, column)."""
+        """Tumour probability, float32 (n,), of slices, uint8 (n, row, column)."""
         parts = []
         with torch.inference_mode():
             for start in range(0, len(pixels), batch):
@@ -55,7 +55,7 @@ class PretrainingNet(nn.Module):
 def classifier_step(
     module: PretrainingNet, sampler: SliceSampler, seed: int, augment: AugmentSettings
 ) -> Callable[[int], tuple[torch.Tensor, dict[str, float]]]:
-    """Step of `training.train`: its number and the seed decide all that is random in it."""
+    """Step function for `training_loop.train`; its randomness depends on seed and step number."""
 
     def step(number: int) -> tuple[torch.Tensor, dict[str, float]]:
         rng = step_rng(seed, number)
@@ -85,5 +85,5 @@ def classifier_step(
 
 
 def _normalised(images: torch.Tensor) -> torch.Tensor:
-    """Grey images in 0..1, (n, 1, side, side), as the backbone takes them."""
+    """Convert grey images in 0..1, (n, 1, side, side), to input of the backbone."""
     return ((images - 0.5) / 0.5).expand(-1, 3, -1, -1)

@@ -1,4 +1,4 @@
-"""Train the bundled CLIP: slices against captions, and every patch against them too."""
+"""Train the bundled CLIP: contrast slices, and their patches, with captions."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ def clip_step(
     seed: int,
     augment: AugmentSettings,
 ) -> Callable[[int], tuple[torch.Tensor, dict[str, float]]]:
-    """Step of `training.train`: its number and the seed decide all that is random in it.
+    """Step function for `training_loop.train`; its randomness depends on seed and step number.
 
     Parameters
     ----------
     module : open_clip.CLIP
     sampler : SliceSampler
     tumour_tokens, normal_tokens : int64 Tensor of shape (captions, context)
+        Captions to sample from.
     seed : int
     augment : AugmentSettings
     """
@@ -49,7 +50,7 @@ def clip_step(
 
         area = masks.sum((1, 2, 3))
         truth = (area > 0).long()
-        # Fewer pixels than this are neither a tumour that shows nor a normal slice.
+        # Slices with a smaller tumour are ambiguous.
         clear = (area == 0) | (area >= 24)
         logits = _two_class_logits(pooled, texts, scale)
         slice_loss = F.cross_entropy(
@@ -74,13 +75,13 @@ def clip_step(
 def tokens_of(
     captions: Sequence[str], tokenize: Callable[[Sequence[str]], torch.Tensor]
 ) -> torch.Tensor:
-    """Token ids of many captions, int64 (captions, context), in pieces that fit memory."""
-    pieces = [tokenize(captions[start : start + 4096]) for start in range(0, len(captions), 4096)]
-    return torch.cat(pieces)
+    """Token ids of captions, int64 (captions, context); tokenized in chunks to limit memory."""
+    chunks = [tokenize(captions[start : start + 4096]) for start in range(0, len(captions), 4096)]
+    return torch.cat(chunks)
 
 
 def _texts(module: Any, classes: list[torch.Tensor], rng: np.random.Generator) -> torch.Tensor:
-    """Unit embeddings of random captions, (2, CAPTIONS, embedding): normal, tumour."""
+    """Normalised embeddings of random captions, (2, CAPTIONS, embedding): normal, tumour."""
     drawn = torch.cat(
         [tokens[torch.from_numpy(rng.integers(len(tokens), size=CAPTIONS))] for tokens in classes]
     )
@@ -90,13 +91,13 @@ def _texts(module: Any, classes: list[torch.Tensor], rng: np.random.Generator) -
 def _two_class_logits(
     images: torch.Tensor, texts: torch.Tensor, scale: torch.Tensor
 ) -> torch.Tensor:
-    """Scaled cosines, (..., captions, 2), of image embeddings with pairs of captions."""
+    """Scaled cosine similarities, (..., captions, 2), of images with pairs of captions."""
     unit = F.normalize(images, dim=-1)
     return scale * torch.einsum("...e,kce->...ck", unit, texts)
 
 
 def _patch_loss(logits: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy and Dice of patches, (n, h, w), against the tumour's share of each."""
+    """Cross-entropy and Dice of patches, (n, h, w), against their share of tumour."""
     probability = logits.sigmoid()
     cross_entropy = F.binary_cross_entropy_with_logits(logits, share)
     dice = (2 * (probability * share).sum() + 5) / (probability.sum() + share.sum() + 5)

@@ -1,7 +1,7 @@
-"""Train the bundled SAM: every slice with spoilt prompts, and a second look at its own mask.
+"""Train the bundled SAM with corrupted prompts, and a second pass prompted by its first mask.
 
-A prompt says where to look; what a tumour looks like, the image encoder has to know. A head for
-the patches, which is not shipped, tells it so directly, without the way through a decoder.
+Prompts only give the location, so the image encoder must know what tumours look like. An auxiliary
+patch head, which is not shipped, supervises it directly rather than through the decoder.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from segment_anything.modeling import Sam
 from torch import nn
 
 from clisc_nnunet.bundled.augmentation import AugmentSettings, augmented_batch, step_rng
-from clisc_nnunet.bundled.prompt_noise import NOT_A_POINT, spoilt_prompt
+from clisc_nnunet.bundled.prompt_noise import NOT_A_POINT, corrupted_prompt
 from clisc_nnunet.bundled.slice_sampler import SliceSampler
 from clisc_nnunet.stages.sam.batched_predictor import decode
 from clisc_nnunet.stages.sam.prompts import box_prompt
@@ -25,7 +25,7 @@ TUMOUR_SHARE = 0.82
 
 
 class PromptedNet(nn.Module):
-    """SAM with a head for the patches of its image embedding."""
+    """SAM with an auxiliary patch head on its image embedding."""
 
     def __init__(self, sam: Sam) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class PromptedNet(nn.Module):
 def sam_step(
     module: PromptedNet, sampler: SliceSampler, seed: int, augment: AugmentSettings
 ) -> Callable[[int], tuple[torch.Tensor, dict[str, float]]]:
-    """Step of `training.train`: its number and the seed decide all that is random in it."""
+    """Step function for `training_loop.train`; its randomness depends on seed and step number."""
     sam = module.sam
 
     def step(number: int) -> tuple[torch.Tensor, dict[str, float]]:
@@ -46,12 +46,12 @@ def sam_step(
         pixels = (images[:, 0] * 255).round().byte().numpy()
         tumour, neighbour = masks[:, 0].bool().numpy(), masks[:, 1].bool().numpy()
         prompts = [
-            spoilt_prompt(pixels[i], tumour[i], rng)
+            corrupted_prompt(pixels[i], tumour[i], rng)
             for i in range(SLICES)
             for _ in range(PROMPTS_EACH)
         ]
         boxes, points, labels, targets = (np.stack(part) for part in zip(*prompts, strict=True))
-        labels[rng.random(len(labels)) < 0.3] = NOT_A_POINT  # boxes alone must do, too
+        labels[rng.random(len(labels)) < 0.3] = NOT_A_POINT  # boxes must work without points, too
         target = torch.from_numpy(targets)[:, None].float()
 
         inputs = (images * 255).expand(-1, 3, -1, -1)
@@ -68,12 +68,12 @@ def sam_step(
         second_loss, second_dice = mask_loss(
             again, again_iou, torch.from_numpy(targets)[:, None].float()
         )
-        figures = {
+        metrics = {
             "dice": dice,
             "second_dice": second_dice,
             "patch_loss": float(patch_loss.detach()),
         }
-        return loss + second_loss + 2 * patch_loss, figures
+        return loss + second_loss + 2 * patch_loss, metrics
 
     return step
 
@@ -81,7 +81,7 @@ def sam_step(
 def mask_loss(
     logits: torch.Tensor, predicted_iou: torch.Tensor, target: torch.Tensor
 ) -> tuple[torch.Tensor, float]:
-    """Cross-entropy and Dice of the mask, and the error of SAM's own estimate of its IoU.
+    """Cross-entropy and Dice of the mask, plus the squared error of the predicted IoU.
 
     Parameters
     ----------
@@ -93,13 +93,13 @@ def mask_loss(
     Returns
     -------
     loss : Tensor, dice : float
-        The mean soft Dice of the prompts that meet a tumour.
+        Mean soft Dice over prompts with a non-empty target.
     """
     full = F.interpolate(logits, target.shape[-2:], mode="bilinear", align_corners=False)
     probability = full.sigmoid()
     over = (1, 2, 3)
     cross_entropy = F.binary_cross_entropy_with_logits(full, target)
-    # The constant makes an empty answer to an empty target a good one.
+    # The constant rewards empty masks for empty targets.
     dice = (2 * (probability * target).sum(over) + 20) / (
         probability.sum(over) + target.sum(over) + 20
     )
@@ -121,7 +121,7 @@ def _second_prompts(
     neighbour: np.ndarray,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray, torch.Tensor, np.ndarray]:
-    """Prompts of the second look: the first mask, or the neighbouring plane's true one."""
+    """Prompts of the second pass: from the first mask, or the true mask of a nearby plane."""
     boxes, labels, targets = boxes.copy(), labels.copy(), targets.copy()
     earlier = first.clone()
     side = tumour.shape[-1]

@@ -1,4 +1,4 @@
-"""The loop that trains a bundled model: a schedule by steps, a log, and checkpoints."""
+"""Training loop of the bundled models, with learning rate schedule, log and checkpoints."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from clisc_nnunet.provenance import differences, found_and_expected
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """Length and pace of a training."""
+    """Length, learning rate and intervals of a training; counted in steps."""
 
     steps: int
     learning_rate: float
@@ -31,7 +31,7 @@ class LoopSettings:
 
 
 def learning_rate(step: int, settings: LoopSettings) -> float:
-    """Linear warm-up, then a cosine down to a hundredth."""
+    """Learning rate of a step: linear warm-up, then cosine decay to 1 % of the maximum."""
     rising = min(1.0, (step + 1) / settings.warm_up)
     falling = 0.5 * (1 + math.cos(math.pi * step / settings.steps)) * 0.99 + 0.01
     return settings.learning_rate * rising * falling
@@ -45,32 +45,32 @@ def train(
     report: Callable[[str], None] = print,
     made_with: Mapping[str, Any] | None = None,
 ) -> list[dict[str, float]]:
-    """Train until `settings.steps`, going on from `checkpoint` if it is there.
+    """Train for `settings.steps` steps, resuming from `checkpoint` if it exists.
 
     Parameters
     ----------
     module : Module
-        Its weights are trained in place.
+        Trained in place.
     step : callable
-        Takes the number of the step, which must seed all of its randomness, so that a continued
-        training sees what an unbroken one would; returns the loss and figures for the log.
+        Takes the step number, which must seed all randomness, so that resumed trainings are
+        identical to uninterrupted ones; returns the loss and metrics for the log.
     settings : LoopSettings
     checkpoint : Path
-        Written whole or not at all, every `save_every` steps.
+        Written atomically every `save_every` steps.
     report : callable
-        Takes a line of the log.
+        Receives lines of the log.
     made_with : mapping, optional
-        Whatever decides the training, as JSON can hold it; kept in the checkpoint.
+        Everything that affects the result, as JSON types; stored in the checkpoint.
 
     Returns
     -------
     list of dict
-        The curve: mean figures of every `log_every` steps.
+        Training curve: mean metrics of every `log_every` steps.
 
     Raises
     ------
     UserError
-        If the checkpoint is of a training that was made with something else.
+        If the checkpoint belongs to a training with a different `made_with`.
     """
     record = None if made_with is None else json.dumps(made_with)
     optimiser = torch.optim.AdamW(
@@ -79,36 +79,36 @@ def train(
     first, curve = 0, []
     if checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=True)
-        # A checkpoint of before there were records goes on, and stays without: nobody knows what
-        # its first steps were made with.
+        # Old checkpoints lack the record and remain without it, since it is unknown how their
+        # first steps were made.
         if made_with is not None and saved.get("made_with") is not None:
-            _refuse_other(checkpoint, json.loads(saved["made_with"]), made_with)
+            _check_same_training(checkpoint, json.loads(saved["made_with"]), made_with)
         record = saved.get("made_with")
         module.load_state_dict(saved["module"])
         optimiser.load_state_dict(saved["optimiser"])
         first, curve = saved["step"], json.loads(saved["curve"])
         if first >= settings.steps:
-            report(f"finished already: step {first} of {settings.steps} in {checkpoint}")
+            report(f"already finished: step {first} of {settings.steps} in {checkpoint}")
         else:
-            report(f"going on from step {first} of {checkpoint}")
+            report(f"resuming from step {first} of {checkpoint}")
     module.train()
     recent: list[dict[str, float]] = []
     started = time.monotonic()
     for number in range(first, settings.steps):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(number, settings)
-        loss, figures = step(number)
+        loss, metrics = step(number)
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(module.parameters(), settings.clip_gradient)
         optimiser.step()
-        recent.append({"loss": float(loss.detach()), **figures})
+        recent.append({"loss": float(loss.detach()), **metrics})
         done = number + 1
         if done % settings.log_every == 0 or done == settings.steps:
             means = {key: sum(r[key] for r in recent) / len(recent) for key in recent[0]}
             curve.append({"step": done, **{k: round(v, 4) for k, v in means.items()}})
             pace = (time.monotonic() - started) / (done - first)
-            report(f"{json.dumps(curve[-1])}  {pace:.2f} s a step")
+            report(f"{json.dumps(curve[-1])}  {pace:.2f} s per step")
             recent = []
         if done % settings.save_every == 0 or done == settings.steps:
             _save(checkpoint, module, optimiser, done, curve, record)
@@ -116,7 +116,9 @@ def train(
     return curve
 
 
-def _refuse_other(checkpoint: Path, there: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+def _check_same_training(
+    checkpoint: Path, there: Mapping[str, Any], wanted: Mapping[str, Any]
+) -> None:
     found, expected = found_and_expected(differences(there, wanted))
     if found:
         raise UserError(

@@ -1,4 +1,4 @@
-"""What differs between the trainings of the bundled models."""
+"""Training tasks of the bundled models: model, data, loss and metrics of each."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import torch
 from clisc_nnunet.bundled.augmentation import AugmentSettings
 from clisc_nnunet.bundled.captions import draw_captions
 from clisc_nnunet.bundled.held_out_metrics import (
-    classification_figures,
-    clip_figures,
+    classification_metrics,
+    clip_metrics,
     labelled_slices,
-    sam_figures,
+    sam_metrics,
 )
 from clisc_nnunet.bundled.phantom_set import (
     HELD_OUT_HEADS,
@@ -27,7 +27,7 @@ from clisc_nnunet.bundled.phantom_set import (
     load_volumes,
 )
 from clisc_nnunet.bundled.slice_sampler import SliceSampler
-from clisc_nnunet.bundled.train_brain import brain_figures, brain_step
+from clisc_nnunet.bundled.train_brain import brain_metrics, brain_step
 from clisc_nnunet.bundled.train_classifier import PretrainingNet, classifier_step
 from clisc_nnunet.bundled.train_clip import clip_step, tokens_of
 from clisc_nnunet.bundled.train_sam import PromptedNet, sam_step
@@ -47,30 +47,30 @@ Step = Callable[[int], tuple[torch.Tensor, dict[str, float]]]
 
 @dataclass(frozen=True)
 class TrainingTask:
-    """How to build, step and measure one model.
+    """How to build, train and evaluate one model.
 
     Parameters
     ----------
     build : callable
-        seed -> module, architecture as JSON.
+        seed -> module, architecture as a JSON object.
     step : callable
-        module, source, seed, augment -> step of `training.train`.
-    figures : callable
-        module, held-out phantoms -> figures by name.
+        module, source, seed, augment -> step function for `training_loop.train`.
+    metrics : callable
+        module, held-out phantoms -> metrics by name.
     loop : LoopSettings
     source : callable
-        Training phantoms -> what `step` draws from.
+        training phantoms -> `source` of `step`.
     load : callable
-        Folder, seeds or None -> phantoms.
+        folder, seeds or None -> phantoms.
     held_out : mapping
-        Seeds of the phantoms to measure on, by the name that their figures get.
+        Seeds of the held-out phantoms, by name in the model card.
     shipped : callable
-        The part of the module that goes into the package.
+        module -> the part to be shipped.
     """
 
     build: Callable[[int], tuple[Any, dict[str, Any]]]
     step: Callable[[Any, Any, int, AugmentSettings], Step]
-    figures: Callable[[Any, Any], dict[str, float]]
+    metrics: Callable[[Any, Any], dict[str, float]]
     loop: LoopSettings
     source: Callable[[Any], Any]
     load: Callable[[Path, Sequence[int] | None], Any] = load_volumes
@@ -80,7 +80,7 @@ class TrainingTask:
     shipped: Callable[[Any], torch.nn.Module] = lambda module: module
 
 
-CAPTIONS_LEARNT = 6000
+TRAINING_CAPTIONS = 6000
 
 
 def _build_sam(seed: int) -> tuple[Any, dict[str, Any]]:
@@ -90,11 +90,11 @@ def _build_sam(seed: int) -> tuple[Any, dict[str, Any]]:
 
 
 def _clip_config() -> TinyClipConfig:
-    """Config whose vocabulary is that of the captions; the paper's prompts are within it."""
+    """Config with the vocabulary of the captions, which includes that of the paper's prompts."""
     import open_clip
 
     config = TinyClipConfig()
-    normal, tumour = draw_captions(CAPTIONS_LEARNT, seed=0)
+    normal, tumour = draw_captions(TRAINING_CAPTIONS, seed=0)
     tokenizer = open_clip.tokenizer.SimpleTokenizer(context_length=config.context)
     used = tokenizer(normal + tumour).unique().tolist()
     return replace(config, vocabulary=tuple(t for t in used if t))
@@ -109,20 +109,20 @@ def _build_clip(seed: int) -> tuple[Any, dict[str, Any]]:
 def _clip_step(module: Any, sampler: SliceSampler, seed: int, augment: AugmentSettings) -> Step:
     config = _clip_config()
     tokenize = ClosedVocabulary(config.vocabulary, config.context)
-    normal, tumour = draw_captions(CAPTIONS_LEARNT, seed=0)
-    # Close-ups are for SAM; a slice label belongs to the whole slice.
+    normal, tumour = draw_captions(TRAINING_CAPTIONS, seed=0)
+    # No close-ups, since a label refers to the full slice.
     augment = replace(augment, close_up=0.0)
     return clip_step(
         module, sampler, tokens_of(tumour, tokenize), tokens_of(normal, tokenize), seed, augment
     )
 
 
-def _clip_figures(module: Any, volumes: Sequence[TrainingVolume]) -> dict[str, float]:
+def _clip_metrics(module: Any, volumes: Sequence[TrainingVolume]) -> dict[str, float]:
     config = _clip_config()
     tokenize = ClosedVocabulary(config.vocabulary, config.context)
     half = (0.5, 0.5, 0.5)
     clip = ClipModel(module.eval(), tokenize, config.image_size, half, half, "clip", "")
-    return clip_figures(clip, volumes)
+    return clip_metrics(clip, volumes)
 
 
 def _build_classifier(seed: int) -> tuple[Any, dict[str, Any]]:
@@ -137,9 +137,9 @@ def _classifier_step(
     return classifier_step(module, sampler, seed, replace(augment, close_up=0.0))
 
 
-def _classifier_figures(module: Any, volumes: Sequence[TrainingVolume]) -> dict[str, float]:
+def _classifier_metrics(module: Any, volumes: Sequence[TrainingVolume]) -> dict[str, float]:
     pixels, truth = labelled_slices(volumes)
-    return classification_figures(module.eval().tumour_probability(pixels), truth)
+    return classification_metrics(module.eval().tumour_probability(pixels), truth)
 
 
 def _build_brain(seed: int) -> tuple[Any, dict[str, Any]]:
@@ -148,14 +148,14 @@ def _build_brain(seed: int) -> tuple[Any, dict[str, Any]]:
     return build_tiny_brain_net(config), asdict(config)
 
 
-# Shares of axial, coronal and sagittal slices.
+# Probabilities of axial, coronal and sagittal slices.
 _SAM_VIEWS, _SLICE_VIEWS = (0.6, 0.2, 0.2), (0.76, 0.12, 0.12)
 
 TRAINING_TASKS = {
     "sam": TrainingTask(
         _build_sam,
         sam_step,
-        lambda module, volumes: sam_figures(module.sam, volumes),
+        lambda module, volumes: sam_metrics(module.sam, volumes),
         LoopSettings(8000, 8e-4),
         partial(SliceSampler, views=_SAM_VIEWS),
         shipped=lambda module: module.sam,
@@ -163,14 +163,14 @@ TRAINING_TASKS = {
     "clip": TrainingTask(
         _build_clip,
         _clip_step,
-        _clip_figures,
+        _clip_metrics,
         LoopSettings(4000, 1e-3),
         partial(SliceSampler, views=_SLICE_VIEWS),
     ),
     "classifier": TrainingTask(
         _build_classifier,
         _classifier_step,
-        _classifier_figures,
+        _classifier_metrics,
         LoopSettings(2000, 2e-3),
         partial(SliceSampler, views=_SLICE_VIEWS),
         shipped=lambda module: module.backbone,
@@ -178,7 +178,7 @@ TRAINING_TASKS = {
     "brain": TrainingTask(
         _build_brain,
         brain_step,
-        brain_figures,
+        brain_metrics,
         LoopSettings(800, 3e-3),
         source=list,
         load=load_heads,

@@ -1,1 +1,1 @@
-"""The only code that opens references: scores of results and of every stage."""
+"""Scores predictions and pipeline stages against references; nothing else reads references."""

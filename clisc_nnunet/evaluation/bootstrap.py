@@ -1,4 +1,4 @@
-"""How sure a mean over cases is: the percentile bootstrap."""
+"""Confidence intervals of means over cases, by percentile bootstrap."""
 
 from __future__ import annotations
 
@@ -11,19 +11,22 @@ DRAWS, LEVEL = 10_000, 0.95
 def mean_interval(
     values: np.ndarray, seed: int, draws: int = DRAWS, level: float = LEVEL
 ) -> tuple[float, float]:
-    """Confidence interval of a mean, by drawing the cases anew, with replacement.
+    """Confidence interval of a mean, by resampling the cases with replacement.
 
     Parameters
     ----------
     values : float ndarray of shape (n,)
-        One per case, without NaN; for a paired comparison, the differences.
-    seed, draws : int
+        One value per case, without NaN; for a paired comparison, the differences.
+    seed : int
+    draws : int
+        Number of bootstrap resamples.
     level : float
+        Confidence level, 0 to 1.
 
     Returns
     -------
     low, high : float
-        NaN for less than two values, of which nothing can be said.
+        NaN for fewer than two values.
     """
     if len(values) < 2:
         return float("nan"), float("nan")

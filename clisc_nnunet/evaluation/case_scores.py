@@ -1,4 +1,4 @@
-"""All scores of one case, as a row of the table."""
+"""All scores of one case: one row of the results table."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ from clisc_nnunet.metrics import dice, precision, sensitivity
 
 @dataclass(frozen=True)
 class CaseScores:
-    """Scores of one case; NaN where there is nothing to measure.
+    """Scores of one case; NaN where a score is undefined.
 
     Parameters
     ----------
-    case : str
     dice : float
         0 if one mask is empty, NaN if both are.
     hd95_mm, mean_distance_mm, surface_dice : float
@@ -29,11 +28,10 @@ class CaseScores:
         NaN if nothing is predicted.
     recall : float
         NaN if the reference is empty.
-    predicted_ml, reference_ml : float
     volume_difference_ml : float
         Prediction minus reference.
     volume_difference_percent : float
-        The same in percent of the reference; NaN if that is empty.
+        The difference in percent of the reference volume; NaN if the reference is empty.
     lesions, lesions_found, lesions_predicted, lesions_false : int
         As in `LesionCounts`.
     """
@@ -55,7 +53,7 @@ class CaseScores:
     lesions_false: int
 
 
-# What is summed up by mean and interval, and what by its sum.
+# MEASURES are summarised by mean and interval, COUNTS by their sum.
 MEASURES = (
     "dice",
     "hd95_mm",
@@ -98,12 +96,12 @@ def score_masks(
 
 
 def score_pair(pair: Pair, labels: tuple[int, ...], tolerance_mm: float) -> CaseScores:
-    """Read the two masks of a case and score them; a missing prediction is an empty one.
+    """Read both masks of a case and score them; a missing prediction counts as empty.
 
     Raises
     ------
     ScanError
-        If a mask cannot be read, or the two lie on different grids.
+        If a mask cannot be read, or their grids differ.
     """
     grid = read_geometry(pair.reference)
     reference = read_mask(pair.reference, grid, labels)

@@ -1,4 +1,4 @@
-"""Score a folder of predictions against references: what `clisc_evaluate` does."""
+"""Score a folder of predictions against references (the work of `clisc_evaluate`)."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ from clisc_nnunet.io.atomic_write import write_text
 from clisc_nnunet.io.volume import Source, read_geometry, read_mask, read_volume, same_grid
 from clisc_nnunet.processes import make_executor
 
-# Columns of the table on the screen; the files have all of them.
+# Columns printed to the screen; the files contain all of them.
 ON_SCREEN = ("case", "dice", "hd95_mm", "surface_dice", "precision", "recall", "predicted_ml")
 
 
 @dataclass(frozen=True)
 class EvaluationOptions:
-    """A call of the command; names as in its help."""
+    """Options of `clisc_evaluate`; names as in its help."""
 
     predictions: Path
     references: Path
@@ -58,17 +58,16 @@ class EvaluationOptions:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What an evaluation came to.
+    """Result of an evaluation.
 
     Parameters
     ----------
     scores : tuple of CaseScores
-        In order of case.
-    summary : tuple of Summary
+        Sorted by case name.
     left_out : tuple of str
         Cases without a prediction that were not scored.
     text : str
-        Tables and notes, for the screen.
+        Tables and notes, as printed.
     """
 
     scores: tuple[CaseScores, ...]
@@ -78,15 +77,15 @@ class Evaluation:
 
 
 def evaluate(request: EvaluationOptions) -> Evaluation:
-    """Score every prediction, sum up, and write the files if `out` is given.
+    """Score every prediction, summarise, and write the files if `out` is given.
 
     Raises
     ------
     UserError
-        For predictions without a reference or the other way round, other grids, files that cannot
-        be read, and labels that no reference has. Nothing is written then.
+        If a prediction has no reference or vice versa, grids differ, a file cannot be read, or no
+        reference contains the labels. Nothing is written in these cases.
     """
-    _refuse_impossible(request)
+    _check_options(request)
     pairs, left_out = pair_masks(request.predictions, request.references, request.missing)
     images = _images(request, pairs)
     scores = _score(request, pairs)
@@ -94,7 +93,7 @@ def evaluate(request: EvaluationOptions) -> Evaluation:
         raise UserError(
             "--label-of-interest",
             f"no voxel of label {' or '.join(map(str, request.labels))} in any reference",
-            "labels that the references have",
+            "labels that occur in the references",
             "check the labels",
         )
     summary = summarise(scores, request.seed)
@@ -111,7 +110,7 @@ def explain(
     left_out: Sequence[str],
     summary: Sequence[Summary],
 ) -> list[str]:
-    """What a reader has to know beside the tables: masks, lesions, empty masks, cases left out."""
+    """Notes below the tables: labels and methods, lesions, empty masks, cases not scored."""
     what = f"labels {', '.join(map(str, request.labels))}" if request.labels else "label above 0"
     counts, empty = sums(scores), empty_cases(scores)
     notes = [
@@ -120,27 +119,28 @@ def explain(
         f"{LEVEL:.0%} confidence intervals of the mean by {DRAWS} bootstraps over the cases, "
         f"seed {request.seed}.",
         f"Lesions: {counts['lesions_found']} of {counts['lesions']} found; "
-        f"{counts['lesions_false']} of {counts['lesions_predicted']} predicted ones false.",
+        f"{counts['lesions_false']} of {counts['lesions_predicted']} predicted lesions are false.",
     ]
     if empty.one_sided:
         hd95 = next(s for s in summary if s.measure == "hd95_mm")
         notes.append(
-            f"Empty in prediction: {named(empty.prediction) or 'none'}; in reference alone: "
-            f"{named(empty.reference) or 'none'}. Their Dice is 0 and counts; they have no "
-            f"distance, so HD95 is the mean of {hd95.cases} of {len(scores)} cases."
+            f"Only the prediction is empty: {named(empty.prediction) or 'none'}; only the "
+            f"reference: {named(empty.reference) or 'none'}. Their Dice is 0 and is "
+            f"included; distances are undefined, so HD95 is the mean of {hd95.cases} of "
+            f"{len(scores)} cases."
         )
     if empty.both:
         notes.append(
-            f"Empty in both, rightly: {named(empty.both)}. Without a Dice, and in no mean but "
-            "those of the volumes."
+            f"Correctly empty in both: {named(empty.both)}. Their Dice is undefined; they are only "
+            "included in the mean volumes."
         )
     if left_out:
-        notes.append(f"Without a prediction, not scored: {len(left_out)} ({named(left_out)}).")
+        notes.append(f"Not scored, no prediction: {len(left_out)} ({named(left_out)}).")
     return notes
 
 
 def summary_rows(summary: Sequence[Summary]) -> list[dict[str, str]]:
-    """Rows for a table, each in the digits of its measure."""
+    """Table rows, formatted with the precision of each measure."""
     return [
         {
             "measure": s.measure,
@@ -155,8 +155,8 @@ def summary_rows(summary: Sequence[Summary]) -> list[dict[str, str]]:
     ]
 
 
-def _refuse_impossible(request: EvaluationOptions) -> None:
-    """Mistakes in the call itself, before any file is read."""
+def _check_options(request: EvaluationOptions) -> None:
+    """Raise for invalid options, before any file is read."""
     checks = (
         (request.processes >= 1, "-np", request.processes, "1 or more"),
         (request.seed >= 0, "--seed", request.seed, "0 or more"),
@@ -165,23 +165,23 @@ def _refuse_impossible(request: EvaluationOptions) -> None:
             all(label > 0 for label in request.labels),
             "--label-of-interest",
             request.labels,
-            "labels above 0, which is background",
+            "labels above 0 (0 is background)",
         ),
         (
             request.predictions.resolve() != request.references.resolve(),
             "-p and -r",
             request.predictions,
-            "two folders",
+            "two different folders",
         ),
     )
-    for fine, where, found, expected in checks:
-        if not fine:
-            raise UserError(where, str(found), expected, "give another")
+    for valid, where, found, expected in checks:
+        if not valid:
+            raise UserError(where, str(found), expected, "change the option")
     check_out(request.out)
 
 
 def check_out(out: Path | None) -> None:
-    """Refuse an output folder that cannot be one, before any work; None is for none.
+    """Raise if the output folder, or one of its parents, is a file; None is accepted.
 
     Raises
     ------
@@ -189,7 +189,9 @@ def check_out(out: Path | None) -> None:
     """
     for path in (out, *out.parents) if out is not None else ():
         if path.exists() and not path.is_dir():
-            raise UserError("-o", f"{path}, a file", "a folder, or a free name", "give another")
+            raise UserError(
+                "-o", f"{path}, a file", "a folder, or a path that does not exist", "choose another"
+            )
 
 
 def _screen_rows(scores: Sequence[CaseScores]) -> list[dict[str, Any]]:
@@ -200,16 +202,17 @@ def _score(request: EvaluationOptions, pairs: Sequence[Pair]) -> list[CaseScores
     score = partial(score_pair, labels=request.labels, tolerance_mm=request.tolerance_mm)
     with make_executor(request.processes) as executor:
         try:
-            # In this process one after the other, so that the bar shows how far they are.
+            # With one process, `map` is lazy, so that the progress bar advances case by case.
             results = executor.map(score, pairs) if request.processes > 1 else map(score, pairs)
             return list(tqdm(results, "scoring", len(pairs), unit="case"))
         except BrokenExecutor:
-            found = "a process that died, perhaps for want of memory"
-            raise UserError(f"-np {request.processes}", found, "all done", "give -np 1") from None
+            found = "a worker process that died, possibly out of memory"
+            expected = "all cases scored"
+            raise UserError(f"-np {request.processes}", found, expected, "use -np 1") from None
 
 
 def _images(request: EvaluationOptions, pairs: Sequence[Pair]) -> dict[str, Source]:
-    """Scans by case, of those cases that have one; on the reference's grid."""
+    """Scan of each case that has one."""
     if request.images is None:
         return {}
     found = find_label_channel_scans(request.images, request.channels, request.label_channel)
@@ -217,9 +220,9 @@ def _images(request: EvaluationOptions, pairs: Sequence[Pair]) -> dict[str, Sour
     if not images:
         raise UserError(
             request.images,
-            f"{len(found)} scans, none of them of a case that is scored",
+            f"{len(found)} scans, none of a scored case",
             f"scans of {named(pair.case for pair in pairs)}",
-            "check that the names agree",
+            "check that the names match",
         )
     return images
 
@@ -265,7 +268,7 @@ def _write(
 
 def _picture(pair: Pair, scan: Source | None, labels: tuple[int, ...]) -> bytes:
     grid = read_geometry(pair.reference)
-    # Where the scan is of no use, the outlines alone: a picture is not worth an error.
+    # An unusable scan is no reason to fail; only the outlines are drawn then.
     image = None
     if scan is not None:
         with contextlib.suppress(ScanError):

@@ -1,4 +1,4 @@
-"""Which prediction belongs to which reference."""
+"""Match predictions with references by case name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from clisc_nnunet.errors import ScanError, UserError, named
 from clisc_nnunet.inputs.find_cases import scan_ending
 from clisc_nnunet.io.volume import read_geometry, same_grid
 
-# As BraTS ends the names of its references; 2020 has one `_Segm` among its `_seg`.
+# Suffix of BraTS references; BraTS 2020 has one `_Segm` among its `_seg`.
 _SEGMENTATION = re.compile(r"[-_]segm?$", re.I)
 
 Missing = Literal["error", "leave-out", "empty"]
@@ -21,7 +21,7 @@ Missing = Literal["error", "leave-out", "empty"]
 
 @dataclass(frozen=True)
 class Pair:
-    """Files of one case; `prediction` is None where a missing one counts as empty."""
+    """Files of one case; `prediction` is None if it is missing and counts as empty."""
 
     case: str
     prediction: Path | None
@@ -34,8 +34,8 @@ def find_masks(folder: Path) -> dict[str, Path]:
     Parameters
     ----------
     folder : Path
-        `CASE.nii.gz` as nnU-Net has it, `CASE_seg.nii.gz`, or folders `CASE/..._seg.nii.gz` as
-        in BraTS (also `-seg`, and any other ending of a scan).
+        Contains `CASE.nii.gz` as in nnU-Net, `CASE_seg.nii.gz`, or folders
+        `CASE/..._seg.nii.gz` as in BraTS (`-seg` and other image formats work, too).
 
     Raises
     ------
@@ -71,25 +71,26 @@ def find_masks(folder: Path) -> dict[str, Path]:
 def pair_masks(
     predictions: Path, references: Path, missing: Missing = "error"
 ) -> tuple[list[Pair], list[str]]:
-    """Pair the masks of two folders by case, and see to it that they lie on the same grids.
+    """Pair the masks of two folders by case, and check that their grids match.
 
     Parameters
     ----------
     predictions, references : Path
+        Folders, see `find_masks`.
     missing : {'error', 'leave-out', 'empty'}
-        What becomes of references without a prediction.
+        What to do with references that have no prediction.
 
     Returns
     -------
     pairs : list of Pair
-        In order of case.
+        Sorted by case name.
     left_out : list of str
-        Cases that have no prediction and are not scored.
+        Cases without a prediction, which are not scored.
 
     Raises
     ------
     UserError
-        If a prediction has no reference, or the other way round, or grids differ.
+        If a prediction has no reference or vice versa, or grids differ.
     """
     predicted, true = find_masks(predictions), find_masks(references)
     extra, absent = sorted(predicted.keys() - true.keys()), sorted(true.keys() - predicted.keys())
@@ -98,29 +99,29 @@ def pair_masks(
             predictions,
             f"{len(extra)} predictions without a reference in {references} ({named(extra)})",
             "a reference for each prediction",
-            "check that the names agree, or move these elsewhere",
+            "check that the names match, or move these files elsewhere",
         )
     if absent and missing == "error":
         raise UserError(
             predictions,
             f"no prediction for {len(absent)} of {len(true)} references ({named(absent)})",
             "a prediction for each reference",
-            "give --missing empty to score these as empty masks, or --missing leave-out",
+            "use --missing empty to score them as empty masks, or --missing leave-out to skip them",
         )
     cases = sorted(true if missing == "empty" else predicted)
     pairs = [Pair(case, predicted.get(case), true[case]) for case in cases]
-    _refuse_other_grids(pairs)
+    _check_same_grids(pairs)
     return pairs, absent if missing == "leave-out" else []
 
 
-def _refuse_other_grids(pairs: Iterable[Pair]) -> None:
-    """Before the work starts: headers are read in no time."""
+def _check_same_grids(pairs: Iterable[Pair]) -> None:
+    """Raise if grids differ; reads only the headers, so that it fails before the work starts."""
     wrong = []
     for pair in pairs:
         grid = read_geometry(pair.reference)
         if len(grid.size) != 3:
             raise ScanError(
-                pair.reference, f"{len(grid.size)}D", "one 3D mask", "write a 3D volume"
+                pair.reference, f"{len(grid.size)}D", "a 3D mask", "save it as a 3D volume"
             )
         if pair.prediction is not None:
             found = read_geometry(pair.prediction)
@@ -138,7 +139,7 @@ def _refuse_other_grids(pairs: Iterable[Pair]) -> None:
 
 
 def _visible(folder: Path) -> list[Path]:
-    """What lies in a folder; macOS puts a hidden `._NAME` beside every file of a foreign disk."""
+    """Entries of a folder, without hidden files such as the `._NAME` that macOS creates."""
     return [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
 
 

@@ -1,4 +1,4 @@
-"""An evaluation as one page of HTML that needs no other file."""
+"""Self-contained HTML page of an evaluation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from clisc_nnunet.evaluation.tables import is_nan, shown
 
 @dataclass(frozen=True)
 class Picture:
-    """A case that the page shows: why (`worst`), its scores, and a PNG file."""
+    """A case shown on the page: why it was chosen (e.g. `worst`), its scores, and a PNG file."""
 
     title: str
     scores: CaseScores
@@ -31,20 +31,18 @@ def render(
     notes: Sequence[str],
     pictures: Sequence[Picture],
 ) -> str:
-    """The page's HTML.
+    """Render the page.
 
     Parameters
     ----------
-    heading : str
     summary_rows : sequence of mappings with the same keys
         At least one.
     scores : sequence of CaseScores
-        At least one; the table shows the worst first.
+        At least one; the table is sorted from worst to best.
     notes : sequence of str
-        What a reader has to know beside the tables.
-    pictures : sequence of Picture
+        Paragraphs below the tables.
     """
-    # Names of cases and folders are a user's: they are escaped.
+    # Case and folder names come from the user, hence the escaping.
     environment = Environment(
         loader=PackageLoader("clisc_nnunet.evaluation", ""),
         autoescape=True,
@@ -65,5 +63,5 @@ def render(
 
 
 def data_uri(png: bytes) -> str:
-    """A PNG file as an address that holds it."""
+    """A PNG file as a data URI."""
     return "data:image/png;base64," + base64.b64encode(png).decode("ascii")

@@ -1,4 +1,4 @@
-"""Scores of masks and of slice labels: pure functions on arrays."""
+"""Classification scores of slice labels."""
 
 from __future__ import annotations
 
@@ -6,23 +6,24 @@ import numpy as np
 
 
 def slice_scores(probability: np.ndarray, label: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """How well slices are told apart.
+    """AUC and accuracies of a classification of slices.
 
     Parameters
     ----------
     probability : float ndarray of shape (n,)
-        Of class tumour.
+        Probability of class tumour.
     label : bool ndarray of shape (n,)
-        Called tumour.
+        Slices classified as tumour.
     truth : bool ndarray of shape (n,)
+        Slices that show a tumour.
 
     Returns
     -------
     dict
-        `auc`, `accuracy`, `balanced_accuracy`; NaN where there is nothing to compare: no slice
-        at all, or for the first and the last a class that is missing from the truth.
+        `auc`, `accuracy`, `balanced_accuracy`. All are NaN without slices; `auc` and
+        `balanced_accuracy` also if `truth` has one class only.
     """
-    # Slow to import, and the scores of masks do without.
+    # Imported here because it is slow, and not needed to score masks.
     from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
     both = 0 < truth.sum() < len(truth)

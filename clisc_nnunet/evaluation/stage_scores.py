@@ -1,4 +1,4 @@
-"""Score every stage of a finished conversion against references."""
+"""Score every pipeline stage of a finished conversion against references."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from clisc_nnunet.stages.slice_classes import TUMOUR, UNSURE
 from clisc_nnunet.stages.slice_extraction import SliceStack, to_scan_grid
 
 CLASSIFIERS = ("raw", "enhanced")
-# A plane shows a tumour from this area on: 24 pixels of 1.5 mm, a disc of 8 mm. With less, but
-# some, it is left out as unclear.
+# Smallest tumour area of a plane that counts as tumour: 24 pixels of 1.5 mm, a disc of 8 mm.
+# Planes with a smaller, non-zero area are ambiguous and excluded.
 CLEAR_MM2 = 54.0
 
 
 @dataclass(frozen=True)
 class SliceCalls:
-    """What each stage says about the clear planes of a case: arrays of shape (n,).
+    """Classification of the unambiguous planes of a case by each stage; arrays of shape (n,).
 
     Parameters
     ----------
     truth : bool ndarray
         Tumour in the reference.
     clip : float32 ndarray
-        CLIP's probability of tumour.
+        Tumour probability by CLIP.
     sure, voted : int ndarray
         Label before and after the vote: `TUMOUR`, `NORMAL` or `UNSURE`.
     classifiers : dict of name to float32 ndarray
-        Probability of tumour by each classifier.
+        Tumour probability by each classifier.
     drawn : bool ndarray
-        The pseudo-label reaches this plane.
+        Planes that the pseudo-label covers.
     """
 
     truth: np.ndarray
@@ -50,19 +50,17 @@ class SliceCalls:
 
 
 @dataclass(frozen=True)
-class CaseStages:
-    """Scores of one case on the scan's grid; NaN where there is nothing to compare.
+class CaseStageScores:
+    """Scores of one case on the scan's grid; NaN where undefined.
 
     Parameters
     ----------
-    case : str
     dice : dict of stage to float
-        Region of each classifier, and the pseudo-label.
+        Of the ROI of each classifier, and of the pseudo-label.
     precision, sensitivity : float
         Of the pseudo-label.
     truth_ml, label_ml : float
         Volume of reference and pseudo-label.
-    slices : SliceCalls
     """
 
     case: str
@@ -74,33 +72,33 @@ class CaseStages:
     slices: SliceCalls
 
 
-def score_case(dataset: Path, case: str, reference: Path | None) -> CaseStages:
-    """Score what the conversion kept of a case.
+def score_case(dataset: Path, case: str, reference: Path | None) -> CaseStageScores:
+    """Score the stored stages of a case.
 
     Parameters
     ----------
     dataset : Path
-        Folder that `clisc_make_pseudo_dataset` wrote.
+        Folder written by `clisc_make_pseudo_dataset`.
     case : str
-        One that did not fail.
+        A case that did not fail.
     reference : Path, optional
-        Mask (voxels above 0) on the scan's grid. None: there is no tumour in this scan.
+        Mask (voxels above 0) on the scan's grid. None: the scan shows no tumour.
 
     Raises
     ------
     ScanError
-        If the reference cannot be read or lies on another grid.
+        If the reference cannot be read, or its grid differs from the scan's.
     """
     stages = dataset / "clisc" / "stages" / case
-    stack = unpack_stack(load_kept(stages / "slices.npz"))
+    stack = unpack_stack(load_arrays(stages / "slices.npz"))
     scan = read_geometry(dataset / "clisc" / "roi" / f"{case}.nii.gz")
     truth = np.zeros(scan.shape, bool) if reference is None else read_mask(reference, scan)
-    # A case without a label is left out of the dataset: it counts as background.
+    # A case without a label is not part of the dataset; it counts as background.
     label_file = dataset / "labelsTr" / f"{case}.nii.gz"
     drawn = read_mask(label_file, scan) if label_file.exists() else np.zeros(scan.shape, bool)
 
     regions = {
-        name: load_kept(path)
+        name: load_arrays(path)
         for name in classifiers(dataset)
         if (path := stages / f"{name}_regions.npz").exists()
     }
@@ -109,7 +107,7 @@ def score_case(dataset: Path, case: str, reference: Path | None) -> CaseStages:
     }
     scores["pseudo-label"] = dice(drawn, truth)
 
-    labels = load_kept(stages / "labels.npz")
+    labels = load_arrays(stages / "labels.npz")
     planes = labels["planes"]
     area = area_mm2(truth, scan, stack)[planes]
     clear = (area == 0) | (area >= CLEAR_MM2)
@@ -121,7 +119,7 @@ def score_case(dataset: Path, case: str, reference: Path | None) -> CaseStages:
         classifiers={name: r["probability"][clear] for name, r in regions.items()},
         drawn=(area_mm2(drawn, scan, stack)[planes] > 0)[clear],
     )
-    return CaseStages(
+    return CaseStageScores(
         case=case,
         dice=scores,
         precision=precision(drawn, truth),
@@ -133,12 +131,12 @@ def score_case(dataset: Path, case: str, reference: Path | None) -> CaseStages:
 
 
 def classifiers(dataset: Path) -> tuple[str, ...]:
-    """Classifiers of a conversion: without masking the raw one alone, whatever earlier runs left.
+    """Classifiers of a conversion: without masking only `raw`, even if earlier runs left both.
 
     Raises
     ------
     UserError
-        If the settings that are kept beside it cannot be read.
+        If the stored settings cannot be read.
     """
     path = dataset / "clisc" / "settings.json"
     if not path.exists():
@@ -148,7 +146,7 @@ def classifiers(dataset: Path) -> tuple[str, ...]:
 
 
 def tumour_shares(calls: SliceCalls) -> dict[str, float]:
-    """Share of the planes that each stage calls tumour; `unsure` ones are counted by themselves."""
+    """Share of planes that each stage classifies as tumour, and the share of `unsure` planes."""
     shares = {
         "CLIP": calls.clip > 0.5,
         "sure": calls.sure == TUMOUR,
@@ -161,31 +159,31 @@ def tumour_shares(calls: SliceCalls) -> dict[str, float]:
 
 
 def area_mm2(mask: np.ndarray, scan: Geometry, stack: SliceStack) -> np.ndarray:
-    """Area of a mask on the scan's grid in each plane of the slices, (plane,)."""
+    """Area in mm2 of a mask on the scan's grid in each plane of the slices, float (plane,)."""
     inside = resample(mask.astype(np.float32), scan, stack.geometry) > 0.5
     return inside.sum(axis=(1, 2)) * float(np.prod(stack.geometry.spacing[:2]))
 
 
 def region_on_scan(arrays: dict[str, np.ndarray], stack: SliceStack, scan: Geometry) -> np.ndarray:
-    """Region of a classifier, as it was kept, on the scan's grid; bool (plane, row, column)."""
+    """Stored ROI of a classifier on the scan's grid, bool (plane, row, column)."""
     shape = stack.pixels.shape
     region = np.unpackbits(arrays["roi"], count=int(np.prod(shape))).reshape(shape)
     return to_scan_grid(region, stack, scan, outside=0.0) > 0.5
 
 
-def load_kept(path: Path) -> dict[str, np.ndarray]:
-    """Arrays of a finished run, whatever its signature.
+def load_arrays(path: Path) -> dict[str, np.ndarray]:
+    """Load the stored arrays of a stage, without checking their fingerprint.
 
     Raises
     ------
     UserError
-        If they are not there, or damaged.
+        If the file is missing or damaged.
     """
     if not path.is_file():
-        raise UserError(path, "no such file", "what the conversion has kept", "convert again")
+        raise UserError(path, "no such file", "a stored stage of the conversion", "convert again")
     try:
         with np.load(path, allow_pickle=False) as file:
             return {key: file[key] for key in file.files}
     except (OSError, ValueError, EOFError, BadZipFile, zlib.error):
-        kept = "what the conversion has kept"
-        raise UserError(path, "a damaged file", kept, "go on with --continue") from None
+        expected = "a stored stage of the conversion"
+        raise UserError(path, "a damaged file", expected, "rerun with --continue") from None

@@ -1,4 +1,4 @@
-"""Figures of every stage of a conversion, as tables: Dice per case, and slice labels."""
+"""Tables of stage scores of a conversion: Dice by case, and slice labels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from clisc_nnunet.evaluation.slice_scores import slice_scores
 from clisc_nnunet.evaluation.stage_scores import (
     CLASSIFIERS,
     CLEAR_MM2,
-    CaseStages,
+    CaseStageScores,
     score_case,
     tumour_shares,
 )
@@ -28,23 +28,23 @@ from clisc_nnunet.pipeline.result_cache import ResultCache
 from clisc_nnunet.stages.slice_classes import TUMOUR, UNSURE
 
 Row = dict[str, Any]
-# Cases without a pseudo-label of ours: a label that a person has corrected is none.
+# Status of cases that have no pseudo-label to score; `trusted` labels were corrected by hand.
 NOT_SCORED = ("failed", "trusted")
 
 
 @dataclass(frozen=True)
 class StageReport:
-    """Figures of the stages of a conversion.
+    """Scores of the stages of a conversion.
 
     Parameters
     ----------
     rows : list of dict
-        A row per case, the worst pseudo-label first.
+        One row per case, sorted by the Dice of the pseudo-label.
     others : dict
-        `mean` of these, `slices`: a row per kind of slice label, and the cases
-        that were `failed` or `trusted`.
+        `mean`: mean of the rows; `slices`: one row per kind of slice label; `failed` and
+        `trusted`: names of the cases with this status.
     text : str
-        Markdown, for the screen.
+        Markdown, as printed.
     """
 
     rows: list[Row]
@@ -53,19 +53,19 @@ class StageReport:
 
 
 def report_stages(dataset: Path, references: Path | None) -> StageReport:
-    """Score what a conversion has kept.
+    """Score the stored stages of a conversion.
 
     Parameters
     ----------
     dataset : Path
-        Folder that `clisc_make_pseudo_dataset` wrote.
+        Folder written by `clisc_make_pseudo_dataset`.
     references : Path, optional
-        Folder of masks. None: no scan shows a tumour, and slices called one are counted.
+        Folder of masks. None: no scan shows a tumour; slices classified as tumour are counted.
 
     Raises
     ------
     UserError
-        If there is no finished conversion, or a case has no reference that fits.
+        If there is no finished conversion, or a case has no matching reference.
     """
     outcomes = read_outcomes(dataset)
     others = {status: _with_status(outcomes, status) for status in NOT_SCORED}
@@ -77,21 +77,21 @@ def report_stages(dataset: Path, references: Path | None) -> StageReport:
             str(references),
             f"no reference for {len(missing)} cases ({named(missing)})",
             f"one for each case of {dataset}",
-            "check that the names agree",
+            "check that the names match",
         )
     cases = [score_case(dataset, name, masks.get(name)) for name in usable]
     rows = case_rows(cases) if references else share_rows(cases, outcomes)
     slices = slice_rows(cases) if references else []
     mean = {"case": "mean", **means(rows)}
-    blocks = [run_line(dataset), markdown([*rows, mean])]
+    blocks = [timing_summary(dataset), markdown([*rows, mean])]
     if references:
         truths = np.concatenate([c.slices.truth for c in cases])
         scored = [row["case"] for row in rows if not math.isnan(row["pseudo-label"])]
         blocks += [
-            f"Worst three by pseudo-label: {', '.join(scored[:3])}. Without a Dice, as there is "
-            f"neither tumour nor label, and not in its mean: {len(rows) - len(scored)}.",
+            f"Worst three by pseudo-label: {', '.join(scored[:3])}. Dice undefined (neither "
+            f"tumour nor label), excluded from the mean: {len(rows) - len(scored)}.",
             markdown(slices),
-            f"{len(truths)} clear slices (no tumour, or {CLEAR_MM2:g} square mm or more), "
+            f"{len(truths)} unambiguous slices (no tumour, or at least {CLEAR_MM2:g} mm2), "
             f"{truths.mean():.0%} of them with a tumour.",
         ]
     blocks += [
@@ -108,34 +108,34 @@ def _with_status(outcomes: Mapping[str, Mapping[str, str]], status: str) -> list
 
 
 def read_outcomes(dataset: Path) -> dict[str, dict[str, str]]:
-    """Lines of the conversion's `cases.csv` by case.
+    """Rows of the conversion's `cases.csv` by case.
 
     Raises
     ------
     UserError
-        If there is no such file, or no case that can be scored.
+        If the file is missing, or no case can be scored.
     """
     path = dataset / "clisc" / "cases.csv"
     try:
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
-            lacking = {"case", "status"} - set(reader.fieldnames or ())
-            outcomes = {} if lacking else {row["case"]: row for row in reader}
+            absent = {"case", "status"} - set(reader.fieldnames or ())
+            outcomes = {} if absent else {row["case"]: row for row in reader}
     except OSError as error:
         raise UserError(path, str(error.strerror), "a finished conversion", "check -d") from None
-    if lacking:
-        found = f"no column {' and '.join(sorted(lacking))}"
-        raise UserError(path, found, "the table of a conversion", "go on with --continue")
-    _trust_corrected(outcomes, dataset)
+    if absent:
+        found = f"no column {' and '.join(sorted(absent))}"
+        raise UserError(path, found, "the table of a conversion", "rerun with --continue")
+    _mark_corrected_labels(outcomes, dataset)
     there = {row["status"] for row in outcomes.values()}
     if there <= set(NOT_SCORED):
         found = f"{' and '.join(sorted(there)) or 'no'} cases only"
-        raise UserError(path, found, "cases to score", "see the reasons there")
+        raise UserError(path, found, "cases to score", "see the reasons in this file")
     return outcomes
 
 
-def _trust_corrected(outcomes: Mapping[str, dict[str, str]], dataset: Path) -> None:
-    """Tell labels that were corrected since the table was written."""
+def _mark_corrected_labels(outcomes: Mapping[str, dict[str, str]], dataset: Path) -> None:
+    """Set the status of labels that were corrected since the table was written."""
     cache = ResultCache(dataset / "clisc" / "stages")
     for case, row in outcomes.items():
         label = dataset / "labelsTr" / f"{case}.nii.gz"
@@ -144,8 +144,8 @@ def _trust_corrected(outcomes: Mapping[str, dict[str, str]], dataset: Path) -> N
             row["status"] = "trusted"
 
 
-def case_rows(cases: Sequence[CaseStages]) -> list[Row]:
-    """Dice of every stage, a row per case; the worst pseudo-label first, undefined ones last."""
+def case_rows(cases: Sequence[CaseStageScores]) -> list[Row]:
+    """Dice of every stage, one row per case; sorted by pseudo-label Dice, undefined ones last."""
     rows = [
         {
             "case": c.case,
@@ -160,8 +160,8 @@ def case_rows(cases: Sequence[CaseStages]) -> list[Row]:
     return sorted(rows, key=lambda row: np.nan_to_num(row["pseudo-label"], nan=2.0))
 
 
-def slice_rows(cases: Sequence[CaseStages]) -> list[Row]:
-    """How well every stage tells slices apart, over the clear slices of all cases."""
+def slice_rows(cases: Sequence[CaseStageScores]) -> list[Row]:
+    """Slice classification scores of every stage, over the unambiguous slices of all cases."""
     truth = np.concatenate([c.slices.truth for c in cases])
     clip = np.concatenate([c.slices.clip for c in cases])
     rows = [{"slice labels": "CLIP", "left out": 0.0, **slice_scores(clip, clip > 0.5, truth)}]
@@ -178,8 +178,8 @@ def slice_rows(cases: Sequence[CaseStages]) -> list[Row]:
     return rows
 
 
-def share_rows(cases: Sequence[CaseStages], outcomes: dict[str, dict[str, str]]) -> list[Row]:
-    """Share of slices that every stage calls tumour, a row per case."""
+def share_rows(cases: Sequence[CaseStageScores], outcomes: dict[str, dict[str, str]]) -> list[Row]:
+    """Share of slices that every stage classifies as tumour, one row per case."""
     return [
         {
             "case": c.case,
@@ -192,7 +192,7 @@ def share_rows(cases: Sequence[CaseStages], outcomes: dict[str, dict[str, str]])
 
 
 def means(rows: Sequence[Row]) -> dict[str, float]:
-    """Mean of every column of figures over the rows where it is defined, else NaN."""
+    """Mean of every numeric column over its defined values, NaN if there is none."""
     found = {}
     for key in [key for key in rows[0] if key != "case"]:
         values = [row[key] for row in rows if not math.isnan(row[key])]
@@ -200,8 +200,8 @@ def means(rows: Sequence[Row]) -> dict[str, float]:
     return found
 
 
-def run_line(dataset: Path) -> str:
-    """Seconds per stage and peak memory; empty if the conversion ended without a dataset."""
+def timing_summary(dataset: Path) -> str:
+    """Seconds per stage and peak memory; empty if the conversion produced no dataset."""
     path = dataset / "clisc" / "run.json"
     if not path.exists():
         return ""

@@ -1,4 +1,4 @@
-"""Scores of many cases in a few figures."""
+"""Summary statistics of the scores of many cases."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ from clisc_nnunet.evaluation.case_scores import COUNTS, MEASURES, CaseScores
 
 @dataclass(frozen=True)
 class Summary:
-    """A measure over the cases where it is defined.
+    """Statistics of a measure over the cases where it is defined.
 
     Parameters
     ----------
     measure : str
+        One of `MEASURES`.
     cases : int
-        For which it is defined.
+        Number of cases where it is defined.
     undefined : int
-        For which it is NaN: they are in none of the figures.
+        Number of cases where it is NaN; they are excluded from all statistics.
     mean, low, high : float
         Mean and its 95 % confidence interval.
-    sd, median, smallest, largest : float
+    sd : float
+        Sample standard deviation.
     """
 
     measure: str
@@ -41,7 +43,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Empty:
-    """Names of the cases with an empty mask: both, the prediction alone, the reference alone."""
+    """Cases with empty masks: in both, in the prediction only, in the reference only."""
 
     both: tuple[str, ...]
     prediction: tuple[str, ...]
@@ -49,12 +51,12 @@ class Empty:
 
     @property
     def one_sided(self) -> int:
-        """Number of cases that have a Dice of 0, but no distance."""
+        """Number of cases with a Dice of 0 and undefined distances."""
         return len(self.prediction) + len(self.reference)
 
 
 def summarise(scores: Sequence[CaseScores], seed: int) -> list[Summary]:
-    """Sum up each of `MEASURES`."""
+    """Summarise each of `MEASURES`."""
     return [_summary(name, np.array([getattr(s, name) for s in scores]), seed) for name in MEASURES]
 
 
@@ -64,7 +66,7 @@ def sums(scores: Sequence[CaseScores]) -> dict[str, int]:
 
 
 def empty_cases(scores: Sequence[CaseScores]) -> Empty:
-    """Which cases have an empty mask."""
+    """Find the cases with an empty mask."""
 
     def where(predicted: bool, true: bool) -> tuple[str, ...]:
         return tuple(
@@ -77,16 +79,16 @@ def empty_cases(scores: Sequence[CaseScores]) -> Empty:
 
 
 def by_dice(scores: Sequence[CaseScores]) -> list[CaseScores]:
-    """Worst first; cases without a Dice, as both masks are empty, last."""
+    """Sorted from worst to best; cases with undefined Dice (both masks empty) come last."""
     return sorted(scores, key=lambda s: (np.isnan(s.dice), s.dice, s.case))
 
 
 def representative_cases(scores: Sequence[CaseScores]) -> dict[str, CaseScores]:
-    """The best, the median and the worst case by Dice, each case once."""
+    """The worst, the median and the best case by Dice, without duplicates."""
     ranked = [s for s in by_dice(scores) if not np.isnan(s.dice)]
     if not ranked:
         return {}
-    # Of an even number the lower middle: the median case must not look better than the median.
+    # Lower median for even counts, so that the case shown is not better than the median.
     places = {len(ranked) - 1: "best", (len(ranked) - 1) // 2: "median", 0: "worst"}
     return {name: ranked[place] for place, name in sorted(places.items(), reverse=True)}
 
@@ -94,13 +96,13 @@ def representative_cases(scores: Sequence[CaseScores]) -> dict[str, CaseScores]:
 def _summary(name: str, values: np.ndarray, seed: int) -> Summary:
     defined = values[~np.isnan(values)]
     low, high = mean_interval(defined, seed)
-    figures = [float("nan")] * 5
+    statistics = [float("nan")] * 5
     if len(defined):
         sd = defined.std(ddof=1) if len(defined) > 1 else np.nan
-        figures = [
+        statistics = [
             float(f) for f in (defined.mean(), sd, np.median(defined), defined.min(), defined.max())
         ]
-    mean, sd, median, smallest, largest = figures
+    mean, sd, median, smallest, largest = statistics
     return Summary(
         name,
         len(defined),

@@ -1,15 +1,15 @@
 """Distances between the surfaces of two masks, by DeepMind's surface-distance.
 
-Which tool computes a distance decides its value: over 11 tools, Podobnik and Vrtovec
-(arXiv 2410.02630) found HD95 and its kin to differ by up to more than 100 mm on the same masks.
-surface-distance 0.1 was taken because it weighs each surface element with its area in square
-millimetres, so that thick planes do not distort a percentile or a mean, because the normalised
-surface Dice is its authors' own measure, and because it is small: 40 kB on numpy and scipy, on
-every Python from 3.10. Of the others, MONAI 1.6.1 counts voxels instead of areas and takes 9 s and
-1 GB to be imported by each process; panoptica 2.1.7 needs numpy below 2.3 and pools both
-directions in its percentile; medpy 0.5.2 is under the GPL. On balls of 20 mm, 4 mm apart, HD95
-is 3.6 mm here, 3.7 by MONAI; with one ball 5 mm wider it is 5.0 and 5.1. A test holds the
-distances against SimpleITK's distance maps.
+Surface distances depend on the implementation: across 11 tools, Podobnik and Vrtovec
+(arXiv 2410.02630) found HD95 and related measures to differ by more than 100 mm on the same masks.
+We use surface-distance 0.1 because it weights each surface element by its area in mm2, so that
+thick planes do not distort percentiles and means; because its authors introduced the normalised
+surface Dice; and because it is small (40 kB, depends on numpy and scipy only). Alternatives:
+MONAI 1.6.1 counts voxels instead of areas, and importing it takes 9 s and 1 GB per process;
+panoptica 2.1.7 requires numpy below 2.3 and pools both directions in its percentile; medpy 0.5.2
+is licensed under the GPL. For balls of 20 mm, 4 mm apart, HD95 is 3.6 mm here and 3.7 mm with
+MONAI; with one ball 5 mm wider, 5.0 and 5.1 mm. A test compares the distances with SimpleITK's
+distance maps.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ UNDEFINED = float("nan")
 
 @dataclass(frozen=True)
 class SurfaceScores:
-    """How far two surfaces are apart; all NaN if a mask is empty.
+    """Distances between two surfaces; all NaN if a mask is empty.
 
     Parameters
     ----------
@@ -52,15 +52,15 @@ def surface_scores(
     ----------
     prediction, reference : bool ndarray of shape (plane, row, column)
     spacing : tuple of 3 float
-        Millimetres in the arrays' order: plane, row, column.
+        In millimetres, ordered plane, row, column.
     tolerance_mm : float
-        Of the normalised surface Dice.
+        Tolerance of the normalised surface Dice.
 
     Returns
     -------
     SurfaceScores
-        Without a surface there is no distance: NaN if one mask or both are empty. Any number
-        would be made up; 0, which some tools give, even rewards a prediction of nothing.
+        All NaN if one or both masks are empty, since a distance is undefined without a surface.
+        Some tools return 0, which would reward empty predictions.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def surface_scores(
         return SurfaceScores()
     import surface_distance
 
-    # Voxels outside of the field of view are background.
+    # Padding closes surfaces at the border of the field of view.
     found = surface_distance.compute_surface_distances(
         np.pad(reference, 1), np.pad(prediction, 1), spacing
     )

@@ -1,4 +1,4 @@
-"""Rows of figures as text: Markdown for the screen, CSV and JSON for files."""
+"""Tables as text: Markdown for the screen, CSV and JSON for files."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Row = Mapping[str, Any]
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """Markdown table of rows with the same keys, of which there is at least one."""
+    """Markdown table; at least one row, all with the same keys."""
     lines = [list(rows[0]), ["---"] * len(rows[0])]
     lines += [[shown(key, value) for key, value in row.items()] for row in rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def to_csv(rows: Sequence[Row]) -> str:
-    """CSV of rows with the same keys, of which there is at least one; NaN is an empty field."""
+    """CSV table; at least one row, all with the same keys. NaN becomes an empty field."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -29,12 +29,12 @@ def to_csv(rows: Sequence[Row]) -> str:
 
 
 def to_json(content: Any) -> str:
-    """Readable JSON; NaN, which JSON does not know, becomes null."""
+    """Indented JSON; NaN, which JSON does not support, becomes null."""
     return json.dumps(_without_nan(content), indent=1) + "\n"
 
 
 def shown(key: str, value: Any) -> str:
-    """A figure for people: a tenth of a millilitre, millimetre or percent, else a thousandth."""
+    """Format a value: 1 decimal for ml and percent, 2 for mm, 3 otherwise."""
     if not isinstance(value, float):
         return str(value)
     if math.isnan(value):
@@ -45,7 +45,7 @@ def shown(key: str, value: Any) -> str:
 
 
 def is_nan(value: Any) -> bool:
-    """Whether a value is a number that is not one."""
+    """Whether a value is a float NaN."""
     return isinstance(value, float) and math.isnan(value)
 
 

@@ -1,7 +1,7 @@
-"""S3F at prediction time: which predictions to trust, without labels.
+"""Rank predictions by how far SAM agrees with them, without labels (S3F at prediction time).
 
-The trainer's rounds ask SAM whether it would draw what the network predicts, and set the cases
-aside where it would not. Here the same question is asked of finished predictions, to rank them.
+The trainer uses this agreement to reject cases during training; here it scores finished
+predictions.
 """
 
 from __future__ import annotations
@@ -18,30 +18,31 @@ from clisc_nnunet.metrics import dice
 from clisc_nnunet.pipeline.slice_step import open_scan
 from clisc_nnunet.quality_control.prompt_stability import JitterSettings, stability
 from clisc_nnunet.s3f.dataset_slices import DatasetSlices
-from clisc_nnunet.s3f.similarity import answer
+from clisc_nnunet.s3f.similarity import resegment
 from clisc_nnunet.settings import SliceSettings
 from clisc_nnunet.stages.connected_components import count_components
 from clisc_nnunet.stages.sam.volume_segmenter import VolumeSegmenter
 from clisc_nnunet.stages.slice_extraction import SliceStack, mask_on_slices
 
-# What a score is made of; each is higher where a prediction is likelier to be good.
+# Components of the score; each is higher for predictions that are more likely to be good.
 MEASURES = ("similarity", "predicted_iou", "stability")
 
 
 @dataclass(frozen=True)
 class OpenedPrediction:
-    """A prediction beside its scan.
+    """A prediction and the slices of its scan.
 
     Parameters
     ----------
     case : str
     stack : SliceStack
     mask : bool ndarray of shape stack.pixels.shape
+        The prediction on the grid of the slices.
     volume_ml : float
     components : int
-        Both of the prediction as it was written.
+        Volume and number of components of the prediction on its own grid.
     kept_slices : bool
-        The slices are those that the scan's label was drawn on.
+        Whether the slices are the stored ones of the pseudo-label.
     """
 
     case: str
@@ -60,7 +61,7 @@ def open_prediction(
     brain_file: Path | None = None,
     kept: DatasetSlices | None = None,
 ) -> OpenedPrediction:
-    """Read a scan and what was predicted for it (voxels above 0).
+    """Read a scan and its prediction (voxels above 0).
 
     Parameters
     ----------
@@ -69,18 +70,18 @@ def open_prediction(
     prediction : Path
     settings : SliceSettings
     brain_file : Path, optional
-        A mask that takes the place of the extracted brain.
-    kept : KeptSlices, optional
-        If it has slices of this scan, no others are cut.
+        Brain mask to be used instead of brain extraction.
+    kept : DatasetSlices, optional
+        Stored slices, used if there are any of this scan.
 
     Raises
     ------
     ScanError
-        If one of the two cannot be read, or their grids differ.
+        If a file cannot be read, or the grids differ.
     """
     geometry = read_geometry(image)
     stack = None if kept is None else kept.find(case, geometry)
-    known = stack is not None
+    stored = stack is not None
     if stack is None:
         stack = open_scan(image, settings, brain_file).stack
     mask = read_mask(prediction, geometry)
@@ -90,35 +91,35 @@ def open_prediction(
         mask_on_slices(mask, geometry, stack),
         float(mask.sum()) * geometry.voxel_ml,
         count_components(mask),
-        known,
+        stored,
     )
 
 
 @dataclass(frozen=True)
 class CaseQuality:
-    """What a prediction is worth, as far as SAM can tell.
+    """Quality estimate of a prediction.
 
     Parameters
     ----------
     case : str
-    status : str
-        `judged`; `empty`: there is nothing to judge, ranked worst; `failed`: not ranked.
+    status : {'judged', 'empty', 'failed'}
+        `judged`: scored; `empty`: empty prediction, ranked worst; `failed`: not ranked.
     reason : str
         Why a case is empty or has failed.
     rank : int or None
         1 is the least trusted.
     score : float or None
-        0 to 1; see `trust`. No estimate of Dice.
+        0 to 1; see `trust_score`. Not an estimate of Dice.
     similarity : float or None
-        Dice of prediction and SAM's answer to it.
+        Dice of the prediction and SAM's segmentation prompted with it.
     predicted_iou : float or None
-        SAM's own estimate of its answer.
+        IoU of its segmentation as predicted by SAM.
     stability : float or None
-        Mean Dice of SAM's answers to jittered prompts.
+        Mean Dice of SAM's segmentations for jittered prompts.
     volume_ml, answer_ml : float
-        Of prediction and answer.
+        Volume of the prediction and of SAM's segmentation.
     components : int
-        Of the prediction.
+        Number of connected components of the prediction.
     """
 
     case: str
@@ -136,7 +137,7 @@ class CaseQuality:
 
 @dataclass(frozen=True)
 class View:
-    """One slice with both outlines; arrays of shape (row, column), pixels uint8, masks bool."""
+    """A slice with the masks of prediction and SAM; pixels uint8, masks bool, (row, column)."""
 
     title: str
     pixels: np.ndarray
@@ -147,14 +148,14 @@ class View:
 def score_prediction(
     segmenter: VolumeSegmenter, opened: OpenedPrediction, jitter: JitterSettings
 ) -> tuple[CaseQuality, list[View]]:
-    """Ask SAM about one prediction.
+    """Compare a prediction with SAM's segmentation.
 
     Returns
     -------
     quality : CaseQuality
-        Without rank and score, which only all cases together give.
+        Without rank and score, which `rank_cases` adds.
     views : list of View
-        The slice with the largest prediction, and the one where both differ most.
+        The slice with the largest area, and the one with the largest difference.
     """
     case, stack, mask = opened.case, opened.stack, opened.mask
     if not mask.any():
@@ -164,8 +165,8 @@ def score_prediction(
         found = CaseQuality(
             case, "empty", reason, volume_ml=opened.volume_ml, components=opened.components
         )
-        return found, telling_views(stack.pixels, mask, mask)
-    drawn = answer(segmenter, case, stack, mask)
+        return found, representative_views(stack.pixels, mask, mask)
+    drawn = resegment(segmenter, case, stack, mask)
     found = CaseQuality(
         case,
         "judged",
@@ -176,11 +177,13 @@ def score_prediction(
         answer_ml=float(drawn.mask.sum()) * stack.geometry.voxel_ml,
         components=opened.components,
     )
-    return found, telling_views(stack.pixels, mask, drawn.mask)
+    return found, representative_views(stack.pixels, mask, drawn.mask)
 
 
-def telling_views(pixels: np.ndarray, prediction: np.ndarray, drawn: np.ndarray) -> list[View]:
-    """Slices worth a look, one or two; arrays of shape (plane, row, column)."""
+def representative_views(
+    pixels: np.ndarray, prediction: np.ndarray, drawn: np.ndarray
+) -> list[View]:
+    """One or two slices to show; arrays of shape (plane, row, column)."""
     sizes = prediction.sum(axis=(1, 2))
     planes = {int(sizes.argmax()) if sizes.any() else len(pixels) // 2: "largest area"}
     if not sizes.any():
@@ -195,14 +198,14 @@ def telling_views(pixels: np.ndarray, prediction: np.ndarray, drawn: np.ndarray)
 
 
 def rank_cases(cases: Sequence[CaseQuality]) -> list[CaseQuality]:
-    """Rank and score of each case, the least trusted first; failed ones last, without a rank.
+    """Sort by trust score, least trusted first; failed cases come last, without a rank.
 
     Notes
     -----
-    Empty predictions score 0 and come before all others.
+    Empty predictions have a score of 0 and come first.
     """
     scored = [
-        replace(case, score=trust(case) if case.status == "judged" else 0.0)
+        replace(case, score=trust_score(case) if case.status == "judged" else 0.0)
         for case in cases
         if case.status != "failed"
     ]
@@ -212,16 +215,15 @@ def rank_cases(cases: Sequence[CaseQuality]) -> list[CaseQuality]:
     return [*ranked, *failed]
 
 
-def trust(case: CaseQuality) -> float:
-    """Score of a judged case: the product of `MEASURES`, each cut to 0..1.
+def trust_score(case: CaseQuality) -> float:
+    """Score of a case: the product of `MEASURES`, each clipped to 0..1.
 
     Notes
     -----
-    The measures are links of one chain. SAM's own estimate and its stability tell whether its
-    answer can be relied on, the similarity whether the prediction is like that answer; where one
-    link is weak, the others cannot make up for it. A sure SAM that draws something else denies a
-    prediction, and a mean, of values or of ranks, would praise it for being sure. The choice was
-    made on phantoms with spoilt labels (docs/lab_notebook.md), and there are no weights to tune.
+    Predicted IoU and stability indicate whether SAM's segmentation is reliable; similarity,
+    whether the prediction agrees with it. A product requires all three: a confident SAM that
+    disagrees is evidence against a prediction, whereas a mean of values or ranks would reward the
+    confidence. Chosen on phantoms with corrupted labels (docs/lab_notebook.md); has no weights to tune.
     """
     values = [getattr(case, name) for name in MEASURES]
     return float(np.prod(np.clip(values, 0.0, 1.0)))

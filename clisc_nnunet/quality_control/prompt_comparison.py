@@ -1,4 +1,4 @@
-"""Let CLIP look at a few volumes of a folder with several prompt sets."""
+"""Compare text prompt sets by CLIP's probabilities on a few volumes of a folder."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WRITTEN = (".html", ".png")
 
 @dataclass(frozen=True)
 class PromptOptions:
-    """A call of the command; names as in its help."""
+    """Options of `clisc_check_prompts`; names as in its help."""
 
     scans: Path
     out: Path
@@ -37,40 +37,42 @@ class PromptOptions:
     preset: str = "default"
     device: str | None = None
     brain_masks: Path | None = None
-    """Folder of `CASE.nii.gz`, in place of the extracted brains."""
+    """Folder of `CASE.nii.gz`, used instead of brain extraction."""
     channels: tuple[str, ...] = ()
     label_channel: str = FLAIR
     command: str = ""
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What came out: a check for each prompt set, and scans that could not be used, with why."""
+class PromptComparison:
+    """One check per prompt set, and the error message of each scan that was skipped."""
 
     checks: tuple[PromptCheck, ...]
     failures: dict[str, str]
 
 
-def check_folder(request: PromptOptions) -> Outcome:
-    """Check prompt sets on a few volumes, and write page or picture.
+def check_folder(request: PromptOptions) -> PromptComparison:
+    """Check prompt sets on a few volumes, and write an HTML page or a PNG.
 
     Raises
     ------
     UserError
-        For anything the user can mend. A scan that cannot be used is set aside, unless all are.
+        For invalid options or input, and if no scan is usable. Single unusable scans are skipped.
     """
     if request.out.suffix.lower() not in WRITTEN:
         raise UserError("-o", str(request.out), "a name ending in .html or .png", "rename it")
     if request.count < 1:
-        raise UserError("-n", str(request.count), "1 or more", "give another number")
+        raise UserError("-n", str(request.count), "1 or more", "change -n")
     check_brain_masks(request.brain_masks)
     settings = preset(request.preset)
     sets = {set_name(name): read_text_prompts(name) for name in request.prompts}
     if len(sets) < len(request.prompts):
-        raise UserError("--prompts", "two sets of one name", "different names", "rename a file")
+        raise UserError(
+            "--prompts", "two prompt sets with the same name", "different names", "rename a file"
+        )
     scans = find_label_channel_scans(request.scans, request.channels, request.label_channel)
     clip = load_clip(request.clip, chosen_device(request.device))
-    # Words that the model never learnt come to light here, before any scan is read.
+    # Fails on words that the model does not know, before any scan is read.
     classes = {name: class_embeddings(clip, prompts) for name, prompts in sets.items()}
 
     scored: dict[str, dict[str, ScoredSlices]] = {name: {} for name in sets}
@@ -95,7 +97,7 @@ def check_folder(request: PromptOptions) -> Outcome:
             request.scans,
             f"no usable scan among {len(failures)} ({next(iter(failures.values()))})",
             f"at least one {Channel(request.label_channel).displayed} scan",
-            "mend or replace them",
+            "fix or replace them",
         )
     checks = tuple(check_prompts(name, cases, settings.labels) for name, cases in scored.items())
     try:
@@ -105,10 +107,10 @@ def check_folder(request: PromptOptions) -> Outcome:
             write_page(checks, pixels, request.out, request.command)
     except OSError as error:
         where = str(error.strerror)
-        raise UserError(request.out, where, "a file to write", "choose another place") from None
-    return Outcome(checks, failures)
+        raise UserError(request.out, where, "a writable file", "choose another path") from None
+    return PromptComparison(checks, failures)
 
 
 def set_name(prompts: str) -> str:
-    """How a prompt set is called in table and picture: a file goes by its name."""
+    """Display name of a prompt set; for a file, its name without extension."""
     return Path(prompts).stem if prompts.endswith(".json") else prompts

@@ -1,4 +1,4 @@
-"""Pictures of how text prompts separate slices: one figure, or a page."""
+"""Figure and HTML page showing how text prompts separate slices."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from clisc_nnunet.io.atomic_write import atomic_file, write_text
 from clisc_nnunet.quality_control.prompt_separation import PromptCheck, advice, extreme_slices
 from clisc_nnunet.report.html import figure_uri, render, slice_uri
 
-# Slices in a strip; curves beyond so many cases are a tangle.
+# Number of slices in a strip, and of curves in a plot.
 STRIP, MAX_CURVES = 8, 12
 TUMOUR_COLOUR, NORMAL_COLOUR, UNSURE_COLOUR = "#c0392b", "#2b6ca3", "#9a9a9a"
-# PNG has no room for endless rows: each prompt set takes one.
+# Height of the row of one prompt set in the PNG.
 ROW_INCHES = 5.4
 
 Pixels = Mapping[str, np.ndarray]
@@ -28,12 +28,12 @@ def write_page(checks: Sequence[PromptCheck], pixels: Pixels, path: Path, comman
     Parameters
     ----------
     checks : sequence of PromptCheck
-        One for each prompt set, of the same cases.
+        One per prompt set, all for the same cases.
     pixels : mapping of case to uint8 ndarray of shape (n, row, column)
-        The slices that the checks are about.
+        Slices of the checks.
     path : Path
     command : str
-        How the page came about.
+        Command line, shown on the page.
     """
     sets = [
         {
@@ -51,11 +51,11 @@ def write_page(checks: Sequence[PromptCheck], pixels: Pixels, path: Path, comman
 
 
 def write_picture(checks: Sequence[PromptCheck], pixels: Pixels, path: Path) -> None:
-    """Write the same as one PNG; appears whole."""
+    """Write the content of the page as one PNG."""
     figure = Figure(figsize=(11, ROW_INCHES * len(checks)), layout="constrained")
     parts = figure.subfigures(len(checks), 1, squeeze=False)[:, 0]
     for part, check in zip(parts, checks, strict=True):
-        # A dollar in a name is a dollar; text that is wrapped knows no parse_math=False.
+        # Names may contain dollar signs; wrapped text does not support parse_math=False.
         title = f"{check.name}: {advice(check)}".replace("$", r"\$")
         part.suptitle(title, fontsize=9, wrap=True)
         above, below = part.subfigures(2, 1, height_ratios=[1.15, 1])
@@ -68,7 +68,7 @@ def write_picture(checks: Sequence[PromptCheck], pixels: Pixels, path: Path) -> 
 
 
 def draw_probabilities(figure: Figure | SubFigure, check: PromptCheck) -> None:
-    """Histogram over all slices, and a curve over the height for each volume."""
+    """Histogram of all slices, and a curve over height for each volume."""
     left, right = figure.subplots(1, 2, width_ratios=[1, 1.6])
     every = np.concatenate([slices.probability for slices in check.cases.values()])
     low, high = 1 - check.limit, check.limit
@@ -91,9 +91,9 @@ def draw_probabilities(figure: Figure | SubFigure, check: PromptCheck) -> None:
     right.axhspan(low, high, color=UNSURE_COLOUR, alpha=0.25, lw=0)
     right.set_ylim(-0.02, 1.02)
     right.set_xlabel("height above the lowest slice, mm")
-    right.set_title("probability of tumour by height, a curve per volume", fontsize=9)
+    right.set_title("probability of tumour by height, one curve per volume", fontsize=9)
     for name in right.legend(fontsize=7, frameon=False).get_texts():
-        name.set_parse_math(False)  # a dollar in a case's name is a dollar
+        name.set_parse_math(False)  # case names may contain dollar signs
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=8)

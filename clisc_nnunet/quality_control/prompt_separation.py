@@ -1,7 +1,7 @@
-"""How well text prompts separate slices, told without labels (a look at stages 2 and 3).
+"""Measure how well text prompts separate slices, without labels (stages 2 and 3).
 
-CLIP gives every slice a probability of `tumour`. Prompts that work leave few slices unsure, find
-slices of both kinds, and call neighbouring slices alike, for a tumour spans many of them.
+CLIP assigns every slice a probability of `tumour`. Good prompts leave few slices unsure, find
+slices of both classes, and give neighbouring slices the same label, since a tumour spans many.
 """
 
 from __future__ import annotations
@@ -16,22 +16,21 @@ from clisc_nnunet.settings import LabelSettings
 from clisc_nnunet.stages.clip_labels import sure_labels
 from clisc_nnunet.stages.slice_classes import NORMAL, TUMOUR, UNSURE
 
-# From which share on a fault is worth a line. The bundled CLIP with the paper's prompts stays well
-# below the first and the third on phantoms and on real scans; random labels change at every second
-# slice.
-MANY_UNSURE, FEW_OF_A_KIND, MANY_CHANGES = 0.5, 0.02, 0.2
+# Thresholds for warnings. The bundled CLIP with the paper's prompts stays well below MAX_UNSURE and
+# MAX_CHANGES on phantoms and real scans; random labels change at every second slice.
+MAX_UNSURE, MIN_CLASS_SHARE, MAX_CHANGES = 0.5, 0.02, 0.2
 
 
 @dataclass(frozen=True)
 class ScoredSlices:
-    """Slices of one case and what CLIP thinks of them.
+    """Slices of one case and their probabilities by CLIP.
 
     Parameters
     ----------
     height_mm : float ndarray of shape (n,)
-        Above the lowest slice of the case, ascending.
+        Height above the lowest slice, ascending.
     probability : float ndarray of shape (n,)
-        Of `tumour`, 0 to 1.
+        Probability of `tumour`, 0 to 1.
     """
 
     height_mm: np.ndarray
@@ -40,22 +39,23 @@ class ScoredSlices:
 
 @dataclass(frozen=True)
 class PromptCheck:
-    """What one prompt set did to the slices of all cases.
+    """Separation of the slices of all cases by one prompt set.
 
     Parameters
     ----------
     name : str
-        Of the prompt set.
+        Name of the prompt set.
     cases : mapping of case to ScoredSlices
     limit : float
-        Probability of either kind below which a slice is unsure.
+        Smallest probability of a class for a slice to be labelled.
     slices : int
+        Number of slices.
     tumour, normal, unsure : float
-        Shares of the slices.
+        Shares of the slices with this label.
     changes : float
-        Share of neighbours, both sure, with different labels; NaN where there are none.
+        Share of adjacent labelled slices with different labels; NaN if there are no such pairs.
     without_tumour, without_normal : tuple of str
-        Cases without one sure slice of that kind.
+        Cases without a slice of this class.
     """
 
     name: str
@@ -73,15 +73,16 @@ class PromptCheck:
 def check_prompts(
     name: str, cases: Mapping[str, ScoredSlices], settings: LabelSettings
 ) -> PromptCheck:
-    """Judge a prompt set by the probabilities that it gave.
+    """Check a prompt set by the probabilities that it gives.
 
     Parameters
     ----------
     name : str
+        Name of the prompt set.
     cases : mapping of case to ScoredSlices
         At least one, each with at least one slice.
     settings : LabelSettings
-        `min_probability` alone counts: the vote of the neighbours would hide what is looked for.
+        Only `min_probability` is used; the vote of neighbouring slices would hide label changes.
 
     Raises
     ------
@@ -109,33 +110,33 @@ def check_prompts(
 
 
 def advice(check: PromptCheck) -> str:
-    """One line: what is wrong with the prompts, and what to try; the gravest fault only."""
-    if check.unsure > MANY_UNSURE:
+    """One line with the most severe problem of the prompts, and what to try."""
+    if check.unsure > MAX_UNSURE:
         return (
-            f"prompts hardly separate slices: {check.unsure:.0%} are unsure; say what the tumour "
-            "looks like (bright, irregular), or take another CLIP with --clip"
+            f"prompts hardly separate slices: {check.unsure:.0%} are unsure; describe what the "
+            "tumour looks like (bright, irregular), or choose another CLIP with --clip"
         )
-    if min(check.tumour, check.normal) < FEW_OF_A_KIND:
+    if min(check.tumour, check.normal) < MIN_CLASS_SHARE:
         kind, other = ("tumour", "normal") if check.normal < check.tumour else ("normal", "tumour")
         return (
             f"prompts see {kind} everywhere: {check.tumour:.0%} tumour, {check.normal:.0%} normal; "
-            f"make the {other} prompts more telling, and check that the scans are FLAIR"
+            f"make the {other} prompts more specific, and check that the scans are FLAIR"
         )
-    if check.changes > MANY_CHANGES:
+    if check.changes > MAX_CHANGES:
         return (
-            f"labels flicker: {check.changes:.0%} of neighbouring slices differ, a tumour spans "
-            "many; try other prompts, or several paraphrases of each"
+            f"labels alternate: {check.changes:.0%} of neighbouring slices differ, although a "
+            "tumour spans many; try other prompts, or several paraphrases of each"
         )
     if check.without_tumour:
         return (
-            f"prompts separate slices, but not in {named(check.without_tumour)}: no slice there "
-            "is surely a tumour; look at the pictures"
+            f"prompts separate slices, but not in {named(check.without_tumour)}: no slice is "
+            "labelled tumour; check the pictures"
         )
-    return "prompts separate slices; compare the strips by eye before you rely on them"
+    return "prompts separate slices; check the strips visually before you rely on them"
 
 
 def table(checks: Sequence[PromptCheck]) -> str:
-    """Table for the screen, one line a prompt set, then the advice for each."""
+    """Table with one line per prompt set, followed by the advice for each."""
     width = max(7, *(len(check.name) for check in checks))
     lines = [
         f"{'prompts':<{width}}  {'slices':>6}  {'tumour':>6}  {'normal':>6}  {'unsure':>6}  "
@@ -153,20 +154,20 @@ def table(checks: Sequence[PromptCheck]) -> str:
 
 
 def extreme_slices(check: PromptCheck, count: int, *, most: bool) -> list[tuple[str, int]]:
-    """Slices with the highest or the lowest probability, of all cases together.
+    """Slices with the highest or lowest probability over all cases.
 
     Parameters
     ----------
     check : PromptCheck
     count : int
     most : bool
-        The most tumour-like, highest first; else the least, lowest first.
+        True: highest probabilities first; False: lowest first.
 
     Returns
     -------
     list of (case, index into the case's slices)
-        Neighbours look alike, so that of one case at most its fair share is taken, each a tenth
-        of its slices away from the others.
+        As neighbouring slices are similar, each case contributes at most its share of `count`,
+        and its slices are at least a tenth of its height apart.
     """
     share = -(-count // len(check.cases))
     picked = []
@@ -181,6 +182,6 @@ def extreme_slices(check: PromptCheck, count: int, *, most: bool) -> list[tuple[
 
 
 def _changes(label: np.ndarray) -> np.ndarray:
-    """Whether neighbours differ, bool (pairs of sure neighbours,)."""
+    """Whether adjacent labelled slices differ, bool (pairs,)."""
     sure = (label[1:] != UNSURE) & (label[:-1] != UNSURE)
     return (label[1:] != label[:-1])[sure]

@@ -1,4 +1,4 @@
-"""How much SAM's answer depends on where exactly its prompts lie."""
+"""Stability of SAM's segmentation under small changes of its prompts."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from clisc_nnunet.stages.slice_extraction import SliceStack
 
 @dataclass(frozen=True)
 class JitterSettings:
-    """How prompts are moved about."""
+    """Settings of the prompt jitter."""
 
     repeats: int = 5
-    """Answers that are compared, 2 or more."""
+    """Number of segmentations to compare, at least 2."""
     amount: float = 0.05
-    """Largest shift, as a share of the box's sides, and largest change of its size."""
+    """Maximum shift and maximum change of size, relative to the size of the box."""
     seed: int = 0
 
 
 def jittered(prompts: Prompts, amount: float, side: int, rng: np.random.Generator) -> Prompts:
-    """Prompts shifted and scaled about the centre of their boxes, each slice by itself.
+    """Shift and scale prompts about the centres of their boxes, independently for each slice.
 
     Parameters
     ----------
@@ -37,12 +37,12 @@ def jittered(prompts: Prompts, amount: float, side: int, rng: np.random.Generato
     amount : float
         See `JitterSettings`.
     side : int
-        Of the slices, pixels; prompts stay inside.
+        Side of the slices in pixels; prompts are clipped to it.
     rng : numpy.random.Generator
 
     Notes
     -----
-    The points move with the box, as they would if the whole mask lay a little off.
+    Points are transformed with their box, as if the mask were shifted and scaled.
     """
     n = len(prompts)
     corners = prompts.boxes.reshape(n, 2, 2)
@@ -65,13 +65,13 @@ def stability(
     mask: np.ndarray,
     settings: JitterSettings,
 ) -> float:
-    """Agreement of SAM's axial answers to a mask, when its prompts are moved a little.
+    """Agreement of SAM's axial segmentations of a mask for jittered prompts.
 
     Parameters
     ----------
-    draughtsman : Draughtsman
+    segmenter : VolumeSegmenter
     case : str
-        Its name seeds the jitter, so that the order of cases makes no difference.
+        Seeds the jitter, so that results do not depend on the order of the cases.
     stack : SliceStack
     mask : bool ndarray of shape stack.pixels.shape
         Not empty.
@@ -80,7 +80,7 @@ def stability(
     Returns
     -------
     float
-        Mean Dice of all pairs of answers, 0 to 1; 0 where SAM never draws anything.
+        Mean Dice of all pairs of segmentations, 0 to 1; 0 if all of them are empty.
     """
     planes = np.flatnonzero(mask.any(axis=(1, 2)))
     rng = np.random.default_rng([settings.seed, zlib.crc32(case.encode())])
@@ -88,7 +88,7 @@ def stability(
     answers: list[list[np.ndarray]] = [[] for _ in range(settings.repeats)]
     for start in range(0, len(planes), batch):
         rows = planes[start : start + batch]
-        # The embeddings are those of the first look: only the prompts are decoded anew.
+        # Embeddings come from the cache; only the decoder runs again.
         embeddings = segmenter.embeddings.get(case, rows, stack.pixels[rows])
         prompts = make_prompts(stack.pixels[rows], mask[rows], segmenter.prompts)
         for answer in answers:
@@ -102,6 +102,6 @@ def stability(
 
 
 def mean_overlap(masks: Sequence[np.ndarray]) -> float:
-    """Mean Dice of all pairs of two or more bool arrays of one shape."""
+    """Mean Dice of all pairs of at least two bool arrays of one shape."""
     pairs = combinations(masks, 2)
     return float(np.mean([dice(first, second, both_empty=1.0) for first, second in pairs]))

@@ -1,4 +1,4 @@
-"""The page and the tables of `clisc_estimate_quality`, the least trusted case on top."""
+"""HTML page and tables of `clisc_estimate_quality`, least trusted case first."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from clisc_nnunet.quality_control.prediction_scores import MEASURES, CaseQuality
 from clisc_nnunet.report.html import figure_text, render, slice_uri
 from clisc_nnunet.report.svg import OUTLINE_UNITS, outline
 
-# Cases that the table on the screen shows; the files have all of them.
+# Number of cases printed to the screen; the files contain all of them.
 ON_SCREEN = 25
 
 
 def view_content(view: View) -> dict[str, Any]:
-    """What the template needs of a view: strings, a few kilobytes in place of arrays."""
+    """A view as strings for the template; a few kilobytes, unlike the arrays."""
     rows, columns = view.pixels.shape
     return {
         "title": view.title,
@@ -42,10 +42,10 @@ def as_page(
     Parameters
     ----------
     cases : sequence of CaseQuality
-        In the order of their ranks.
+        Ordered by rank.
     views : mapping of case to sequence of `view_content`
     facts : mapping
-        As in quality.json; `command` and `sam` are shown.
+        Entries of quality.json; `command` and `sam` are shown.
     """
     return render(
         "quality.html", cases=cases, views=views, facts=facts, outline_units=OUTLINE_UNITS
@@ -53,7 +53,7 @@ def as_page(
 
 
 def as_csv(cases: Sequence[CaseQuality]) -> str:
-    """One line per case, in the order of their ranks."""
+    """CSV with one line per case, ordered by rank."""
     text = io.StringIO()
     writer = csv.DictWriter(text, [f.name for f in fields(CaseQuality)], lineterminator="\n")
     writer.writeheader()
@@ -65,13 +65,13 @@ def as_csv(cases: Sequence[CaseQuality]) -> str:
 
 
 def as_json(cases: Sequence[CaseQuality], facts: Mapping[str, Any]) -> str:
-    """How the figures came about, and all of them; what does not exist is null."""
+    """JSON of `facts` and all cases; missing values are null."""
     content = {**facts, "cases": [asdict(case) for case in cases]}
     return json.dumps(content, indent=1, allow_nan=False) + "\n"
 
 
 def as_table(cases: Sequence[CaseQuality]) -> str:
-    """Table for the screen: the least trusted cases, then those that failed."""
+    """Text table: the least trusted cases, then those that failed."""
     ranked = [case for case in cases if case.rank is not None]
     width = max([4, *(len(case.case) for case in cases)])
     lines = [f"{'rank':>4}  {'case':<{width}}  score  simil.  IoU   stable  {'ml':>6}  parts"]
@@ -84,13 +84,13 @@ def as_table(cases: Sequence[CaseQuality]) -> str:
             f"{stable:<6}  {case.volume_ml:>6.1f}  {case.components:>5}  {case.reason}".rstrip()
         )
     if len(ranked) > ON_SCREEN:
-        lines.append(f"      ... and {len(ranked) - ON_SCREEN} more that are trusted more")
+        lines.append(f"      ... and {len(ranked) - ON_SCREEN} more with a higher score")
     failed = [case for case in cases if case.status == "failed"]
-    lines += [f"not judged: {case.case}: {case.reason}" for case in failed]
+    lines += [f"not scored: {case.case}: {case.reason}" for case in failed]
     empty = sum(case.status == "empty" for case in cases)
     lines += [
         "",
-        f"{len(cases)} predictions: {len(ranked) - empty} judged, {empty} empty, "
+        f"{len(cases)} predictions: {len(ranked) - empty} scored, {empty} empty, "
         f"{len(failed)} failed; rank 1 is the least trusted",
     ]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""What SAM said of each prediction, kept on disk: an estimate that was stopped goes on."""
+"""Scores of predictions, cached on disk so that an interrupted estimate can be resumed."""
 
 from __future__ import annotations
 
@@ -37,29 +37,28 @@ STAGE = "quality"
 
 @dataclass
 class ScoreCache:
-    """Judgements of many cases, each kept as soon as it is made.
+    """Scores of many cases, each saved as soon as it is computed.
 
     Parameters
     ----------
-    store : Store
-    draughtsman : Draughtsman
-        SAM, as it is to be asked.
+    cache : ResultCache
+    segmenter : VolumeSegmenter
     slices : SliceSettings
     jitter : JitterSettings
     processes : int
-        Which read scans.
+        Number of processes that read scans.
     brain_masks : Path, optional
-        Folder of masks that take the place of extracted brains.
-    kept : KeptSlices, optional
-        Slices that the labels of these scans were drawn on.
-    recipes : dict of case to Recipe
-        Of the cases that are judged, by now or in an earlier run.
+        Folder of brain masks to be used instead of brain extraction.
+    kept : DatasetSlices, optional
+        Stored slices of the pseudo-labels.
+    fingerprints : dict of case to Fingerprint
+        Cases with a score, from this run or an earlier one.
     failures : dict of case to str
-        Why a case cannot be judged.
-    taken_over : int
-        Judgements of an earlier run that were taken over.
-    on_kept_slices : int
-        Cases that are judged on kept slices.
+        Error message of each case that could not be scored.
+    reused : int
+        Number of scores reused from an earlier run.
+    on_stored_slices : int
+        Number of cases scored on stored slices.
     """
 
     cache: ResultCache
@@ -69,18 +68,18 @@ class ScoreCache:
     processes: int = 1
     brain_masks: Path | None = None
     kept: DatasetSlices | None = None
-    recipes: dict[str, Fingerprint] = field(default_factory=dict)
+    fingerprints: dict[str, Fingerprint] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
-    taken_over: int = 0
-    on_kept_slices: int = 0
+    reused: int = 0
+    on_stored_slices: int = 0
 
     def score(self, images: Mapping[str, Source], predictions: Mapping[str, Path]) -> None:
-        """Judge the predictions whose judgement is not there, or was of something else.
+        """Score the predictions whose score is missing or outdated.
 
         Raises
         ------
         StorageError
-            If the disk is full. A case that cannot be read is one of the failures.
+            If the disk is full. Cases that cannot be read are added to `failures`.
         """
         self.cache.remove_leftovers()
         to_do = self._missing(images, predictions)
@@ -90,19 +89,19 @@ class ScoreCache:
                 quality, views = score_prediction(self.segmenter, job.result(), self.jitter)
             except ScanError as error:
                 self.failures[case] = str(error)
-                del self.recipes[case]
+                del self.fingerprints[case]
             else:
-                save_scores(self.cache, self.recipes[case], quality, views)
+                save_scores(self.cache, self.fingerprints[case], quality, views)
 
     def __iter__(self) -> Iterator[tuple[CaseQuality, list[View]]]:
-        """Judged cases with their views."""
-        for case, fingerprint in self.recipes.items():
+        """Scored cases with their views."""
+        for case, fingerprint in self.fingerprints.items():
             yield load_scores(self.cache, fingerprint, case)
 
     def _missing(
         self, images: Mapping[str, Source], predictions: Mapping[str, Path]
     ) -> dict[str, Path]:
-        """Predictions that are to be judged; says so, where an earlier run left something."""
+        """Predictions to be scored; logs how many scores of an earlier run are reused."""
         reasons, missing = Counter[str | None](), {}
         for case, prediction in predictions.items():
             try:
@@ -110,24 +109,24 @@ class ScoreCache:
             except ScanError as error:
                 self.failures[case] = str(error)
                 continue
-            self.recipes[case] = fingerprint
+            self.fingerprints[case] = fingerprint
             why = self.cache.mismatch(case, STAGE, fingerprint)
             reasons[why] += 1
             if why is not None:
                 missing[case] = prediction
-        self.taken_over = reasons[None]
-        line = kept_line(len(self.recipes), reasons)
+        self.reused = reasons[None]
+        line = kept_line(len(self.fingerprints), reasons)
         if line:
             tqdm.write(f"quality: {line}", file=sys.stdout)
         return missing
 
     def _fingerprint(self, case: str, image: Source, prediction: Path) -> Fingerprint:
-        """All that a judgement depends on, beside the name of its case."""
+        """Everything that a score depends on, except for the name of its case."""
         scan, kept = scan_digest(image), None
         brain = slices_fingerprint(scan, self.slices, self._brain_file(case)).weights
         stack = self.kept.find(case, read_geometry(image)) if self.kept else None
         if stack is not None:
-            self.on_kept_slices += 1
+            self.on_stored_slices += 1
             kept = sha256(stack.pixels.tobytes() + stack.brain.tobytes()).hexdigest()
             brain = None
         settings = {
@@ -145,7 +144,7 @@ class ScoreCache:
     def _opened(
         self, images: Mapping[str, Source], predictions: Mapping[str, Path]
     ) -> Iterator[tuple[str, Future[OpenedPrediction]]]:
-        """Cases as they are opened, in order; only a few are held in memory at a time."""
+        """Open cases in order, at most `processes` ahead, to limit memory."""
         ahead: deque[tuple[str, Future[OpenedPrediction]]] = deque()
         with make_executor(self.processes) as executor:
             for case, prediction in predictions.items():
@@ -167,7 +166,7 @@ class ScoreCache:
 def save_scores(
     cache: ResultCache, fingerprint: Fingerprint, quality: CaseQuality, views: Sequence[View]
 ) -> None:
-    """Write a judgement and its views, one or more of one shape, whole or not at all.
+    """Save a score and its views (at least one, all of one shape) atomically.
 
     Raises
     ------
@@ -186,7 +185,7 @@ def save_scores(
 def load_scores(
     cache: ResultCache, fingerprint: Fingerprint, case: str
 ) -> tuple[CaseQuality, list[View]]:
-    """Inverse of `save_judgement`, for a judgement that is there and of this recipe."""
+    """Inverse of `save_scores`; the file must exist and have this fingerprint."""
     arrays = cache.require(case, STAGE, fingerprint.signature)
     columns = (arrays[name] for name in ("titles", "pixels", "prediction", "answer"))
     views = [View(str(title), *slices) for title, *slices in zip(*columns, strict=True)]

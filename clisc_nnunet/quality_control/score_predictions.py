@@ -1,4 +1,4 @@
-"""Judge a folder of predictions: match them with their scans, ask SAM, write what it says."""
+"""Score a folder of predictions: match them with scans, compare with SAM, write the results."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from clisc_nnunet.s3f.similarity import SamPasses
 from clisc_nnunet.stages.brain_extraction import check_brain_masks
 
 DEFAULT_OUT = "quality"
-# Folder in the output that keeps what SAM said of each case.
-JUDGED = "judged"
+# Folder in the output with the scores of each case.
+SCORES_FOLDER = "judged"
 NNUNET_RAW = "nnUNet_raw"
 
 
 @dataclass(frozen=True)
 class QualityOptions:
-    """A call of the command; names as in its help."""
+    """Options of `clisc_estimate_quality`; names as in its help."""
 
     images: Path
     predictions: Path
@@ -47,42 +47,42 @@ class QualityOptions:
     brain_masks: Path | None = None
     channels: tuple[str, ...] = ()
     label_channel: str = ""
-    """Empty for the one that the dataset.json of the predictions tells."""
+    """Empty: the channel recorded in the dataset.json of the predictions."""
     resume: bool = False
     command: str = ""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What came out: cases in the order of their ranks, and where the files are."""
+    """Cases ordered by rank, and the output folder."""
 
     cases: list[CaseQuality]
     out: Path
 
     @property
     def failed(self) -> int:
-        """Number of predictions that could not be judged."""
+        """Number of predictions that could not be scored."""
         return sum(case.status == "failed" for case in self.cases)
 
 
 def estimate_quality(request: QualityOptions) -> Estimate:
-    """Rank predictions by how far SAM confirms them; write CSV, JSON and HTML.
+    """Rank predictions by their agreement with SAM; write CSV, JSON and HTML.
 
-    Each judged case is kept at once, and taken over by a later call with `resume`.
+    Each score is saved immediately, and reused by a later call with `resume`.
 
     Raises
     ------
     UserError
-        For anything the user can mend. A prediction that cannot be judged is set aside, unless
-        none has a scan.
+        For invalid options or input, and if no prediction has a scan. Single predictions that
+        cannot be scored are skipped.
     """
     started = time.monotonic()
     if request.processes < 1:
-        raise UserError("-np", str(request.processes), "1 or more", "give another number")
+        raise UserError("-np", str(request.processes), "1 or more", "change -np")
     if request.jitter.repeats < 2 or not 0 < request.jitter.amount < 1:
         found = f"{request.jitter.repeats} and {request.jitter.amount:g}"
-        expected = "2 or more, and a share between 0 and 1"
-        raise UserError("--repeats and --jitter", found, expected, "give other numbers")
+        expected = "2 or more, and a fraction between 0 and 1"
+        raise UserError("--repeats and --jitter", found, expected, "change them")
     check_brain_masks(request.brain_masks)
     predictions = find_predictions(request.predictions)
     described = dataset_json(request.predictions)
@@ -92,13 +92,13 @@ def estimate_quality(request: QualityOptions) -> Estimate:
         raise UserError(
             request.predictions,
             f"no prediction for any scan of {request.images} ({next(iter(predictions))}, ...)",
-            f"names as the scans have them ({next(iter(images))}, ...)",
+            f"names that match the scans ({next(iter(images))}, ...)",
             "check -i and -p, or rename the predictions",
         )
     out = request.out or request.predictions / DEFAULT_OUT
     _make_folder(out, resume=request.resume)
     device = chosen_device(request.device)
-    score = load_dataset_sam(
+    dataset_sam = load_dataset_sam(
         described,
         request.sam,
         request.looks,
@@ -112,48 +112,48 @@ def estimate_quality(request: QualityOptions) -> Estimate:
         CaseQuality(case, "failed", f"no scan of this name in {request.images}")
         for case in predictions.keys() - known.keys()
     ]
-    judged = ScoreCache(
-        ResultCache(out / JUDGED),
-        score.segmenter,
-        score.slices,
+    scores = ScoreCache(
+        ResultCache(out / SCORES_FOLDER),
+        dataset_sam.segmenter,
+        dataset_sam.slices,
         request.jitter,
         request.processes,
         request.brain_masks,
-        score.kept,
+        dataset_sam.kept,
     )
-    judged.score(images, known)
-    cases += [CaseQuality(case, "failed", reason) for case, reason in judged.failures.items()]
+    scores.score(images, known)
+    cases += [CaseQuality(case, "failed", reason) for case, reason in scores.failures.items()]
     views = {}
-    for quality, seen in judged:
+    for quality, seen in scores:
         cases.append(quality)
         views[quality.case] = [view_content(view) for view in seen]
     cases = rank_cases(cases)
     facts = {
         "command": request.command,
         "clisc_nnunet": __version__,
-        "sam": {"name": score.sam.name, "sha256": score.sam.sha256},
+        "sam": {"name": dataset_sam.sam.name, "sha256": dataset_sam.sam.sha256},
         "looks": request.looks,
         "jitter": asdict(request.jitter),
         "device": str(device),
-        "cases_on_the_slices_of_their_labels": judged.on_kept_slices,
-        "taken_over": judged.taken_over,
+        "cases_on_the_slices_of_their_labels": scores.on_stored_slices,
+        "taken_over": scores.reused,
         "images_without_prediction": sorted(images.keys() - known.keys()),
         "seconds": round(time.monotonic() - started, 1),
     }
     write_text(out / "quality.csv", as_csv(cases))
     write_text(out / "quality.html", as_page(cases, views, facts))
-    # The last one: where it is, the others are whole.
+    # Written last: if it exists, the other files are complete.
     write_text(out / "quality.json", as_json(cases, facts))
     return Estimate(cases, out)
 
 
 def find_predictions(folder: Path) -> dict[str, Path]:
-    """Predictions by case, sorted: every volume of a folder, `CASE.nii.gz` or another ending.
+    """Find all volumes of a folder by case, sorted: `CASE.nii.gz` or another image format.
 
     Raises
     ------
     UserError
-        If there is none, or more than one for a case.
+        If there is none, or more than one per case.
     """
     if not folder.is_dir():
         found = "a file" if folder.exists() else "no such folder"
@@ -174,10 +174,10 @@ def find_predictions(folder: Path) -> dict[str, Path]:
 
 
 def dataset_json(predictions: Path) -> Mapping[str, Any]:
-    """The dataset.json that nnU-Net leaves beside predictions, or that of a dataset's labels.
+    """Content of the dataset.json of predictions (copied by nnU-Net) or of a dataset's labels.
 
-    Its key `clisc` tells which SAM drew the pseudo-labels and how slices were cut; without the
-    file the default holds.
+    Its key `clisc` records the SAM and the slice settings of the pseudo-labels. Empty without the
+    file or the key, which means the defaults.
     """
     for path in (predictions / "dataset.json", predictions.parent / "dataset.json"):
         try:
@@ -185,23 +185,23 @@ def dataset_json(predictions: Path) -> Mapping[str, Any]:
         except FileNotFoundError:
             continue
         except (OSError, ValueError) as error:
-            raise UserError(path, str(error), "a dataset.json", "mend or remove it") from None
+            raise UserError(path, str(error), "a dataset.json", "fix or remove it") from None
         if isinstance(content, dict) and content.get("clisc"):
             return content
     return {}
 
 
 def _images(request: QualityOptions, described: Mapping[str, Any]) -> dict[str, Source]:
-    """Scans by case: of the channel that was asked for, or else that the labels were drawn on."""
+    """Scans by case, of the requested channel or else of the one used for the labels."""
     number, names = label_channel(described), described.get("channel_names", {})
-    # nnU-Net predicts from folders of these channels, so their numbers mean the same there.
+    # In folders for nnU-Net prediction, the same channel numbers apply.
     drawn_on = modality_named(str(names.get(str(number), FLAIR)))
     prompt = request.label_channel or drawn_on
     return find_label_channel_scans(request.images, request.channels, prompt, nnunet_numbers(names))
 
 
 def _clisc_folder(request: QualityOptions) -> Path | None:
-    """What the converter has left beside the images, if they are a dataset's training images."""
+    """`clisc` folder of the dataset, if the images are its training images."""
     images = request.images.absolute()
     if images.name != "imagesTr" or request.brain_masks is not None:
         return None
@@ -209,7 +209,7 @@ def _clisc_folder(request: QualityOptions) -> Path | None:
 
 
 def _records(request: QualityOptions) -> list[Path]:
-    """Where the converter may have left `run.json`: scans or labels of a dataset, or nnUNet_raw."""
+    """Folders that may contain `run.json`: of the scans' or labels' dataset, or in nnUNet_raw."""
     datasets = [folder.absolute().parent for folder in (request.images, request.predictions)]
     raw = os.environ.get(NNUNET_RAW)
     try:
@@ -217,24 +217,25 @@ def _records(request: QualityOptions) -> list[Path]:
         if raw:
             datasets.append(Path(raw) / str(plans["dataset_name"]))
     except (OSError, ValueError, KeyError, TypeError):
-        pass  # these predictions are not nnU-Net's
+        pass  # not predicted by nnU-Net
     return [dataset / "clisc" for dataset in datasets]
 
 
 def _make_folder(out: Path, *, resume: bool) -> None:
-    """Make sure that results can be written, before hours are spent on them, and replace none."""
+    """Check that results can be written and that none would be replaced."""
     if not resume and (
-        (out / "quality.json").exists() or ResultCache(out / JUDGED).cases_with(f"{STAGE}.npz")
+        (out / "quality.json").exists()
+        or ResultCache(out / SCORES_FOLDER).cases_with(f"{STAGE}.npz")
     ):
         raise UserError(
             out,
             "an earlier estimate",
             "a folder without one",
-            "add --continue, which judges what is new or changed, or give another folder with -o",
+            "use --continue to score new or changed predictions, or another folder with -o",
         )
     try:
         write_text(out / ".written", "")
         (out / ".written").unlink()
     except OSError as error:
         hint = "choose another folder with -o"
-        raise UserError(out, str(error.strerror), "a folder to write to", hint) from None
+        raise UserError(out, str(error.strerror), "a writable folder", hint) from None

@@ -1,6 +1,6 @@
-"""Where a pseudo-label comes from: a JSON file beside each, in the manner of BIDS derivatives.
+"""JSON sidecars with the provenance of pseudo-labels, following BIDS derivatives.
 
-They lie in `clisc/sidecars`, not beside the labels: `labelsTr` is nnU-Net's.
+They are written to `clisc/sidecars`, since nnU-Net does not allow other files in `labelsTr`.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ def write_sidecars(
     settings: Settings,
     folder: Path,
 ) -> None:
-    """Write `CASE.json` for every label that lies in a folder.
+    """Write `CASE.json` for every label in a folder.
 
     Parameters
     ----------
     outcomes : sequence of CaseOutcome
     scans : mapping of case to Path or Series
     digests : mapping of Path or Series to str
-        Of the scans that labels were drawn on: by now one may be gone.
+        Digests of the scans, computed earlier, since a scan may be gone by now.
     labels_folder : Path
-        Cases that failed, or whose `CASE.nii.gz` is not in it, get no sidecar; that of an earlier
-        run is removed, as are those of cases that are no longer in the run.
+        Failed cases and cases without `CASE.nii.gz` get no sidecar. Outdated sidecars of earlier
+        runs are removed.
     record : mapping
-        As in `run.json`.
+        Content of `run.json`.
     settings : Settings
     folder : Path
-        Receives the files, each whole or not at all.
+        Output folder.
     """
     names = {outcome.case for outcome in outcomes}
     for old in folder.glob("*.json"):
@@ -77,17 +77,17 @@ def sidecar(
     ----------
     outcome : CaseOutcome
     scan : str
-        File name of the scan; folders may tell who the patient is.
+        File name of the scan, without folders, which may identify the patient.
     scan_sha256, label_sha256 : str
-        Of both files; the latter tells whether somebody has corrected the label since.
+        Hashes of both files; that of the label allows detecting later corrections.
     record : mapping
-        As in `run.json`: `clisc_nnunet`, `models` and `versions`.
+        Content of `run.json`: `clisc_nnunet`, `models` and `versions`.
     settings : Settings
 
     Returns
     -------
     dict
-        Keys of BIDS where it has them (`Type`, `Sources`, `GeneratedBy`), ours named alike.
+        BIDS keys where they exist (`Type`, `Sources`, `GeneratedBy`), and our own keys.
     """
     return {
         "Description": "Tumour label of a FLAIR scan, checked or corrected by a person"

@@ -1,4 +1,4 @@
-"""Small self-contained HTML pages: a template, and pictures inside of it."""
+"""Self-contained HTML pages from jinja2 templates, with images as data URIs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image
 
 
 def environment() -> Environment:
-    """Templates of `report/templates`; whatever is put in is escaped: names may hold anything."""
+    """jinja2 environment for `report/templates`, with autoescape for names from the user."""
     made = Environment(
         loader=PackageLoader("clisc_nnunet.report"),
         autoescape=True,
@@ -26,12 +26,12 @@ def environment() -> Environment:
 
 
 def render(template: str, **content: Any) -> str:
-    """A page from one of the templates."""
+    """Render a template."""
     return environment().get_template(template).render(**content)
 
 
 def figure_text(value: float | None, digits: int = 2) -> str:
-    """A figure with so many digits; a dash where there is none."""
+    """Format a number with `digits` decimals; a dash for None and NaN."""
     return "–" if value is None or np.isnan(value) else f"{value:.{digits}f}"
 
 

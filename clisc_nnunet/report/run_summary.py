@@ -1,4 +1,4 @@
-"""What the page says of a whole run: counts, histograms, and what was set."""
+"""Summary of a run for the report page: counts, histograms, changed settings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BINS = 20
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar of a histogram: values from `low` up to `high`, and how many of them."""
+    """One bar of a histogram: numbers of cases with values from `low` to `high`."""
 
     low: float
     high: float
@@ -27,17 +27,17 @@ class Bar:
 
     @property
     def count(self) -> int:
-        """Cases in it."""
+        """Number of cases."""
         return self.labelled + self.empty
 
 
 def share_bars(labelled: Sequence[float], empty: Sequence[float] = ()) -> list[Bar]:
-    """Histogram of values in 0..1, in `BINS` equal parts; others count in the outermost."""
+    """Histogram of values in 0..1 with `BINS` equal bins; values are clipped to this range."""
     return _bars(labelled, empty, np.linspace(0.0, 1.0, BINS + 1))
 
 
 def volume_bars(volumes: Sequence[float]) -> list[Bar]:
-    """Histogram of volumes in ml, in at most `BINS` parts of 1, 2 or 5 times a power of ten."""
+    """Histogram of volumes in ml; at most `BINS` bins, 1, 2 or 5 times a power of ten wide."""
     if not volumes:
         return []
     most = max(*volumes, 1e-3)
@@ -63,7 +63,7 @@ def _bars(labelled: Sequence[float], empty: Sequence[float], edges: np.ndarray) 
 
 @dataclass(frozen=True)
 class Change:
-    """A setting that is not the preset's."""
+    """A setting that differs from the preset."""
 
     name: str
     preset: str
@@ -71,7 +71,7 @@ class Change:
 
 
 def changes(settings: Settings) -> list[Change]:
-    """Settings that differ from those of their preset, as `--set` would name them."""
+    """Settings that differ from their preset, named as in `--set`."""
     usual = PRESETS.get(settings.preset, PRESETS["default"])
     return [
         Change(one.name, _text(one.before), _text(one.now))
@@ -85,7 +85,7 @@ def _text(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Totals:
-    """A run in a few numbers; medians are None where there is nothing to take them of."""
+    """Counts and medians of a run; medians are None without labelled cases."""
 
     cases: int
     labelled: int

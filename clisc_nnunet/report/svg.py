@@ -1,7 +1,7 @@
-"""Planes of a case as parts of a web page: small pictures as data URIs, outlines as SVG paths.
+"""Planes of a case for a web page: images as data URIs, outlines as SVG paths.
 
-Outlines stay sharp when they are enlarged, can be switched off one by one, and weigh less than a
-picture of each combination.
+SVG outlines stay sharp when enlarged, can be toggled individually, and are smaller than an image
+of each combination.
 """
 
 from __future__ import annotations
@@ -17,27 +17,30 @@ from skimage.measure import find_contours
 
 from clisc_nnunet.report.case_planes import PlaneView
 
-# Larger slices (the paper's have 224 pixels) are shrunk, so that 500 cases fit into a page.
+# Larger slices (224 pixels in the paper) are downsampled, so that a page can hold 500 cases.
 MAX_SIDE = 160
-# A CAM is smooth: a quarter of the pixels shows it.
+# CAMs are smooth, so a lower resolution is sufficient.
 CAM_SIDE = 64
-# Most opaque that a CAM gets, so that the brain is seen through it.
+# Maximum opacity of a CAM, so that the brain remains visible.
 CAM_OPACITY = 0.8
-# Of an outline, in a pixel: smoothing leaves no smaller parts.
+# Units of an outline per pixel; smoothing produces no smaller steps.
 OUTLINE_UNITS = 8
 
 
 @dataclass(frozen=True)
 class PlanePicture:
-    """One plane as SVG wants it; coordinates in pixels of the slice, (0, 0) its upper left corner.
+    """A plane for SVG; coordinates in pixels, (0, 0) is the upper left corner of the slice.
 
     Parameters
     ----------
-    plane, width, height : int
+    plane : int
+        Index in the stack.
+    width, height : int
+        In pixels.
     pixels, cam : str
-        Data URIs; `cam` is empty where there is none.
+        Data URIs; `cam` is empty if there is none.
     roi, label : str
-        Paths as `outline` makes them.
+        Paths from `outline`.
     box : tuple of 4 float, or None
         x, y, width, height.
     positive, negative : tuple of (float, float)
@@ -60,12 +63,12 @@ class PlanePicture:
 
 
 def plane_picture(view: PlaneView) -> PlanePicture:
-    """Pictures, outlines and prompts of a plane."""
+    """Convert a plane: images, outlines and prompts."""
     height, width = view.pixels.shape
     box = None
     points: dict[int, tuple[tuple[float, float], ...]] = {0: (), 1: ()}
     if view.prompts is not None:
-        # Prompts count from the middle of the first pixel, SVG from its corner.
+        # Prompts have their origin at the centre of the first pixel, SVG at its corner.
         x0, y0, x1, y1 = (float(edge) + 0.5 for edge in view.prompts.boxes[0])
         box = (x0, y0, x1 - x0, y1 - y0)
         labels = view.prompts.labels[0]
@@ -90,14 +93,14 @@ def plane_picture(view: PlaneView) -> PlanePicture:
 
 
 def grey_picture(pixels: np.ndarray) -> str:
-    """Data URI of a uint8 slice (row, column), at most `MAX_SIDE` pixels a side."""
+    """Data URI of a uint8 slice (row, column), downsampled to at most `MAX_SIDE` pixels."""
     image = Image.fromarray(pixels)
     image.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
     return _data_uri(image)
 
 
 def heat_picture(cam: np.ndarray) -> str:
-    """Data URI of a CAM (row, column) in 0..1, transparent where it is low; "" if it is 0."""
+    """Data URI of a CAM (row, column) in 0..1, transparent where it is low; "" if all zero."""
     if not cam.any():
         return ""
     small = Image.fromarray(np.rint(255 * cam.clip(0, 1)).astype(np.uint8))
@@ -109,24 +112,24 @@ def heat_picture(cam: np.ndarray) -> str:
 
 
 def outline(mask: np.ndarray) -> str:
-    """Path along the rim of a bool mask (row, column), for the `d` of an SVG path; "" if empty.
+    """Outline of a bool mask (row, column), for the `d` of an SVG path; "" if empty.
 
-    In eighths of a pixel (`OUTLINE_UNITS`), for whole numbers are the shortest to write.
-    It keeps within half a pixel of the rim, on the same side of every pixel's middle.
+    Coordinates are integers, in eighths of a pixel (`OUTLINE_UNITS`), to keep the text short. The
+    outline deviates by less than half a pixel and never crosses a pixel centre.
     """
-    # A rim of background closes the outlines of what touches the border.
+    # Padding closes the outlines of masks that touch the border.
     contours = find_contours(np.pad(mask, 1).astype(np.uint8), 0.5)
-    # Array indices count from the middle of a pixel, and the padding moved them by one.
+    # Array indices refer to pixel centres, and the padding shifted them by one.
     return "".join(_path(_smooth(contour[:-1]) - 0.5) for contour in contours)
 
 
 def _smooth(corners: np.ndarray) -> np.ndarray:
-    """Stairs of a closed outline, (n, 2), as the slopes that they stand for."""
+    """Smooth the staircase of a closed outline, (n, 2)."""
     return (np.roll(corners, 1, axis=0) + 2 * corners + np.roll(corners, -1, axis=0)) / 4
 
 
 def _path(corners: np.ndarray) -> str:
-    """Closed SVG path through points (row, column), in whole steps from one to the next."""
+    """Closed SVG path through points (row, column), with relative integer steps."""
     grid = np.rint(OUTLINE_UNITS * corners[:, ::-1]).astype(int)
     ahead, behind = np.roll(grid, -1, axis=0) - grid, grid - np.roll(grid, 1, axis=0)
     kept = grid[ahead[:, 0] * behind[:, 1] != ahead[:, 1] * behind[:, 0]]
@@ -136,6 +139,6 @@ def _path(corners: np.ndarray) -> str:
 
 def _data_uri(image: Image.Image) -> str:
     file = io.BytesIO()
-    # Method 2 of 0 to 6: a sixth larger than 4, in a fifth of the time.
+    # Method 2 of 0..6: files a sixth larger than with 4, in a fifth of the time.
     image.save(file, "WEBP", quality=70, method=2)
     return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode("ascii")

@@ -1,4 +1,4 @@
-"""S3F's decision: which cases are worth learning from, given how well SAM and network agree."""
+"""S3F case selection: which cases to train on, given the agreement of SAM and network."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ Reason = Literal[
 
 @dataclass(frozen=True)
 class CaseAgreement:
-    """What is known of a case when the decision falls.
+    """Agreement of SAM and network on a case.
 
     Parameters
     ----------
     similarity : float
         0 to 1.
     empty : bool
-        The network's prediction is empty.
+        Whether the network's prediction is empty.
     was_empty : bool
-        So is the label it has learnt from.
+        Whether the label that the network was trained on is empty.
     """
 
     similarity: float
@@ -43,41 +43,45 @@ class Decision:
     kept: bool
     reason: Reason
 
+    @property
+    def relabel(self) -> bool:
+        """Whether the label may be replaced; labels checked by a person never are."""
+        return self.kept and self.reason != "trusted"
+
 
 def select_cases(
     agreements: Mapping[str, CaseAgreement],
     keep_ratio: float,
     min_similarity: float = 0.0,
     trusted: Collection[str] = (),
-    barred: Collection[str] = (),
+    previously_rejected: Collection[str] = (),
 ) -> dict[str, Decision]:
-    """Keep the cases on which SAM and the network agree best (paper: 80 %).
+    """Keep the cases with the best agreement of SAM and network (paper: 80 %).
 
     Parameters
     ----------
-    judged : mapping of case to Judged
+    agreements : mapping of case to CaseAgreement
     keep_ratio : float
-        Share of the cases with a prediction that is kept, rounded down as in the paper, but never
-        to none.
+        Share of the cases with a prediction to keep; rounded down as in the paper, but at least
+        one case.
     min_similarity : float
-        Cases below it are rejected whatever the share; all of them, if it must be.
+        Cases below it are rejected regardless of `keep_ratio`, even if no case is left.
     trusted : collection of str
-        Cases that a person has checked: always kept, and not counted.
-    barred : collection of str
-        Cases rejected before that may not come back.
+        Cases checked by a person: always kept, and not counted in `keep_ratio`.
+    previously_rejected : collection of str
+        Cases rejected in an earlier round that must stay rejected.
 
     Returns
     -------
-    dict of case to Verdict
-        In the order of `judged`. A case where the network, as its label before, finds no tumour
-        is kept as what it is, an example of a healthy brain; a case whose tumour is gone drops
-        out, as in the paper.
+    dict of case to Decision
+        In the order of `agreements`. A case with empty label and empty prediction is kept as a
+        healthy example; a case whose prediction became empty is rejected, as in the paper.
     """
     decisions: dict[str, Decision] = {}
     for case, known in agreements.items():
         if case in trusted:
             decisions[case] = Decision(True, "trusted")
-        elif case in barred:
+        elif case in previously_rejected:
             decisions[case] = Decision(False, "left out before")
         elif known.empty and known.was_empty:
             decisions[case] = Decision(True, "no tumour, as before")
@@ -101,7 +105,7 @@ def select_cases(
 def decision_line(
     agreements: Mapping[str, CaseAgreement], decisions: Mapping[str, Decision]
 ) -> str:
-    """The decision in one line for the log."""
+    """One line for the log, such as "kept 205 of 257 cases: similarity 0.710 or more"."""
     kept = [case for case, decision in decisions.items() if decision.kept]
     similar = [agreements[case].similarity for case in kept if decisions[case].reason == "similar"]
     line = f"kept {len(kept)} of {len(decisions)} cases"

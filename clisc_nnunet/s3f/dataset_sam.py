@@ -1,4 +1,4 @@
-"""The SAM that judges predictions: the one that drew the labels, with the same slices."""
+"""SAM as used for a dataset's pseudo-labels: the same model, slices and settings."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from clisc_nnunet.stages.sam.volume_segmenter import VolumeSegmenter
 
 @dataclass(frozen=True)
 class DatasetSam:
-    """SAM and how it is asked.
+    """SAM, configured as for the pseudo-labels of a dataset.
 
     Parameters
     ----------
     sam : SamModel
-    draughtsman : Draughtsman
+    segmenter : VolumeSegmenter
     slices : SliceSettings
-        Of the pseudo-labels, so that SAM sees what it saw then.
+        Settings of the pseudo-labels, so that SAM gets the same kind of slices.
     channel : int
-        Of nnU-Net's channels the one that the pseudo-labels were drawn on.
-    kept : KeptSlices or None
-        The slices themselves, as far as the raw dataset is at hand.
+        Index of the nnU-Net channel from which the pseudo-labels were made.
+    kept : DatasetSlices or None
+        The stored slices, if the raw dataset is available.
     """
 
     sam: SamModel
@@ -48,35 +48,36 @@ class DatasetSam:
 def load_dataset_sam(
     dataset_json: Mapping[str, Any],
     name: str,
-    looks: SamPasses,
+    passes: SamPasses,
     device: torch.device,
     clisc: Path | None = None,
     *,
     records: Sequence[Path] = (),
     option: str = "CLISC_SAM=",
 ) -> DatasetSam:
-    """Load the judge of a dataset.
+    """Load the SAM of a dataset.
 
     Parameters
     ----------
     dataset_json : mapping
-        Its key `clisc`, where there is one, tells settings and SAM of the pseudo-labels.
+        Content of dataset.json; its optional key `clisc` has the settings and the SAM of the
+        pseudo-labels.
     name : str
-        Name or path of a SAM; empty for the dataset's.
-    looks : str
-        See `make_draughtsman`.
+        Name or path of a SAM; empty: the SAM of the pseudo-labels.
+    passes : {'axial', 'all'}
+        See `make_volume_segmenter`.
     device : torch.device
     clisc : Path, optional
         The `clisc` folder of the raw dataset.
     records : sequence of Path
-        More such folders, which may tell where the dataset's SAM lies.
+        Further `clisc` folders whose `run.json` may contain the path of the SAM.
     option : str
         See `find_sam`.
 
     Raises
     ------
     UserError
-        If the weights are absent or corrupt, or the settings are none.
+        If the weights are missing or corrupt, or the settings are invalid.
     """
     settings, channel = pipeline_settings(dataset_json), label_channel(dataset_json)
     if not name:
@@ -85,18 +86,18 @@ def load_dataset_sam(
     model = load_sam(name, device)
     kept = None if clisc is None else DatasetSlices(clisc, settings.slices)
     return DatasetSam(
-        model, make_volume_segmenter(model, settings, looks), settings.slices, channel, kept
+        model, make_volume_segmenter(model, settings, passes), settings.slices, channel, kept
     )
 
 
 def pipeline_settings(dataset_json: Mapping[str, Any]) -> Settings:
-    """Settings of the pseudo-labels; the default ones for a dataset that is not ours."""
+    """Settings of the pseudo-labels; the defaults if the dataset was not made by CLISC."""
     values = _entry(dataset_json, "settings")
     return updated(preset(values.get("preset", "default")), values, "dataset.json: clisc: settings")
 
 
 def label_channel(dataset_json: Mapping[str, Any]) -> int:
-    """Number of the channel that SAM looks at; 0 for a dataset that does not tell.
+    """Index of the channel from which the pseudo-labels were made; 0 if not recorded.
 
     Raises
     ------
@@ -108,59 +109,60 @@ def label_channel(dataset_json: Mapping[str, Any]) -> int:
     known = list(dataset_json.get("channel_names", {"0": "FLAIR"}))
     if isinstance(number, bool) or not isinstance(number, int) or str(number) not in known:
         where = "dataset.json: clisc: prompt_channel"
-        raise UserError(where, repr(number), f"a number of {', '.join(known)}", "mend the value")
+        raise UserError(where, repr(number), f"one of {', '.join(known)}", "fix the value")
     return number
 
 
-def drew_the_labels(model: SamModel, dataset_json: Mapping[str, Any]) -> bool:
-    """Whether this SAM is known to be the one that drew the dataset's labels."""
-    noted = _entry(dataset_json, "sam")
-    if "identity" in noted:
-        return noted["identity"] == model.identity
-    # Datasets of earlier versions tell the hash alone.
-    return noted.get("sha256") == model.sha256
+def is_pseudo_label_sam(model: SamModel, dataset_json: Mapping[str, Any]) -> bool:
+    """Whether this SAM is recorded as the one that made the dataset's labels."""
+    recorded = _entry(dataset_json, "sam")
+    if "identity" in recorded:
+        return recorded["identity"] == model.identity
+    # Datasets of earlier versions only have the hash.
+    return recorded.get("sha256") == model.sha256
 
 
 def _entry(dataset_json: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """One part of the key `clisc`; empty where it is absent or null."""
+    """Sub-object of the key `clisc`; empty if missing or null."""
     made = dataset_json.get("clisc") or {}
     part = (made.get(name) or {}) if isinstance(made, dict) else made
     if not isinstance(part, dict):
         where = f"dataset.json: clisc: {name}"
-        raise UserError(where, f"{part!r}", "a JSON object", "mend or remove it")
+        raise UserError(where, f"{part!r}", "a JSON object", "fix or remove it")
     return part
 
 
-def find_sam(noted: Mapping[str, Any], folders: Iterable[Path], option: str) -> str:
-    """What `load_sam` takes for the SAM that drew the labels.
+def find_sam(recorded: Mapping[str, Any], folders: Iterable[Path], option: str) -> str:
+    """Find the SAM that made the labels; returns the argument for `load_sam`.
 
     Parameters
     ----------
-    noted : mapping
-        `name` and `sha256` of that SAM, as `dataset.json` has them.
+    recorded : mapping
+        `name` and `sha256` of the SAM, from `dataset.json`.
     folders : iterable of Path
-        `clisc` folders of raw datasets whose `run.json` may know the file; they need not be there.
+        `clisc` folders of raw datasets, which may not exist; their `run.json` may contain the
+        path.
     option : str
-        How a user names a SAM, for the error: what comes before the file.
+        Prefix of the option that sets a SAM file, for the error message.
 
     Raises
     ------
     UserError
-        If it is a file, and there is none of this name and hash.
+        If the SAM is a checkpoint file, and no file with this name and hash is found.
     """
-    name, digest = str(noted.get("name") or BUNDLED_NAME), noted.get("sha256")
+    name, digest = str(recorded.get("name") or BUNDLED_NAME), recorded.get("sha256")
     if name == BUNDLED_NAME or find_entry(name, "sam") is not None:
         return name
     others = []
-    # The last one: a file of this name in the working directory.
-    for candidate in dict.fromkeys((*map(_recorded, folders), name)):
-        # Taken for the same entry, and of the same file name, which may tell an entry as well.
+    # Finally try a file of this name in the working directory.
+    for candidate in dict.fromkeys((*map(_sam_of_run, folders), name)):
+        # The file name must match, too: it may determine the architecture.
         if without_folder(candidate) != without_folder(name):
             continue
         path = split_entry_and_path(candidate, "sam")[1]
         if not path.is_file():
             continue
-        # Who wrote no hash into dataset.json has named the file himself.
+        # Without a hash, the entry in dataset.json was written by hand.
         if digest is None or file_sha256(path) == digest:
             return candidate
         others.append(str(path))
@@ -168,13 +170,13 @@ def find_sam(noted: Mapping[str, Any], folders: Iterable[Path], option: str) -> 
     raise UserError(
         f"dataset.json: clisc: sam: {without_folder(name)}",
         f"another file under this name ({', '.join(others)})" if others else "no such file",
-        "the SAM that drew the labels" + (f", sha256 {str(digest)[:12]}..." if digest else ""),
-        f"say where it lies: {option}{entry.name + '=' if entry else ''}FILE",
+        "the SAM that made the labels" + (f", sha256 {str(digest)[:12]}..." if digest else ""),
+        f"set its path: {option}{entry.name + '=' if entry else ''}FILE",
     )
 
 
-def _recorded(folder: Path) -> str:
-    """The SAM of a run of the converter, with the folder it lay in; empty if that is not known."""
+def _sam_of_run(folder: Path) -> str:
+    """Name or path of the SAM of a conversion; empty if not recorded."""
     try:
         record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         return str(record["models"]["sam"]["name"])

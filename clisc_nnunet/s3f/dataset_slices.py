@@ -1,7 +1,7 @@
-"""The slices that stage 1 has cut for a dataset: what SAM saw when it drew the labels.
+"""Stored slices of a dataset (stage 1), from which SAM made the labels.
 
-Whoever judges a prediction of such a scan shows SAM the same ones. Cut anew, they would be others:
-brain masks that were given are not at hand any more, and a brain looks for its outline anew.
+S3F shows SAM the same slices again. Extracting them again could give other slices: brain masks
+given by the user may be gone, and brain extraction would run again.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from clisc_nnunet.stages.slice_extraction import SliceStack
 
 @dataclass(frozen=True)
 class DatasetSlices:
-    """Slices beside a raw dataset; there may be none, where it was moved or is not ours.
+    """Stored slices of a raw dataset; there may be none, e.g. if it was moved.
 
     Parameters
     ----------
     folder : Path
         `Dataset501_CLISC/clisc`.
     settings : SliceSettings
-        Slices that were cut with others are not taken.
+        Slices extracted with other settings are ignored.
     """
 
     folder: Path
     settings: SliceSettings
 
     def find(self, case: str, scan: Geometry) -> SliceStack | None:
-        """Slices of a case, or None where none are kept of a scan on these voxels."""
+        """Slices of a case, or None if there are none for a scan with this geometry."""
         kept = ResultCache(self.folder / "stages").as_kept(case, "slices")
         if kept is None:
             return None
         arrays, fingerprint = kept
         wanted = json.loads(json.dumps(asdict(self.settings)))
-        # Those of earlier versions do not say where their scan lay.
+        # Earlier versions did not store the geometry of the scan.
         if fingerprint.get("settings") != wanted or "scan" not in arrays:
             return None
         return unpack_stack(arrays) if same_grid(unpack_geometry(arrays["scan"]), scan) else None

@@ -1,7 +1,7 @@
-"""S3F: would SAM, prompted with the network's mask, draw the same (paper, self-learning).
+"""S3F similarity: compare a prediction with SAM's segmentation prompted by it (paper).
 
-Where two models of different origin agree, both are probably right; where they disagree, one of
-them is wrong, and the case is not worth learning from.
+If two independently trained models agree, both are probably right. If they disagree, at least one
+is wrong, and the case should not be used for training.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from clisc_nnunet.metrics import dice
 from clisc_nnunet.models.sam import SamModel
 from clisc_nnunet.settings import Settings
 from clisc_nnunet.stages.pseudo_label import fill_holes
@@ -22,55 +23,93 @@ SamPasses = Literal["axial", "all"]
 
 
 @dataclass(frozen=True)
-class Answer:
-    """SAM's answer to a mask.
+class SamSegmentation:
+    """SAM's segmentation of a volume that was prompted with a mask.
 
     Parameters
     ----------
     mask : bool ndarray of shape (plane, row, column)
     predicted_iou : float
-        SAM's own estimate, the mean of the planes; NaN where the prompting mask was empty.
+        IoU predicted by SAM, averaged over planes; NaN if the prompting mask was empty.
     """
 
     mask: np.ndarray
     predicted_iou: float
 
 
-def make_volume_segmenter(model: SamModel, settings: Settings, looks: SamPasses) -> VolumeSegmenter:
-    """SAM as S3F prompts it.
+def make_volume_segmenter(
+    model: SamModel, settings: Settings, passes: SamPasses
+) -> VolumeSegmenter:
+    """Segmenter with the prompts and passes that S3F uses.
 
     Parameters
     ----------
     model : SamModel
     settings : Settings
-        Of the pseudo-labels.
-    looks : str
-        `axial`: each axial plane once (paper); `all`: as the pseudo-labels were drawn.
+        Settings of the pseudo-labels.
+    passes : {'axial', 'all'}
+        `axial`: each axial plane once (paper); `all`: the passes used for the pseudo-labels.
     """
-    drawing = settings.sam
-    if looks == "axial":
-        drawing = drawing.axial_only()
-    # The paper's boxes touch the mask; a network's outline is closer than a CAM's.
+    sam = settings.sam
+    if passes == "axial":
+        sam = sam.axial_only()
+    # No margin, as in the paper: the outline of a prediction is closer than that of a CAM.
     prompts = replace(settings.prompts, margin=0)
-    return VolumeSegmenter(model, prompts, drawing, EmbeddingCache(model, drawing))
+    return VolumeSegmenter(model, prompts, sam, EmbeddingCache(model, sam))
 
 
-def answer(segmenter: VolumeSegmenter, case: str, stack: SliceStack, mask: np.ndarray) -> Answer:
-    """Let SAM draw what a mask points at.
+def resegment(
+    segmenter: VolumeSegmenter, case: str, stack: SliceStack, mask: np.ndarray
+) -> SamSegmentation:
+    """Segment a volume by SAM, prompted with a mask.
 
     Parameters
     ----------
-    draughtsman : Draughtsman
+    segmenter : VolumeSegmenter
     case : str
+        Key of the embedding cache.
     stack : SliceStack
     mask : bool ndarray of shape stack.pixels.shape
         The network's prediction on the grid of the slices.
     """
     drawn = segmenter.segment(case, stack, mask)
-    estimate = float(drawn.predicted_iou.mean()) if len(drawn.planes) else float("nan")
-    return Answer((fill_holes(drawn.logits) > 0) & stack.brain, estimate)
+    predicted_iou = float(drawn.predicted_iou.mean()) if len(drawn.planes) else float("nan")
+    return SamSegmentation((fill_holes(drawn.logits) > 0) & stack.brain, predicted_iou)
 
 
-def vote(label: np.ndarray, prediction: np.ndarray, answered: np.ndarray) -> np.ndarray:
-    """Voxels that two of three call tumour: label, network, SAM; bool, of one shape."""
-    return label.astype(np.uint8) + prediction + answered >= 2
+def similarity_measures(
+    label: np.ndarray,
+    prediction: np.ndarray,
+    label_on_slices: np.ndarray,
+    prediction_on_slices: np.ndarray,
+    sam: np.ndarray,
+) -> dict[str, float]:
+    """Pairwise agreement of label, prediction and SAM's segmentation.
+
+    Parameters
+    ----------
+    label, prediction : bool ndarray of one shape
+        On the grid of the network.
+    label_on_slices, prediction_on_slices, sam : bool ndarray of shape (plane, row, column)
+        On the grid of the slices.
+
+    Returns
+    -------
+    dict of name to float
+        `sam`: Dice of prediction and SAM (paper). `label`: Dice of label and prediction.
+        `answer`: Dice of label and SAM. `support`: mean of `label` and `answer`, i.e. how well
+        network and SAM support the label.
+    """
+    by_network = dice(label, prediction, both_empty=1.0)
+    by_sam = dice(label_on_slices, sam, both_empty=1.0)
+    return {
+        "sam": dice(sam, prediction_on_slices, both_empty=1.0),
+        "label": by_network,
+        "answer": by_sam,
+        "support": (by_network + by_sam) / 2,
+    }
+
+
+def majority_vote(label: np.ndarray, prediction: np.ndarray, sam: np.ndarray) -> np.ndarray:
+    """Voxels marked as tumour by at least two of label, network and SAM; bool arrays."""
+    return label.astype(np.uint8) + prediction + sam >= 2

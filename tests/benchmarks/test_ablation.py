@@ -9,7 +9,7 @@ import pytest
 from helpers.finished import SCAN, SHAPE, FinishedCase, block, on_scan, write_finished
 
 from benchmarks import ablation
-from benchmarks.ablation import ARMS, DEFAULT, Result, link_stages, main, table
+from benchmarks.ablation import DEFAULT, VARIANTS, Result, link_stages, main, table
 from benchmarks.perfect_labels import perfect_labels
 from clisc_nnunet.dataset_conversion.conversion import ConversionOptions, chosen_settings
 from clisc_nnunet.io.volume import write_volume
@@ -58,14 +58,16 @@ def run(folders, *options):
     return main([*where, *options])
 
 
-@pytest.mark.parametrize("name", ARMS)
-def test_every_arm_is_a_change_of_settings_that_exist(name):
-    changed = chosen_settings(ConversionOptions(ablation.Path(), 501, options=ARMS[name].options))
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_variant_is_a_change_of_settings_that_exist(name):
+    changed = chosen_settings(
+        ConversionOptions(ablation.Path(), 501, options=VARIANTS[name].options)
+    )
     same = changed == Settings()
-    assert same == (name == DEFAULT or ARMS[name].perfect_labels)
+    assert same == (name == DEFAULT or VARIANTS[name].perfect_labels)
 
 
-def test_arms_are_compared_with_the_default(folders, conversions, capsys):
+def test_variants_are_compared_with_the_default(folders, conversions, capsys):
     assert run(folders, "--arms", "amda-off") == 0
     lines = capsys.readouterr().out.splitlines()
     default, off = (next(x for x in lines if x.startswith(f"| {a}")) for a in (DEFAULT, "amda-off"))
@@ -126,7 +128,7 @@ def test_a_little_tumour_makes_a_plane_unsure(folders, conversions):
     assert "two,6,normal" in text
 
 
-def test_an_arm_without_any_label_counts_as_empty_masks(folders, monkeypatch, capsys):
+def test_a_variant_without_any_label_counts_as_empty_masks(folders, monkeypatch, capsys):
     monkeypatch.setattr(ablation, "make_pseudo_dataset", lambda argv: 4)
     assert run(folders, "--arms", DEFAULT) == 0
     record = json.loads((folders / "out" / "default_seed0" / "evaluation.json").read_text())
@@ -140,7 +142,7 @@ def test_a_broken_conversion_ends_it(folders, monkeypatch):
     assert not (folders / "out" / "default_seed0" / "evaluation.json").exists()
 
 
-def test_a_scan_without_reference_is_told(folders, conversions, capsys):
+def test_a_scan_without_reference_is_reported(folders, conversions, capsys):
     (folders / "refs" / "two.nii.gz").unlink()
     assert run(folders) == 2
     assert "no reference for two" in capsys.readouterr().err

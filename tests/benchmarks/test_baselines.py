@@ -71,7 +71,7 @@ def test_the_networks_logits_become_a_mask(scans, tmp_path, monkeypatch):
     assert np.array_equal(prediction(out, "phantom-unet-largest"), large_components(found, 1.0))
 
 
-def test_options_that_are_missing_are_told(scans, tmp_path, capsys):
+def test_options_that_are_missing_are_reported(scans, tmp_path, capsys):
     call = ["-i", str(scans), "-o", str(tmp_path / "out"), "--only"]
     assert main([*call, "cam-only"]) == 2
     assert "error: -d: found nothing" in capsys.readouterr().err
@@ -79,11 +79,11 @@ def test_options_that_are_missing_are_told(scans, tmp_path, capsys):
     assert "expected a trained network" in capsys.readouterr().err
 
 
-def test_a_scan_without_a_conversion_is_set_aside(scans, dataset, tmp_path, capsys):
+def test_a_scan_without_a_conversion_is_skipped(scans, dataset, tmp_path, capsys):
     write_volume(scans / "two_0000.nii.gz", np.indices(SHAPE).sum(0).astype("f4"), SCAN)
     call = ["-i", str(scans), "-o", str(tmp_path / "out"), "-d", str(dataset)]
     assert main([*call, "--only", "cam-only"]) == 3
-    assert "set aside" in capsys.readouterr().err
+    assert "skipped" in capsys.readouterr().err
     assert prediction(tmp_path / "out", "cam-only").any()
 
 

@@ -108,7 +108,7 @@ def test_dry_run_prints_the_commands(tmp_path, capsys):
     ]
 
 
-def test_a_missing_scan_is_told(brats, tmp_path, capsys):
+def test_a_missing_scan_is_reported(brats, tmp_path, capsys):
     (brats / "BraTS20_Training_003" / "BraTS20_Training_003_flair.nii.gz").unlink()
     assert main(["-i", str(brats), "-o", str(tmp_path / "out")]) == 2
     assert "no FLAIR scan of BraTS20_Training_003" in capsys.readouterr().err

@@ -57,7 +57,7 @@ def test_prints_a_table(tmp_path, capsys):
     text = capsys.readouterr().out
     assert "| dice | 2 | 0.600 | 0.750 | 0.150 | 0.100 to 0.200 | x (0.100) |" in text
     assert "| hd95_mm | 2 | 6.00 | 4.50 | -1.50 | -4.00 to 1.00 | y (1.00) |" in text
-    assert "In A alone, not compared: 1 (z)." in text
+    assert "Only in A, not compared: 1 (z)." in text
 
 
 def test_null_is_undefined(tmp_path):
@@ -67,7 +67,7 @@ def test_null_is_undefined(tmp_path):
     assert found["y"] == 0.5
 
 
-def test_mistakes_are_told(tmp_path, capsys):
+def test_mistakes_are_reported(tmp_path, capsys):
     a = evaluation(tmp_path / "a.json", {"x": 0.5})
     b = evaluation(tmp_path / "b.json", {"x": 0.5}, tolerance_mm=2.0)
     assert main([str(a), str(b)]) == 2

@@ -28,7 +28,7 @@ def test_differences_are_signed():
     assert difference_cells("dice", found) == {
         "difference": "+0.050",
         "95 % interval": "-0.100 to +0.200",
-        "loses most": "-0.100 (b)",
+        "worst case": "-0.100 (b)",
     }
     one = difference_cells("dice", paired({"a": 0.5}, {"a": 0.5}, lower_is_better=False))
     assert one["difference"] == "+0.000" and one["95 % interval"] == ""

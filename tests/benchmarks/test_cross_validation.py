@@ -34,17 +34,17 @@ def folders(tmp_path):
 
 @pytest.fixture
 def trained(monkeypatch):
-    """Arm and fold of each training; every network predicts its arm's mask."""
+    """Variant and fold of each training; every network predicts its variant's mask."""
     done = []
 
-    def train(bench, arm, seed, fold):
-        done.append((arm, seed, fold))
-        return arm
+    def train(bench, variant, seed, fold):
+        done.append((variant, seed, fold))
+        return variant
 
-    def predict(arm, cases):
-        return {case: on_scan(MASKS[arm]) for case in cases}
+    def predict(variant, cases):
+        return {case: on_scan(MASKS[variant]) for case in cases}
 
-    monkeypatch.setattr(CrossValidation, "_trained", train)
+    monkeypatch.setattr(CrossValidation, "train_network", train)
     monkeypatch.setattr(cross_validation, "predict_scans", predict)
     monkeypatch.setattr(cross_validation, "use_folders", lambda out: None)
     return done
@@ -71,7 +71,7 @@ def test_with_one_fold_all_are_learnt_from_and_scored():
     assert make_folds(CASES[::-1], 1) == [{"train": CASES, "val": CASES}]
 
 
-def test_arms_are_told_apart_and_their_predictions_kept(folders, trained, capsys):
+def test_variants_are_compared_and_their_predictions_kept(folders, trained, capsys):
     assert call(folders) == 0
     assert len(trained) == len(set(trained)) == 3 * FOLDS
     text = capsys.readouterr().out
@@ -94,16 +94,16 @@ def test_no_time_no_training_and_what_is_there_is_shown(folders, trained, capsys
     assert trained == []
     text = capsys.readouterr().out
     assert "| 6 of 6 | 0.667 (0.667 to 0.667) |" in line(text, "pseudo-labels themselves")
-    assert "No arm is finished with any fold yet" in text
+    assert "No variant is finished with any fold yet" in text
 
 
 def test_it_goes_on_and_compares_what_both_have(folders, trained, monkeypatch, capsys):
     work = CrossValidation.run
 
-    def stopped(bench, arm, seed, fold):
-        if (arm, fold) == ("supervised", 1):
+    def stopped(bench, variant, seed, fold):
+        if (variant, fold) == ("supervised", 1):
             raise KeyboardInterrupt
-        work(bench, arm, seed, fold)
+        work(bench, variant, seed, fold)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(CrossValidation, "run", stopped)
@@ -134,13 +134,13 @@ def test_other_options_for_the_same_folder_are_refused(folders, trained, capsys)
     assert "found epochs = 12; expected epochs = 30" in capsys.readouterr().err
 
 
-def test_a_scan_without_reference_is_told(folders, trained, capsys):
+def test_a_scan_without_reference_is_reported(folders, trained, capsys):
     (folders / "refs" / "c4.nii.gz").unlink()
     assert call(folders) == 2
     assert "no reference for c4" in capsys.readouterr().err
 
 
-def test_too_few_scans_are_told(folders, trained, capsys):
+def test_too_few_scans_are_reported(folders, trained, capsys):
     for case in CASES[:2]:
         (folders / "dataset" / "imagesTr" / f"{case}_0000.nii.gz").unlink()
     assert call(folders) == 2
@@ -151,7 +151,9 @@ def test_seeds_are_averaged_case_by_case_and_compared_where_both_have_them(
     folders, trained, monkeypatch, capsys
 ):
     masks = {("stock", 0): HALF, ("stock", 1): TRUTH, ("CLISC", 0): TRUTH}
-    monkeypatch.setattr(CrossValidation, "_trained", lambda bench, arm, seed, fold: (arm, seed))
+    monkeypatch.setattr(
+        CrossValidation, "train_network", lambda bench, variant, seed, fold: (variant, seed)
+    )
     monkeypatch.setattr(
         cross_validation,
         "predict_scans",
@@ -180,7 +182,7 @@ def test_a_case_that_is_not_finished_has_an_empty_cell():
     assert "| 1 | 1 | +0.250 |" in line(text, "pseudo-labels themselves", "CLISC", "Dice")
 
 
-def test_the_stock_arms_are_nnunets_own_trainer(folders, monkeypatch):
+def test_the_stock_variants_are_nnunets_own_trainer(folders, monkeypatch):
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
     from clisc_nnunet.trainers.nnUNetTrainerCLISC import nnUNetTrainerCLISC
@@ -205,9 +207,9 @@ def test_the_stock_arms_are_nnunets_own_trainer(folders, monkeypatch):
     bench = CrossValidation(
         folders / "dataset", folders / "refs", folders / "out", Budget(2, 1), 6.0
     )
-    for arm in MASKS:
+    for variant in MASKS:
         with pytest.raises(Stopped):
-            bench.run(arm, 0, 0)
+            bench.run(variant, 0, 0)
     assert made == [
         ("701", nnUNetTrainer, None),
         ("701", nnUNetTrainerCLISC, False),

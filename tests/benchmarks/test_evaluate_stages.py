@@ -56,7 +56,7 @@ def test_prints_dice_and_slice_tables(dataset, references, capsys):
     assert cells(text, "poor")[3] == "0.667"
     assert cells(text, "mean")[1:4] == ["0.667", "1.000", "0.833"]
     assert "Worst three by pseudo-label: poor, good." in text
-    assert "not in its mean: 1." in text
+    assert "excluded from the mean: 1." in text
     assert "Failed, not scored: broken." in text
     assert "4 s in all: SAM 3 (75%); peak memory 1.5 GB" in text
     # Of the 8 + 8 planes with a label, CLIP has one tumour below 0.5 and one normal above.
@@ -64,7 +64,7 @@ def test_prints_dice_and_slice_tables(dataset, references, capsys):
     assert cells(text, "CLIP, voted")[1] == f"{2 / 24:.3f}"
     assert cells(text, "CLIP, voted")[3] == "1.000"
     assert cells(text, "enhanced classifier")[0] == "enhanced classifier"
-    assert "24 clear slices" in text
+    assert "24 unambiguous slices" in text
 
 
 def test_without_tumours_slices_called_one_are_counted(dataset, capsys):
@@ -98,14 +98,14 @@ def test_a_conversion_that_ended_without_a_dataset_is_scored(dataset, capsys):
     assert "seconds" not in capsys.readouterr().out
 
 
-def test_missing_conversion_is_told_in_one_line(tmp_path, capsys):
+def test_missing_conversion_is_reported_in_one_line(tmp_path, capsys):
     assert main(["-d", str(tmp_path), "--no-tumour"]) == 2
     error = capsys.readouterr().err
     assert "expected a finished conversion" in error
     assert error.count("\n") == 1
 
 
-def test_only_failed_cases_are_told(tmp_path, capsys):
+def test_only_failed_cases_are_reported(tmp_path, capsys):
     (tmp_path / "clisc").mkdir()
     (tmp_path / "clisc" / "cases.csv").write_text("case,status\na,failed\n")
     assert main(["-d", str(tmp_path), "--no-tumour"]) == 2
@@ -139,26 +139,26 @@ def test_what_an_earlier_run_with_masking_has_left_is_not_scored(dataset, refere
     assert "raw ROI" in text and "enhanced" not in text
 
 
-def test_a_table_of_something_else_is_told(dataset, capsys):
+def test_a_table_of_something_else_is_reported(dataset, capsys):
     (dataset / "clisc" / "cases.csv").write_text("case,state\ngood,labelled\n")
     assert main(["-d", str(dataset), "--no-tumour"]) == 2
     assert "cases.csv: found no column status" in capsys.readouterr().err
 
 
-def test_a_damaged_result_is_told(dataset, references, capsys):
+def test_a_damaged_result_is_reported(dataset, references, capsys):
     file = dataset / "clisc" / "stages" / "good" / "labels.npz"
     file.write_bytes(file.read_bytes()[:50])
     assert main(["-d", str(dataset), "-r", str(references)]) == 2
     assert "labels.npz: found a damaged file" in capsys.readouterr().err
 
 
-def test_results_that_were_removed_are_told(dataset, references, capsys):
+def test_results_that_were_removed_are_reported(dataset, references, capsys):
     shutil.rmtree(dataset / "clisc" / "stages")
     assert main(["-d", str(dataset), "-r", str(references)]) == 2
     assert "slices.npz: found no such file" in capsys.readouterr().err
 
 
-def test_missing_reference_is_told(dataset, tmp_path, capsys):
+def test_missing_reference_is_reported(dataset, tmp_path, capsys):
     write_volume(tmp_path / "r" / "good.nii.gz", on_scan(TRUTH).astype(np.uint8), SCAN)
     assert main(["-d", str(dataset), "-r", str(tmp_path / "r")]) == 2
     assert "no reference for 2 cases (healthy, poor)" in capsys.readouterr().err

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from benchmarks.quality_ranking import as_markdown, interval, main, remaining, spearman
+from benchmarks.quality_ranking import as_markdown, interval, main, mean_after_exclusion, spearman
 from clisc_nnunet.io.volume import write_volume
 from clisc_nnunet.quality_control.prediction_scores import CaseQuality
 from clisc_nnunet.quality_control.quality_page import as_json
@@ -27,9 +27,9 @@ def test_the_interval_holds_the_value_and_narrows_with_cases():
 
 def test_the_least_trusted_are_set_aside():
     trust, true = np.array([0.5, 0.1, 0.9, 0.7, 0.8]), np.array([0.6, 0.2, 0.8, 0.7, 0.9])
-    assert remaining(trust, true, 0.2) == pytest.approx(0.75)
-    assert remaining(-trust, true, 0.2) == pytest.approx(0.6)
-    assert remaining(trust, true, 0.0) == pytest.approx(true.mean())
+    assert mean_after_exclusion(trust, true, 0.2) == pytest.approx(0.75)
+    assert mean_after_exclusion(-trust, true, 0.2) == pytest.approx(0.6)
+    assert mean_after_exclusion(trust, true, 0.0) == pytest.approx(true.mean())
 
 
 def judged(case, rank, value):
@@ -50,7 +50,7 @@ def test_the_table_tells_agreement_for_each_measure():
     assert "| 1.00 |" in rows["score"] and "| 1.00 |" in rows["similarity"]
     # It falls where Dice rises, but for the empty case, which is the least by all measures.
     assert "| 0.00 |" in rows["stability"]
-    assert "Mean Dice of all 0.200; of those left when 1 are set aside" in text
+    assert "Mean Dice of all 0.200; after excluding the worst 1 " in text
     assert "0.250" in rows["score"]
     assert "failed" not in text
 

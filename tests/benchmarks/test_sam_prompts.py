@@ -37,7 +37,7 @@ def test_prints_figures(scans, capsys):
     assert 0 <= figures["dice_true_box"] <= 1
 
 
-def test_a_reference_that_is_missing_is_told(scans, capsys):
+def test_a_reference_that_is_missing_is_reported(scans, capsys):
     (scans / "references" / "one.nii.gz").unlink()
     assert main(["-i", str(scans / "scans"), "-r", str(scans / "references")]) == 2
     assert "one.nii.gz" in capsys.readouterr().err

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks.spoilt_labels import KINDS, main, spoil, spoilt_cases
+from benchmarks.spoilt_labels import KINDS, choose_corrupted_cases, corrupt, main
 from clisc_nnunet.io.volume import read_mask, write_volume
 from clisc_nnunet.metrics import dice
 
@@ -23,7 +23,7 @@ def case():
 def test_every_kind_spoils_the_label_inside_of_the_brain(case, kind):
     label, brain, other = case
     before = label.copy()
-    wrong = spoil(label, brain, other, kind, np.random.default_rng(0))
+    wrong = corrupt(label, brain, other, kind, np.random.default_rng(0))
     assert wrong.shape == label.shape and wrong.dtype == bool
     assert dice(wrong, label) < 0.75
     assert not wrong[~brain].any()
@@ -32,7 +32,7 @@ def test_every_kind_spoils_the_label_inside_of_the_brain(case, kind):
 
 def test_the_kinds_are_what_they_are_called(case):
     label, brain, other = case
-    spoilt = {kind: spoil(label, brain, other, kind, np.random.default_rng(1)) for kind in KINDS}
+    spoilt = {kind: corrupt(label, brain, other, kind, np.random.default_rng(1)) for kind in KINDS}
     assert not spoilt["empty"].any()
     assert np.array_equal(spoilt["elsewhere"], label[:, :, ::-1] & brain)
     assert 0.3 < spoilt["half"].sum() / label.sum() < 0.7 and not (spoilt["half"] & ~label).any()
@@ -43,16 +43,16 @@ def test_the_kinds_are_what_they_are_called(case):
 
 def test_an_unknown_kind_is_refused(case):
     with pytest.raises(ValueError, match="kind 'upside down'"):
-        spoil(*case, "upside down", np.random.default_rng(0))
+        corrupt(*case, "upside down", np.random.default_rng(0))
 
 
 def test_the_share_is_met_and_the_seed_decides():
     cases = [f"case_{k}" for k in range(30)]
-    first, again = (spoilt_cases(cases, 0.3, np.random.default_rng(5)) for _ in range(2))
+    first, again = (choose_corrupted_cases(cases, 0.3, np.random.default_rng(5)) for _ in range(2))
     assert first == again
     assert len(first) == 9 and set(first) <= set(cases)
     assert set(first.values()) == set(KINDS)
-    assert first != spoilt_cases(cases, 0.3, np.random.default_rng(6))
+    assert first != choose_corrupted_cases(cases, 0.3, np.random.default_rng(6))
 
 
 def test_a_folder_of_them_and_which_they_are(head, tmp_path, capsys, monkeypatch):

@@ -1,4 +1,4 @@
-"""SAM's figures: prompts from the truth, spoilt or not."""
+"""SAM's metrics: prompts from the truth, corrupted or not."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import torch
 from helpers.balls import TUMOUR_GREY
 from torch import nn
 
-from clisc_nnunet.bundled.held_out_metrics import PROMPTS, answers, sam_figures
+from clisc_nnunet.bundled.held_out_metrics import PROMPTS, corrupted_box_masks, sam_metrics
 from clisc_nnunet.bundled.phantom_set import TrainingVolume
 from clisc_nnunet.stages.sam.types import Masks
 
@@ -37,12 +37,12 @@ def asked(monkeypatch):
     return seen
 
 
-def test_boxes_are_the_tumours_own_unless_they_are_spoilt(volume, asked):
+def test_boxes_are_the_tumours_own_unless_they_are_corrupted(volume, asked):
     planes = slice(None, None, 2)
     pixels, truth = volume.pixels[planes], volume.tumour[planes]
-    answers(nn.Identity(), pixels, truth, spoil=0.0)
-    answers(nn.Identity(), pixels, truth, spoil=0.0, margin=5)
-    answers(nn.Identity(), pixels, truth, spoil=0.5)
+    corrupted_box_masks(nn.Identity(), pixels, truth, corruption=0.0)
+    corrupted_box_masks(nn.Identity(), pixels, truth, corruption=0.0, margin=5)
+    corrupted_box_masks(nn.Identity(), pixels, truth, corruption=0.5)
     exact, wide, spoilt = asked
     assert exact.boxes[0].tolist() == [36, 46, 64, 74]
     assert wide.boxes[0].tolist() == [31, 41, 69, 79]
@@ -52,10 +52,10 @@ def test_boxes_are_the_tumours_own_unless_they_are_spoilt(volume, asked):
         assert prompts.points[1, -4:].tolist() == [[x0, y0], [x1, y0], [x0, y1], [x1, y1]]
 
 
-def test_figures_are_means_over_volumes(volume, asked):
+def test_metrics_are_means_over_volumes(volume, asked):
     dark = TrainingVolume(np.minimum(volume.pixels, 100), volume.tumour)
     none = TrainingVolume(dark.pixels, np.zeros_like(dark.tumour))
-    found = sam_figures(nn.Identity(), [volume, dark, none], every=2)
+    found = sam_metrics(nn.Identity(), [volume, dark, none], every=2)
     assert {key.removeprefix("dice_") for key in found} == {*PROMPTS, "iou_spearman"}
     # One volume is drawn in full, one not at all, the one without a tumour is left out.
     assert found["dice_true_box"] == 0.5

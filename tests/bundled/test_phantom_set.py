@@ -1,4 +1,4 @@
-"""The phantoms to train on, as files."""
+"""Phantoms of the bundled models, as files."""
 
 from itertools import chain
 
@@ -11,8 +11,8 @@ from clisc_nnunet.bundled.phantom_set import (
     load_volumes,
     make_phantom_set,
     make_recipe,
-    note_recipe,
     read_recipe,
+    record_recipe,
 )
 from clisc_nnunet.bundled.train import main
 from clisc_nnunet.errors import UserError
@@ -32,13 +32,13 @@ def folder(tmp_path_factory):
     return folder
 
 
-def test_training_sees_no_phantom_that_is_kept_aside(folder):
+def test_training_sees_no_phantom_that_is_held_out(folder):
     assert len(load_volumes(folder)) == 2
     (kept,) = load_volumes(folder, [HELD_OUT_SEEDS.start])
     assert not any(np.array_equal(kept.pixels, v.pixels) for v in load_volumes(folder))
 
 
-def test_volumes_and_heads_come_back_whole(folder):
+def test_volumes_and_heads_are_restored(folder):
     for volume in load_volumes(folder):
         assert volume.pixels.dtype == np.uint8
         assert volume.tumour.shape == volume.pixels.shape
@@ -49,7 +49,7 @@ def test_volumes_and_heads_come_back_whole(folder):
     assert 50 < np.median(head.values[head.brain]) <= 105
 
 
-def test_a_set_is_continued_not_made_anew(folder):
+def test_a_set_is_continued_not_made_again(folder):
     path = folder / "phantom_000001.npz"
     before = path.stat().st_mtime_ns
     (folder / "phantom_000000.npz").rename(folder / "aside.npz")
@@ -96,7 +96,7 @@ def phantoms(tmp_path, monkeypatch):
     return call
 
 
-def test_phantoms_kept_aside_may_be_of_other_anatomies(phantoms, tmp_path):
+def test_held_out_phantoms_may_be_of_other_anatomies(phantoms, tmp_path):
     maps = make_recipe(tmp_path / "MAPS", KINDS_DRAWN)
     assert phantoms("-n", 0, "--heads", 0, "--anatomy", tmp_path / "MAPS") == 0
     assert read_recipe(tmp_path / "SET") == {"kept_aside": maps}
@@ -104,7 +104,7 @@ def test_phantoms_kept_aside_may_be_of_other_anatomies(phantoms, tmp_path):
         assert phantoms("-n", count, "--heads", 0) == 0
         mni152 = make_recipe(None, KINDS_DRAWN)
         assert read_recipe(tmp_path / "SET") == {**mni152, "kept_aside": maps}
-    # None to train on are wanted: nothing of theirs changes.
+    # No training phantoms are made, so their recipe stays.
     assert phantoms("-n", 0, "--heads", 0, "--anatomy", tmp_path / "MAPS") == 0
     assert read_recipe(tmp_path / "SET") == {**mni152, "kept_aside": maps}
 
@@ -118,14 +118,14 @@ def test_phantoms_of_another_recipe_are_refused(phantoms, tmp_path, capsys, kind
     again = {**none, kind: count, "--anatomy": tmp_path / "MAPS"}
     assert phantoms(*chain(*again.items())) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert f"{tmp_path / 'SET'}: found phantoms to train on: anatomies" in line
+    assert f"{tmp_path / 'SET'}: found training phantoms: anatomies" in line
     assert "MNI152, as nilearn ships it" in line
     assert "expected anatomies with 2 entries" in line
     assert "another -o" in line
     assert (read_recipe(tmp_path / "SET"), sorted((tmp_path / "SET").iterdir())) == before
 
 
-def test_phantoms_of_another_drawing_or_none_noted_are_refused(
+def test_phantoms_of_another_drawing_or_none_recorded_are_refused(
     phantoms, tmp_path, capsys, monkeypatch
 ):
     assert phantoms("-n", 2, "--heads", 0) == 0
@@ -138,17 +138,17 @@ def test_phantoms_of_another_drawing_or_none_noted_are_refused(
     assert "drawing not recorded" in capsys.readouterr().err
 
 
-def test_phantoms_kept_aside_are_not_mixed(phantoms, tmp_path, capsys):
+def test_held_out_phantoms_are_not_mixed(phantoms, tmp_path, capsys):
     assert phantoms("-n", 0, "--heads", 0) == 0
     (tmp_path / "SET" / f"phantom_{HELD_OUT_SEEDS.start:06d}.npz").unlink()
     assert phantoms("-n", 0, "--heads", 0, "--anatomy", tmp_path / "MAPS") == 2
-    assert "phantoms kept aside: anatomies" in capsys.readouterr().err
+    assert "held-out phantoms: anatomies" in capsys.readouterr().err
     assert phantoms("-n", 0, "--heads", 0) == 0
 
 
 def test_a_recipe_without_phantoms_binds_nothing(phantoms, tmp_path):
     recipe = make_recipe(tmp_path / "MAPS", KINDS_DRAWN)
-    note_recipe(tmp_path / "SET", recipe, training=True)
+    record_recipe(tmp_path / "SET", recipe, training=True)
     assert phantoms("-n", 2) == 0
     mni152 = make_recipe(None, KINDS_DRAWN)
     assert read_recipe(tmp_path / "SET") == {**mni152, "kept_aside": mni152}

@@ -61,7 +61,7 @@ def test_planes_larger_than_the_frame_are_cropped_about_their_centre(volumes):
 
 
 @pytest.mark.parametrize(("tumour", "share", "word"), [(False, 1, "with"), (True, 0, "without")])
-def test_slices_that_no_volume_has_are_told(tumour, share, word):
+def test_slices_that_no_volume_has_are_reported(tumour, share, word):
     everywhere = TrainingVolume(np.full((40, 40, 40), 90, np.uint8), np.full((40,) * 3, tumour))
     with pytest.raises(ValueError, match=f"no volume has a slice {word} a tumour"):
         SliceSampler([everywhere], side=64).draw(1, share, np.random.default_rng(0))

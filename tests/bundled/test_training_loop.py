@@ -10,10 +10,10 @@ from helpers.balls import ball_head, ball_volume
 
 from clisc_nnunet.bundled.augmentation import AugmentSettings
 from clisc_nnunet.bundled.model_card import Provenance, export_model
-from clisc_nnunet.bundled.prompt_noise import spoilt_prompt
+from clisc_nnunet.bundled.prompt_noise import corrupted_prompt
 from clisc_nnunet.bundled.slice_sampler import SliceSampler
-from clisc_nnunet.bundled.train import main, start_from_shipped
-from clisc_nnunet.bundled.train_brain import brain_figures
+from clisc_nnunet.bundled.train import load_shipped_weights, main
+from clisc_nnunet.bundled.train_brain import brain_metrics
 from clisc_nnunet.bundled.training_loop import LoopSettings, learning_rate, train
 from clisc_nnunet.bundled.training_tasks import TRAINING_TASKS
 from clisc_nnunet.errors import UserError
@@ -27,12 +27,12 @@ def volumes():
     return [ball_volume(k, tumour=k % 2 == 1) for k in range(4)]
 
 
-def test_prompts_are_spoilt_but_usable(volumes):
+def test_prompts_are_corrupted_but_usable(volumes):
     rng = np.random.default_rng(0)
     batch = SliceSampler(volumes).draw(100, 0.7, rng)
     sizes = []
     for pixels, tumour in zip(batch.pixels, batch.tumour, strict=True):
-        box, points, labels, target = spoilt_prompt(pixels, tumour, rng)
+        box, points, labels, target = corrupted_prompt(pixels, tumour, rng)
         assert (box[2:] > box[:2]).all()
         assert box.min() >= 0
         assert box.max() <= 127
@@ -73,7 +73,7 @@ def test_the_loss_falls_and_the_file_loads(volumes, tmp_path, name):
 def test_a_training_may_go_on_from_the_shipped_weights_and_tells_so():
     recipe = TRAINING_TASKS["classifier"]
     module, _ = recipe.build(0)
-    history = start_from_shipped("classifier", recipe, module)
+    history = load_shipped_weights("classifier", recipe, module)
     state, card = bundled_state("classifier")
     own = recipe.shipped(module).state_dict()
     assert all(torch.equal(own[key], value) for key, value in state.items())
@@ -82,7 +82,7 @@ def test_a_training_may_go_on_from_the_shipped_weights_and_tells_so():
     assert history[:-1] == card.get("history", [])
 
 
-def test_brain_figures_tell_a_good_network_from_a_bad_one():
+def test_brain_metrics_tell_a_good_network_from_a_bad_one():
     heads = [ball_head(0), ball_head(2)]
 
     class Grey(torch.nn.Module):
@@ -93,7 +93,7 @@ def test_brain_figures_tell_a_good_network_from_a_bad_one():
         def forward(self, values):
             return (values - self.low) * (self.high - values)
 
-    good, bad = (brain_figures(Grey(*limits), heads) for limits in ((0.8, 1.0), (0.1, 0.3)))
+    good, bad = (brain_metrics(Grey(*limits), heads) for limits in ((0.8, 1.0), (0.1, 0.3)))
     assert good == {"dice_brain": 1.0, "worst": 1.0}
     assert bad["dice_brain"] < 0.1
 
@@ -143,7 +143,7 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"a training with seed 0; expected seed 1; .*another -o"):
         _train_a_little(checkpoint, {"seed": 1, "zoom": (0.8, 1.3), "rate": 0.1})
     log = _train_a_little(checkpoint, {"seed": 0, "zoom": (0.8, 1.3), "rate": 0.1})
-    assert log == [f"finished already: step 4 of 4 in {checkpoint}"]
+    assert log == [f"already finished: step 4 of 4 in {checkpoint}"]
 
 
 def test_a_checkpoint_of_before_there_were_records_goes_on(tmp_path):
@@ -153,7 +153,7 @@ def test_a_checkpoint_of_before_there_were_records_goes_on(tmp_path):
     del saved["made_with"]
     torch.save({**saved, "step": 2}, checkpoint)
     log = _train_a_little(checkpoint, {"seed": 1})
-    assert log[0] == f"going on from step 2 of {checkpoint}"
+    assert log[0] == f"resuming from step 2 of {checkpoint}"
     # What its first steps were made with is as unknown as before.
     assert torch.load(checkpoint, weights_only=True)["made_with"] is None
 
@@ -165,7 +165,7 @@ def bundled_main(tmp_path, monkeypatch):
     (tmp_path / "SET" / "recipe.json").write_text('{"drawing": 1, "kept_aside": {"drawing": 1}}')
     heads = [ball_head(0), ball_head(1)]
     quick = replace(
-        TRAINING_TASKS["brain"], load=lambda *_: heads, figures=lambda *_: {}, step=_quick_step
+        TRAINING_TASKS["brain"], load=lambda *_: heads, metrics=lambda *_: {}, step=_quick_step
     )
     monkeypatch.setitem(TRAINING_TASKS, "brain", quick)
     whole = ["brain", "-i", str(tmp_path / "SET"), "-o", str(tmp_path / "WORK"), "--steps", "2"]
@@ -193,14 +193,14 @@ def test_the_command_takes_up_no_other_training(bundled_main, tmp_path, capsys, 
     assert found in line
     assert (tmp_path / "WORK" / "brain.json").read_text() == card
     assert bundled_main() == 0
-    assert "finished already" in capsys.readouterr().out
+    assert "already finished" in capsys.readouterr().out
 
 
 def test_the_command_takes_up_no_training_on_other_phantoms(bundled_main, tmp_path, capsys):
     assert bundled_main() == 0
     recipe = tmp_path / "SET" / "recipe.json"
     recipe.write_text('{"drawing": 1, "kept_aside": {"drawing": 2}}')
-    assert bundled_main() == 0  # those kept aside decide nothing
+    assert bundled_main() == 0  # held-out phantoms make no difference
     recipe.write_text('{"drawing": 2, "kept_aside": {"drawing": 2}}')
     assert bundled_main() == 2
     assert "drawing 1; expected drawing 2" in capsys.readouterr().err

@@ -56,7 +56,7 @@ def test_ranks_the_cases_of_nnunets_folders(folders, capsys):
     assert found["cases"][0]["status"] == "empty"
     assert found["cases"][2]["similarity"] > 0.6
     assert found["sam"]["name"] == "bundled" and found["images_without_prediction"] == []
-    assert "3 predictions: 2 judged, 1 empty, 0 failed" in capsys.readouterr().out
+    assert "3 predictions: 2 scored, 1 empty, 0 failed" in capsys.readouterr().out
     page = (out / "quality.html").read_text(encoding="utf-8")
     assert page.index("1. none") < page.index("2. moved") < page.index("3. good")
     # The folder of results lies beside the predictions, and is none itself.
@@ -71,7 +71,7 @@ def test_an_earlier_estimate_is_brought_up_to_date_only_when_asked(folders, head
     before = (out / "quality.json").read_bytes()
     assert call(folders) == 2
     assert "found an earlier estimate" in (error := capsys.readouterr().err)
-    assert "add --continue" in error
+    assert "use --continue" in error
     assert (out / "quality.json").read_bytes() == before
     write_volume(folders / "predictions" / "moved.nii.gz", blob, volume.geometry)
     assert call(folders, "--continue") == 0
@@ -104,7 +104,7 @@ def test_the_sam_of_the_labels_is_found_by_the_datasets_record(
     (folders / "predictions" / "dataset.json").write_text(json.dumps({"clisc": made}))
     assert call(folders) == 2
     assert "mine.pth: found no such file" in (error := capsys.readouterr().err)
-    assert error.endswith("say where it lies: --sam FILE\n") and error.count("\n") == 1
+    assert error.endswith("--sam FILE\n") and error.count("\n") == 1
     # As nnU-Net leaves it beside predictions.
     (folders / "predictions" / "plans.json").write_text('{"dataset_name": "Dataset501_CLISC"}')
     record = folders / "raw" / "Dataset501_CLISC" / "clisc" / "run.json"
@@ -170,7 +170,7 @@ def test_what_cannot_be_judged_is_set_aside(folders, head, capsys):
     assert "resample it" in cases["moved"]["reason"]
     assert "no scan of this name" in cases["stranger"]["reason"]
     assert "cannot be read" in cases["none"]["reason"]
-    assert "not judged: stranger" in capsys.readouterr().out
+    assert "not scored: stranger" in capsys.readouterr().out
 
 
 def test_training_images_are_shown_as_the_converter_saw_them(folders, head):
@@ -267,7 +267,7 @@ def test_names_that_fit_nowhere_are_told(folders, capsys):
 def test_a_folder_that_cannot_be_written_is_told_first(folders, capsys):
     (folders / "file").write_text("")
     assert call(folders, "-o", str(folders / "file" / "out")) == 2
-    assert "expected a folder to write to" in capsys.readouterr().err
+    assert "expected a writable folder" in capsys.readouterr().err
 
 
 def test_two_predictions_for_a_case_are_told(tmp_path):

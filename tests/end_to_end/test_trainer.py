@@ -89,7 +89,7 @@ def test_a_label_of_a_round_that_is_gone_is_missed(nnunet_root, capsys):
     with pytest.raises(SystemExit) as ended:
         train(continued(nnunet_root, settings, epochs=6))
     assert ended.value.code == 2
-    assert "bring the folder back" in capsys.readouterr().out
+    assert "restore the folder" in capsys.readouterr().out
 
 
 def test_labels_may_stay(nnunet_root):
@@ -174,7 +174,7 @@ def test_a_finished_round_is_never_repeated(nnunet_root, monkeypatch):
 def test_killed_between_round_and_checkpoint_the_round_stands(nnunet_root, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(
-            nnUNetTrainerCLISC, "_renew_loaders", lambda self: (_ for _ in ()).throw(OSError)
+            nnUNetTrainerCLISC, "_rebuild_dataloaders", lambda self: (_ for _ in ()).throw(OSError)
         )
         with pytest.raises(OSError):
             train(make_trainer(nnunet_root))

@@ -28,9 +28,11 @@ def test_it_goes_on_with_the_settings_it_was_started_with(nnunet_root, monkeypat
         stopped(nnunet_root)
     resumed = continued(nnunet_root)
     assert resumed.rounds == replace(DEFAULT, rounds=(0.25, 0.5), keep_ratio=0.5)
-    (line,) = [line for line in log_of(resumed).splitlines() if "as it was started" in line]
-    assert "rounds [0.25, 0.5] (now asked for: [0.5])" in line
-    assert "keep_ratio 0.5 (now asked for: 0.8)" in line
+    (line,) = [
+        line for line in log_of(resumed).splitlines() if "settings of the checkpoint" in line
+    ]
+    assert "rounds [0.25, 0.5] (now requested: [0.5])" in line
+    assert "keep_ratio 0.5 (now requested: 0.8)" in line
     resumed._prepare()
     assert "CLISC: rounds after epochs [1, 2] of 4" in log_of(resumed)
     # And is noted so, for the next time.
@@ -40,7 +42,7 @@ def test_it_goes_on_with_the_settings_it_was_started_with(nnunet_root, monkeypat
 
 def test_where_nothing_has_changed_nothing_is_said(nnunet_root):
     stopped(nnunet_root)
-    assert "as it was started" not in log_of(continued(nnunet_root))
+    assert "settings of the checkpoint" not in log_of(continued(nnunet_root))
 
 
 def test_settings_that_cannot_be_used_are_told_in_one_line(nnunet_root, capsys, monkeypatch):

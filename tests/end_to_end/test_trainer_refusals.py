@@ -30,7 +30,7 @@ def test_the_file_of_sam_is_the_converters_or_asked_for(nnunet_root, sam_file, c
     file.write_text(json.dumps(content))
     with pytest.raises(SystemExit):
         train(make_trainer(nnunet_root))
-    assert "say where it lies: CLISC_SAM=FILE" in capsys.readouterr().out
+    assert "CLISC_SAM=FILE" in capsys.readouterr().out
     record = nnunet_root / "nnUNet_raw" / NAME / "clisc" / "run.json"
     record.parent.mkdir(exist_ok=True)
     record.write_text(json.dumps({"models": {"sam": {"name": str(sam_file)}}}))

@@ -61,9 +61,9 @@ def test_empty_masks_are_counted(folders):
     found = {s.measure: s for s in result.summary}
     assert (found["dice"].cases, found["dice"].mean) == (4, pytest.approx((1 + 2 / 3) / 4))
     assert (found["hd95_mm"].cases, found["hd95_mm"].undefined) == (2, 3)
-    assert "Empty in prediction: missed; in reference alone: <b>false." in result.text
+    assert "prediction is empty: missed; only the reference: <b>false." in result.text
     assert "HD95 is the mean of 2 of 5 cases" in result.text
-    assert "Empty in both, rightly: healthy." in result.text
+    assert "empty in both: healthy." in result.text
 
 
 def test_writes_files(folders, call, tmp_path, capsys):
@@ -118,7 +118,7 @@ def test_labels_of_interest(folders, call, capsys):
         ("--tolerance", "-1", "--tolerance: found -1.0; expected 0 mm or more"),
         ("--tolerance", "nan", "--tolerance: found nan; expected 0 mm or more"),
         ("--label-of-interest", "0", "expected labels above 0"),
-        ("-p", "SAME", "-p and -r: found .*; expected two folders"),
+        ("-p", "SAME", "-p and -r: found .*; expected two different folders"),
         ("-o", "FILE", "-o: found .*; expected a folder"),
         ("-o", "BELOW", "-o: found .*good.nii.gz, a file; expected a folder"),
     ],
@@ -135,7 +135,7 @@ def test_two_processes_give_the_same(folders):
     assert repr(alone.scores) == repr(together.scores)
 
 
-def test_mistakes_are_told_in_one_line_and_nothing_is_written(folders, call, tmp_path, capsys):
+def test_mistakes_are_reported_in_one_line_and_nothing_is_written(folders, call, tmp_path, capsys):
     (folders[0] / "good.nii.gz").unlink()
     assert main([*call, "-o", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err
@@ -143,7 +143,7 @@ def test_mistakes_are_told_in_one_line_and_nothing_is_written(folders, call, tmp
     assert error.count("\n") == 1
     assert not (tmp_path / "out").exists()
     assert main([*call, "--missing", "leave-out"]) == 0
-    assert "not scored: 1 (good)" in capsys.readouterr().out
+    assert "no prediction: 1 (good)" in capsys.readouterr().out
 
 
 def test_a_broken_file_ends_it(folders, call, capsys):
@@ -156,7 +156,7 @@ def test_a_broken_file_ends_it(folders, call, capsys):
 def test_images_of_other_cases(folders, call, tmp_path, capsys):
     write_volume(tmp_path / "i" / "z.nii.gz", np.indices(SHAPE)[0].astype(np.float32), SCAN)
     assert main([*call, "-i", str(tmp_path / "i"), "-o", str(tmp_path / "out")]) == 2
-    assert "none of them of a case that is scored" in capsys.readouterr().err
+    assert "none of a scored case" in capsys.readouterr().err
 
 
 def test_a_scan_that_is_of_no_use_costs_its_picture_alone(folders, call, tmp_path):
@@ -167,14 +167,14 @@ def test_a_scan_that_is_of_no_use_costs_its_picture_alone(folders, call, tmp_pat
     assert names == ["evaluation.csv", "evaluation.html", "evaluation.json"]
 
 
-def test_a_process_that_dies_is_told(folders, monkeypatch, capsys):
+def test_a_process_that_dies_is_reported(folders, monkeypatch, capsys):
     class Dying(SerialExecutor):
         def map(self, *_):
             raise BrokenProcessPool
 
     monkeypatch.setattr("clisc_nnunet.evaluation.evaluate.make_executor", lambda n: Dying())
     assert main(["-p", str(folders[0]), "-r", str(folders[1]), "-np", "2"]) == 2
-    assert "-np 2: found a process that died" in capsys.readouterr().err
+    assert "-np 2: found a worker process that died" in capsys.readouterr().err
 
 
 def test_one_of_several_channels_is_shown(folders, tmp_path, capsys):

@@ -29,7 +29,7 @@ def test_pairs_by_name(folders):
     assert left_out == []
 
 
-def test_other_files_of_nnunet_are_passed_over(folders):
+def test_other_files_of_nnunet_are_ignored(folders):
     (folders[0] / "dataset.json").write_text("{}")
     (folders[0] / "predict_from_raw_data_args.json").write_text("{}")
     assert list(find_masks(folders[0])) == ["a", "b"]
@@ -48,7 +48,7 @@ def test_brats_folders(tmp_path):
     }
 
 
-def test_hidden_files_are_passed_over(folders):
+def test_hidden_files_are_ignored(folders):
     write_volume(folders[1] / "c" / "c_seg.nii.gz", MASK, SCAN)
     for hidden in (folders[1] / "._a.nii.gz", folders[1] / "c" / "._c_seg.nii.gz"):
         hidden.write_bytes(b"of macOS")
@@ -90,7 +90,7 @@ def test_missing_predictions(folders):
     )
 
 
-def test_all_other_grids_are_told_at_once(folders):
+def test_all_other_grids_are_reported_at_once(folders):
     moved = replace(SCAN, origin=(0.0, 0.0, 9.0))
     for name in ("a", "b"):
         write_volume(folders[0] / f"{name}.nii.gz", MASK, moved)

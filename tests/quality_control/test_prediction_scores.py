@@ -14,9 +14,9 @@ from clisc_nnunet.quality_control.prediction_scores import (
     OpenedPrediction,
     open_prediction,
     rank_cases,
+    representative_views,
     score_prediction,
-    telling_views,
-    trust,
+    trust_score,
 )
 from clisc_nnunet.quality_control.prompt_stability import JitterSettings
 from clisc_nnunet.s3f.dataset_slices import DatasetSlices
@@ -77,7 +77,7 @@ def test_a_prediction_is_opened_on_its_scans_slices(head, tmp_path):
     assert 2 * (bright & opened.mask).sum() / (bright.sum() + opened.mask.sum()) > 0.9
 
 
-def test_another_grid_is_told(head, tmp_path):
+def test_another_grid_is_reported(head, tmp_path):
     volume, blob = head
     write_volume(tmp_path / "scan.nii.gz", volume.array, volume.geometry)
     moved = replace(volume.geometry, origin=(0.0, 0.0, 0.0))
@@ -101,8 +101,8 @@ def test_a_weak_link_is_not_made_up_for():
 
 
 def test_an_estimate_out_of_range_is_cut():
-    assert trust(judged("a", 0.5, 1.2, 1.0)) == 0.5
-    assert trust(judged("a", 0.5, -0.1, 1.0)) == 0.0
+    assert trust_score(judged("a", 0.5, 1.2, 1.0)) == 0.5
+    assert trust_score(judged("a", 0.5, -0.1, 1.0)) == 0.0
 
 
 def test_empty_is_worst_and_failed_has_no_rank():
@@ -126,13 +126,13 @@ def test_views_are_the_largest_area_and_the_largest_difference():
     pixels = np.arange(6, dtype=np.uint8)[:, None, None] * np.ones((6, 8, 8), np.uint8)
     mask, drawn = np.zeros(pixels.shape, bool), np.zeros(pixels.shape, bool)
     mask[2, :4] = drawn[2, :4] = mask[4, :2] = True
-    views = telling_views(pixels, mask, drawn)
+    views = representative_views(pixels, mask, drawn)
     assert [(v.title, v.pixels[0, 0]) for v in views] == [
         ("largest area", 2),
         ("largest difference", 4),
     ]
     assert views[1].prediction.any() and not views[1].answer.any()
-    assert len(telling_views(pixels, mask, mask)) == 1
+    assert len(representative_views(pixels, mask, mask)) == 1
 
 
 def test_slices_of_the_labels_go_above_new_ones(head, tmp_path):

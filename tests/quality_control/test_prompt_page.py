@@ -29,7 +29,7 @@ def test_the_page_needs_nothing_else_and_escapes_names(check, pixels, tmp_path):
     text = path.read_text(encoding="utf-8")
     assert "http" not in text and "<script" not in text
     assert NAME not in text and "&lt;b&gt;odd&lt;/b&gt;" in text and "-i &lt;scans&gt;" in text
-    assert text.count("prompts separate slices; compare") == 2
+    assert text.count("prompts separate slices; check") == 2
     # Two sets, each with a figure and two strips of eight.
     assert text.count("data:image/png;base64,") == 2 * (1 + 2 * 8)
     assert "<td>40 %</td>" in text and "<td>20 %</td>" in text and "<td>2 of 2</td>" in text

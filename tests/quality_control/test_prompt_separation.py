@@ -55,12 +55,12 @@ def test_nothing_to_check_is_an_error():
         ({"a": scored(*[MIDDLE] * 8, LOW, HIGH)}, "prompts hardly separate slices: 80% are unsure"),
         ({"a": scored(*[HIGH] * 100)}, "prompts see tumour everywhere: 100% tumour, 0% normal"),
         ({"a": scored(*[LOW] * 100)}, "prompts see normal everywhere"),
-        ({"a": scored(*[LOW, HIGH] * 20)}, "labels flicker: 100% of neighbouring slices differ"),
+        ({"a": scored(*[LOW, HIGH] * 20)}, "labels alternate: 100% of neighbouring slices differ"),
         (
             {"a": tumour_in_the_middle(), "b": scored(*[LOW] * 9)},
             "prompts separate slices, but not in b: no slice",
         ),
-        ({"a": tumour_in_the_middle()}, "prompts separate slices; compare"),
+        ({"a": tumour_in_the_middle()}, "prompts separate slices; check"),
     ],
 )
 def test_advice_names_the_gravest_fault(cases, line):

@@ -126,6 +126,6 @@ def test_a_sam_that_draws_nothing_is_not_called_stable(sam, seen, monkeypatch):
     def nothing(model, embeddings, prompts, side, settings):
         return Masks(np.full((len(prompts), side, side), -1.0), np.zeros(len(prompts)))
 
-    monkeypatch.setattr(module.sam, "segment", nothing)
+    monkeypatch.setattr(module.batched_predictor, "segment", nothing)
     segmenter = make_volume_segmenter(sam, Settings(), "axial")
     assert stability(segmenter, "a", stack, blob, JitterSettings()) == 0

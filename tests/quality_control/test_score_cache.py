@@ -30,7 +30,7 @@ def views(seed=0, count=2):
 
 
 class Sam:
-    """What `Judgements` reads of a draughtsman."""
+    """The attributes of a segmenter that `ScoreCache` reads."""
 
     prompts, settings = PromptSettings(), SamSettings()
 
@@ -47,7 +47,7 @@ def asked(monkeypatch):
         cases.append(opened)
         return CaseQuality(opened, "judged", "", None, None, 0.1 + 0.2, 0.5, 1.0), views()
 
-    monkeypatch.setattr(score_cache, "judge_prediction", score)
+    monkeypatch.setattr(score_cache, "score_prediction", score)
     monkeypatch.setattr(score_cache, "open_prediction", lambda case, *_: case)
     return cases
 
@@ -87,20 +87,20 @@ def test_a_judgement_comes_back_as_it_was(tmp_path, count):
 
 def test_what_is_there_is_not_asked_again(tmp_path, files, asked, capsys):
     first = score(tmp_path, files)
-    assert asked == ["a", "b", "c"] and first.taken_over == 0
+    assert asked == ["a", "b", "c"] and first.reused == 0
     assert capsys.readouterr().out == ""
     again = score(tmp_path, files)
-    assert asked == ["a", "b", "c"] and again.taken_over == 3
+    assert asked == ["a", "b", "c"] and again.reused == 3
     assert [quality for quality, _ in again] == [quality for quality, _ in first]
     assert "quality: 3 of 3 kept" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("folder", ["images", "predictions"])
-def test_a_changed_file_is_judged_anew(tmp_path, files, asked, capsys, folder):
+def test_a_changed_file_is_judged_again(tmp_path, files, asked, capsys, folder):
     score(tmp_path, files)
     files[folder]["b"].write_text("another")
     del asked[:]
-    assert score(tmp_path, files).taken_over == 2
+    assert score(tmp_path, files).reused == 2
     assert asked == ["b"]
     assert "2 of 3 kept; 1 made again (other inputs)" in capsys.readouterr().out
 
@@ -113,9 +113,9 @@ def test_a_changed_file_is_judged_anew(tmp_path, files, asked, capsys, folder):
         {"jitter": JitterSettings(amount=0.1)},
     ],
 )
-def test_other_settings_are_judged_anew(tmp_path, files, asked, change):
+def test_other_settings_are_judged_again(tmp_path, files, asked, change):
     score(tmp_path, files)
-    assert score(tmp_path, files, **change).taken_over == 0
+    assert score(tmp_path, files, **change).reused == 0
     assert asked == [*"abc", *"abc"]
 
 
@@ -127,12 +127,12 @@ def test_other_settings_are_judged_anew(tmp_path, files, asked, change):
         ("model", type("model", (), {"identity": "of another"})),
     ],
 )
-def test_another_sam_or_other_looks_are_asked_anew(
+def test_another_sam_or_other_looks_are_asked_again(
     tmp_path, files, asked, monkeypatch, part, value
 ):
     score(tmp_path, files)
     monkeypatch.setattr(Sam, part, value)
-    assert score(tmp_path, files).taken_over == 0
+    assert score(tmp_path, files).reused == 0
     assert asked == [*"abc", *"abc"]
 
 
@@ -175,7 +175,7 @@ def test_stopped_at_any_case_it_gives_the_same(tmp_path, files, asked, monkeypat
             return work(segmenter, opened, jitter)
 
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(score_cache, "judge_prediction", stopped)
+            patch.setattr(score_cache, "score_prediction", stopped)
             score(tmp_path, files)
     del asked[:]
     again = score(tmp_path, files)

@@ -71,8 +71,8 @@ def test_a_tumour_that_is_gone_drops_out_and_a_healthy_brain_stays():
     assert kept(decisions) == {"healthy", "new"}
 
 
-def test_barred_cases_do_not_come_back():
-    decisions = select_cases(agreements({"a": 1.0, "b": 0.5}), 1.0, barred=["a"])
+def test_previously_rejected_cases_stay_rejected():
+    decisions = select_cases(agreements({"a": 1.0, "b": 0.5}), 1.0, previously_rejected=["a"])
     assert kept(decisions) == {"b"}
     assert decisions["a"].reason == "left out before"
 
@@ -103,17 +103,17 @@ cases = st.dictionaries(
 
 
 @given(cases, st.floats(0, 1), st.data())
-def test_every_case_gets_a_verdict_and_trust_goes_above_all(known, ratio, data):
+def test_every_case_gets_a_decision_and_trust_goes_above_all(known, ratio, data):
     names = st.sets(st.sampled_from(sorted(known))) if known else st.just(set())
-    trusted, barred = data.draw(names), data.draw(names)
-    before = dict(known), set(trusted), set(barred)
-    decisions = select_cases(known, ratio, trusted=trusted, barred=barred)
-    assert (known, trusted, barred) == before
+    trusted, previously_rejected = data.draw(names), data.draw(names)
+    before = dict(known), set(trusted), set(previously_rejected)
+    decisions = select_cases(known, ratio, trusted=trusted, previously_rejected=previously_rejected)
+    assert (known, trusted, previously_rejected) == before
     assert list(decisions) == list(known)
     for case, decision in decisions.items():
         if case in trusted:
             assert (decision.kept, decision.reason) == (True, "trusted")
-        elif case in barred:
+        elif case in previously_rejected:
             assert (decision.kept, decision.reason) == (False, "left out before")
         elif known[case].empty:
             assert decision.kept == known[case].was_empty
@@ -140,6 +140,6 @@ def test_equally_similar_cases_are_kept_by_their_names():
         assert kept(select_cases(agreements(dict.fromkeys(order, 0.5)), 0.5)) == {"a", "b"}
 
 
-def test_no_cases_no_verdicts():
+def test_no_cases_no_decisions():
     assert select_cases({}, 0.8) == {}
     assert decision_line({}, {}) == "kept 0 of 0 cases; rejected none"

@@ -43,7 +43,7 @@ def test_they_are_the_ones_that_sam_saw(cut, head, tmp_path):
     assert found.geometry == expected.geometry
 
 
-def test_rounding_in_a_header_is_passed_over_and_another_scan_is_not(cut, head, tmp_path):
+def test_rounding_in_a_header_is_ignored_and_another_scan_is_not(cut, head, tmp_path):
     kept, grid = DatasetSlices(tmp_path / "clisc", SETTINGS), head[0].geometry
     x, y, z = grid.origin
     assert kept.find("a", replace(grid, origin=(x + 1e-4, y, z))) is not None
@@ -61,7 +61,7 @@ def test_other_settings_and_other_places_have_none(cut, head, tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut", None])
-def test_what_cannot_be_read_or_says_too_little_is_passed_over(cut, head, tmp_path, content):
+def test_what_cannot_be_read_or_says_too_little_is_ignored(cut, head, tmp_path, content):
     cache, _ = cut
     stack = make_slices(head[0], SETTINGS)
     if content is None:  # as an earlier version kept it

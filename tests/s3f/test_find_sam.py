@@ -68,26 +68,26 @@ def test_a_file_of_another_hash_is_another_sam(weights, tmp_path, elsewhere):
         find_sam(told, [folder], "CLISC_SAM=")
     assert str(caught.value) == (
         f"dataset.json: clisc: sam: mine.pth: found another file under this name ({weights}, "
-        f"mine.pth); expected the SAM that drew the labels, sha256 {told['sha256'][:12]}...; "
-        "say where it lies: CLISC_SAM=FILE"
+        f"mine.pth); expected the SAM that made the labels, sha256 {told['sha256'][:12]}...; "
+        "set its path: CLISC_SAM=FILE"
     )
     (elsewhere / "mine.pth").write_bytes(b"weights")
     assert find_sam(told, [folder], "CLISC_SAM=") == "mine.pth"
 
 
-def test_the_cure_says_what_the_file_is_to_be_taken_for(weights, elsewhere):
-    with pytest.raises(UserError, match=r"say where it lies: --sam medsam=FILE$"):
+def test_the_hint_says_what_the_file_is_to_be_taken_for(weights, elsewhere):
+    with pytest.raises(UserError, match=r"--sam medsam=FILE$"):
         find_sam(noted(weights, "medsam="), [], "--sam ")
 
 
-def test_a_path_that_an_earlier_version_noted_is_tried(weights, elsewhere):
+def test_a_path_that_an_earlier_version_recorded_is_tried(weights, elsewhere):
     told = {"name": f"medsam={weights}", "sha256": file_sha256(weights)}
     assert find_sam(told, [], "--sam ") == told["name"]
     with pytest.raises(UserError, match=r"sam: medsam=mine\.pth: found another file"):
         find_sam(told | {"sha256": "f00d"}, [], "--sam ")
 
 
-def test_a_file_without_a_noted_hash_is_the_users_own_choice(weights, elsewhere):
+def test_a_file_without_a_recorded_hash_is_the_users_own_choice(weights, elsewhere):
     assert find_sam({"name": str(weights)}, [], "--sam ") == str(weights)
 
 

@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 
 from clisc_nnunet.metrics import dice
 from clisc_nnunet.models.sam import load_sam
-from clisc_nnunet.s3f.similarity import answer, make_volume_segmenter, vote
+from clisc_nnunet.s3f.similarity import majority_vote, make_volume_segmenter, resegment
 from clisc_nnunet.settings import PRESETS, Settings
 from clisc_nnunet.stages.sam.volume_segmenter import VolumeMasks
 from clisc_nnunet.stages.slice_extraction import make_slices
@@ -31,9 +31,9 @@ def seen(head):
 def test_sam_confirms_a_good_mask_and_not_a_bad_one(sam, seen, looks):
     stack, blob = seen
     segmenter = make_volume_segmenter(sam, Settings(), looks)
-    good = answer(segmenter, "case", stack, blob)
+    good = resegment(segmenter, "case", stack, blob)
     elsewhere = np.roll(blob, -40, axis=1) & stack.brain
-    bad = answer(segmenter, "other", stack, elsewhere)
+    bad = resegment(segmenter, "other", stack, elsewhere)
     # SAM draws round what is bright, which counts in a blob as small as this.
     assert dice(good.mask, blob) > 0.7
     assert dice(bad.mask, elsewhere) < 0.6
@@ -42,7 +42,7 @@ def test_sam_confirms_a_good_mask_and_not_a_bad_one(sam, seen, looks):
 
 
 class Drawing:
-    """A draughtsman that answers the same to everything."""
+    """A segmenter that returns the same to everything."""
 
     def __init__(self, logits, iou):
         planes = np.flatnonzero((logits > 0).any(axis=(1, 2)))
@@ -65,7 +65,7 @@ def test_an_answer_has_no_holes_and_stays_in_the_brain(seen):
     logits[middle, outside[0], outside[1]] = 5.0
     before = logits.copy()
     segmenter = Drawing(logits, [0.25, 0.75])
-    found = answer(segmenter, "case", stack, blob)
+    found = resegment(segmenter, "case", stack, blob)
     assert np.array_equal(found.mask, whole)
     assert found.predicted_iou == pytest.approx(0.5)
     assert segmenter.asked[0] == "case"
@@ -75,14 +75,14 @@ def test_an_answer_has_no_holes_and_stays_in_the_brain(seen):
 
 def test_an_empty_mask_has_an_empty_answer(sam, seen):
     stack, blob = seen
-    found = answer(
+    found = resegment(
         make_volume_segmenter(sam, Settings(), "all"), "case", stack, np.zeros_like(blob)
     )
     assert not found.mask.any()
     assert np.isnan(found.predicted_iou)
 
 
-def test_boxes_touch_the_mask_and_the_papers_look_is_one(sam):
+def test_boxes_touch_the_mask_and_the_paper_has_one_pass(sam):
     segmenter = make_volume_segmenter(sam, PRESETS["default"], "axial")
     assert segmenter.prompts.margin == 0
     assert segmenter.settings.views == ("axial",)
@@ -93,6 +93,6 @@ def test_boxes_touch_the_mask_and_the_papers_look_is_one(sam):
 
 @given(masks, masks, masks)
 def test_two_of_three_decide(first, second, third):
-    agreed = vote(first, second, third)
+    agreed = majority_vote(first, second, third)
     assert agreed.dtype == bool
     assert np.array_equal(agreed, (first & second) | (first & third) | (second & third))

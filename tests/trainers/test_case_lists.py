@@ -27,7 +27,7 @@ def test_one_case_a_line_with_remarks_and_blank_lines(tmp_path):
         ("", "a\nb\nc", "exclude.txt.*all cases"),
     ],
 )
-def test_mistakes_are_told(tmp_path, trusted, exclude, message):
+def test_mistakes_are_reported(tmp_path, trusted, exclude, message):
     (tmp_path / "trusted.txt").write_text(trusted)
     (tmp_path / "exclude.txt").write_text(exclude)
     with pytest.raises(UserError, match=message):
@@ -40,7 +40,7 @@ def test_cases_that_got_no_label_this_time_may_stay_in_a_list(tmp_path):
     assert read_case_lists(tmp_path, CASES).excluded == {"b"}
 
 
-def test_a_list_that_is_no_text_is_told(tmp_path):
+def test_a_list_that_is_no_text_is_reported(tmp_path):
     (tmp_path / "trusted.txt").write_bytes(b"\xff\xfe\x00a")
     with pytest.raises(UserError, match="a text file"):
         read_case_lists(tmp_path, CASES)

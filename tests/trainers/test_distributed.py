@@ -12,10 +12,10 @@ def test_alone_everything_falls_to_this_process():
     group = ProcessGroup.of_this_process()
     assert group == ProcessGroup(0, 1)
     assert group.share(["a", "b"]) == ["a", "b"]
-    assert group.gathered({"b": 1, "a": 2}) == {"a": 2, "b": 1}
-    assert list(group.gathered({"b": 1, "a": 2})) == ["a", "b"]
-    assert group.from_first("x") == "x"
-    group.wait()
+    assert group.gather({"b": 1, "a": 2}) == {"a": 2, "b": 1}
+    assert list(group.gather({"b": 1, "a": 2})) == ["a", "b"]
+    assert group.broadcast("x") == "x"
+    group.barrier()
 
 
 def test_shares_are_all_cases_once():
@@ -36,16 +36,16 @@ def _work(rank, folder):
     )
     group = ProcessGroup.of_this_process()
     own = {case: [rank, case] for case in (["d", "b"] if rank == 0 else ["c", "a"])}
-    gathered = group.gathered(own)
-    told = group.from_first({"round": 1} if rank == 0 else None)
+    gathered = group.gather(own)
+    broadcast = group.broadcast({"round": 1} if rank == 0 else None)
     if rank == 1:
         time.sleep(0.3)
         (folder / "late").touch()
-    group.wait()
+    group.barrier()
     found = {
-        "team": [group.rank, group.size],
+        "group": [group.rank, group.size],
         "gathered": list(gathered.items()),
-        "told": told,
+        "broadcast": broadcast,
         "own": sorted(own),
         "waited": (folder / "late").exists(),
     }
@@ -56,9 +56,9 @@ def _work(rank, folder):
 def test_two_processes_know_the_same(tmp_path):
     mp.spawn(_work, args=(tmp_path,), nprocs=2)
     first, second = (json.loads((tmp_path / f"rank{k}.json").read_text()) for k in (0, 1))
-    assert first["team"] == [0, 2] and second["team"] == [1, 2]
+    assert first["group"] == [0, 2] and second["group"] == [1, 2]
     everything = [["a", [1, "a"]], ["b", [0, "b"]], ["c", [1, "c"]], ["d", [0, "d"]]]
     assert first["gathered"] == second["gathered"] == everything
-    assert first["told"] == second["told"] == {"round": 1}
+    assert first["broadcast"] == second["broadcast"] == {"round": 1}
     assert (first["own"], second["own"]) == (["b", "d"], ["a", "c"])
     assert first["waited"] and second["waited"]

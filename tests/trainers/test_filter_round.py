@@ -22,8 +22,10 @@ def test_sam_sees_the_prompt_channel(monkeypatch, channel):
 
     monkeypatch.setattr(filter_round, "PreprocessedCase", show)
     due = SimpleNamespace(
-        dataset=SimpleNamespace(load_case=lambda case: (data, seg, None, {})),
-        transpose_backward=(0, 1, 2),
+        cases=SimpleNamespace(
+            dataset=SimpleNamespace(load_case=lambda case: (data, seg, None, {}))
+        ),
+        plan=SimpleNamespace(transpose_backward=(0, 1, 2)),
     )
     dataset_sam = SimpleNamespace(channel=channel, slices=None, kept=None)
     with pytest.raises(Seen) as caught:
@@ -46,8 +48,10 @@ def test_sam_sees_the_slices_that_were_kept_if_there_are_some(monkeypatch, found
     monkeypatch.setattr(filter_round, "scan_geometry", lambda properties, back: "its grid")
     data, seg = np.zeros((1, 4, 5, 6), np.float32), np.zeros((1, 4, 5, 6), np.int8)
     due = SimpleNamespace(
-        dataset=SimpleNamespace(load_case=lambda case: (data, seg, None, {})),
-        transpose_backward=(0, 1, 2),
+        cases=SimpleNamespace(
+            dataset=SimpleNamespace(load_case=lambda case: (data, seg, None, {}))
+        ),
+        plan=SimpleNamespace(transpose_backward=(0, 1, 2)),
     )
     dataset_sam = SimpleNamespace(channel=0, slices=None, kept=SimpleNamespace(find=find))
     with pytest.raises(Seen) as caught:
@@ -56,10 +60,10 @@ def test_sam_sees_the_slices_that_were_kept_if_there_are_some(monkeypatch, found
     assert asked == [("a", "its grid")]
 
 
-def test_slices_that_were_cut_anew_are_told():
+def test_cases_without_stored_slices_are_logged():
     def line(*kept):
-        return filter_round.slices_line({"cases": dict(enumerate(kept))})
+        return filter_round.slices_note({"cases": dict(enumerate(kept))})
 
     assert line({"kept_slices": True}, {"kept_slices": True}) == ""
-    assert "1 of 2 cases have no slices" in line({"kept_slices": True}, {"kept_slices": False})
+    assert "1 of 2 cases" in line({"kept_slices": True}, {"kept_slices": False})
     assert "1 of 1 cases" in line({})  # a round of an earlier version

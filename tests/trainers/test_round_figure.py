@@ -19,7 +19,7 @@ def look():
     )
 
 
-def test_a_look_shows_the_plane_with_most_tumour(look):
+def test_a_snapshot_shows_the_plane_with_most_tumour(look):
     assert np.array_equal(look.label, ball()[3])
     assert np.array_equal(look.network, ball(centre=14)[3])
     assert np.array_equal(look.sam, ball(centre=17)[3])
@@ -54,7 +54,7 @@ def test_prediction_and_label_count_alike(label, network, plane):
     assert look.label.sum() == label[plane] and look.network.sum() == network[plane]
 
 
-def test_a_look_is_kept(look, tmp_path):
+def test_a_snapshot_is_kept(look, tmp_path):
     look.save(tmp_path / "look.npz")
     back = RoundSnapshot.load(tmp_path / "look.npz")
     assert all(
@@ -146,7 +146,7 @@ def test_grey_values_are_shown_as_they_are_and_nothing_has_no_outline(figure):
     assert not panel.collections
 
 
-def test_a_round_without_looks_still_has_its_order(figure):
+def test_a_round_without_snapshots_still_has_its_order(figure):
     assert len(figure({"a": 0.4}, {"a"}, {}).axes) == 1
 
 

@@ -11,7 +11,7 @@ from clisc_nnunet.trainers.round_settings import (
     describe,
     resolve,
     round_epochs,
-    started_with,
+    settings_to_resume,
 )
 
 OTHER = {
@@ -115,7 +115,7 @@ def test_variables_of_other_parts_are_left_alone():
         ({}, {"CLISC_RESTART": "maybe"}, "CLISC_RESTART.*'maybe'.*1, true, 0 or false"),
     ],
 )
-def test_what_cannot_be_used_is_told_in_one_line(content, environment, message):
+def test_what_cannot_be_used_is_reported_in_one_line(content, environment, message):
     with pytest.raises(UserError, match=message) as caught:
         resolve(RoundSettings(), content, environment)
     assert "\n" not in str(caught.value)
@@ -150,16 +150,20 @@ def test_the_log_shows_every_value():
 
 def test_a_continued_training_goes_on_with_what_it_was_started_with():
     old, now = RoundSettings(rounds=(0.4, 0.7), keep_ratio=0.9), RoundSettings(keep_ratio=0.6)
-    settings, differences = started_with(as_plain(old), now, {})
+    settings, differences = settings_to_resume(as_plain(old), now, {})
     assert settings == old
     assert differences == (
-        "rounds [0.4, 0.7] (now asked for: [0.25]), keep_ratio 0.9 (now asked for: 0.6)"
+        "rounds [0.4, 0.7] (now requested: [0.25]), keep_ratio 0.9 (now requested: 0.6)"
     )
-    assert started_with(as_plain(old), old, {}) == (old, "")
+    assert settings_to_resume(as_plain(old), old, {}) == (old, "")
     # A checkpoint of a version that knew fewer settings, or noted none.
-    assert started_with({"keep_ratio": 0.6}, now, {}) == started_with({}, now, {}) == (now, "")
+    assert (
+        settings_to_resume({"keep_ratio": 0.6}, now, {})
+        == settings_to_resume({}, now, {})
+        == (now, "")
+    )
     with pytest.raises(UserError, match="checkpoint: clisc: settings: found unknown key 'soft'"):
-        started_with({"soft": 1}, now, {})
+        settings_to_resume({"soft": 1}, now, {})
 
 
 @pytest.mark.parametrize(
@@ -168,8 +172,8 @@ def test_a_continued_training_goes_on_with_what_it_was_started_with():
         ("/old/mine.pth", "/new/mine.pth", True, "/new/mine.pth", ""),
         ("/old/mine.pth", "/new/mine.pth", False, "/new/mine.pth", ""),
         ("medsam=/old/m.pth", "medsam=/new/m.pth", True, "medsam=/new/m.pth", ""),
-        ("sam_vit_b", "", False, "sam_vit_b", 'sam "sam_vit_b" (now asked for: "")'),
-        ("sam_vit_b", "x", False, "sam_vit_b", 'sam "sam_vit_b" (now asked for: "x")'),
+        ("sam_vit_b", "", False, "sam_vit_b", 'sam "sam_vit_b" (now requested: "")'),
+        ("sam_vit_b", "x", False, "sam_vit_b", 'sam "sam_vit_b" (now requested: "x")'),
         # Where the one that drew the labels lies by now, which only the variable can tell.
         ("", "/new/mine.pth", True, "/new/mine.pth", 'but sam "/new/mine.pth" (before: "")'),
     ],
@@ -178,7 +182,7 @@ def test_sam_is_the_one_of_the_start_unless_a_variable_names_it(
     old, asked, variable, sam, differences
 ):
     stored, environment = as_plain(RoundSettings(sam=old)), {"CLISC_SAM": asked if variable else ""}
-    found = started_with(stored, RoundSettings(sam=asked), environment)
+    found = settings_to_resume(stored, RoundSettings(sam=asked), environment)
     assert found == (RoundSettings(sam=sam), differences)
 
 
