@@ -223,7 +223,8 @@ def trust_score(case: CaseQuality) -> float:
     Predicted IoU and stability indicate whether SAM's segmentation is reliable; similarity,
     whether the prediction agrees with it. A product requires all three: a confident SAM that
     disagrees is evidence against a prediction, whereas a mean of values or ranks would reward the
-    confidence. Chosen on phantoms with corrupted labels (docs/lab_notebook.md); has no weights to tune.
+    confidence. Chosen on phantoms with corrupted labels (docs/lab_notebook.md); has no weights to
+    tune.
     """
     values = [getattr(case, name) for name in MEASURES]
     return float(np.prod(np.clip(values, 0.0, 1.0)))
