@@ -46,10 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.q is not None:
             cases = read_estimate(arguments.q)
         else:
-            request = QualityOptions(
+            options = QualityOptions(
                 arguments.i, arguments.p, arguments.o, processes=arguments.np, resume=True
             )
-            cases = estimate_quality(request).cases
+            cases = estimate_quality(options).cases
         true_dice = score_predictions(arguments.p, arguments.r, [c.case for c in cases])
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

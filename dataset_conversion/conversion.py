@@ -67,12 +67,12 @@ class Conversion:
         return len(self.failures)
 
 
-def convert(request: ConversionOptions, told: list[CaseOutcome] | None = None) -> Conversion:
+def convert(options: ConversionOptions, told: list[CaseOutcome] | None = None) -> Conversion:
     """Turn a folder of unlabelled scans into an nnU-Net raw dataset.
 
     Parameters
     ----------
-    request : ConversionOptions
+    options : ConversionOptions
     told : list, optional
         Receives the outcome of each case, also where no dataset comes of it.
 
@@ -82,27 +82,27 @@ def convert(request: ConversionOptions, told: list[CaseOutcome] | None = None) -
         For anything the user can mend; an existing dataset is left as it was.
     """
     started = time.monotonic()
-    settings = chosen_settings(request)
-    check(request)
-    channels, found = read_input(request)
-    print(describe(found, request.label_channel), flush=True)
+    settings = chosen_settings(options)
+    check(options)
+    channels, found = read_input(options)
+    print(describe(found, options.label_channel), flush=True)
     names = [case.name for case in found.cases] + [name for name, _ in found.faults]
-    given = labels_for(request.slice_labels, names) if request.slice_labels else None
-    device = chosen_device(request.device)
-    models = chosen_models(request)
+    given = labels_for(options.slice_labels, names) if options.slice_labels else None
+    device = chosen_device(options.device)
+    models = chosen_models(options)
     # Weights, and layers, that are not there are told before anything is written.
     candidates(settings, models.load(str(device)).backbone.layers)
-    folder = dataset_folder(request.dataset_id, request.name, request.root, resume=request.goes_on)
+    folder = dataset_folder(options.dataset_id, options.name, options.root, resume=options.goes_on)
     clisc, labels = folder / CLISC_FOLDER, folder / "labelsTr"
     cache = ResultCache((clisc / "stages").absolute())
     cases = {case.name: case.absolute() for case in found.cases}
     scans = {name: case.image for name, case in cases.items()}
-    if request.retry_failed:
+    if options.retry_failed:
         scans = _of_earlier_run(scans, cache)
     trainer_settings(folder)  # they stay: reported now if they cannot be read
-    scans = dict(sorted(scans.items())[request.part :: request.parts])
+    scans = dict(sorted(scans.items())[options.part :: options.parts])
     trusted, exchanged = handed_back(folder, scans, cache)
-    masks = request.brain_masks and request.brain_masks.absolute()
+    masks = options.brain_masks and options.brain_masks.absolute()
     inputs = [
         CaseInput(
             name,
@@ -117,38 +117,38 @@ def convert(request: ConversionOptions, told: list[CaseOutcome] | None = None) -
     write_text(clisc / "settings.json", settings.to_json() + "\n")
     cache.remove_leftovers()
 
-    scan_pool, model_pool = chosen_crews(request, device)
+    scan_pool, model_pool = chosen_crews(options, device)
     with scan_pool, model_pool:
         config = RunConfig(
             settings, models, str(device), cache, labels.absolute(), clisc.absolute(),
-            empty_labels=request.keep_empty,
+            empty_labels=options.keep_empty,
         )  # fmt: skip
         pipeline = PseudoLabelPipeline(
-            config, scan_pool, model_pool, share=request.parts > 1, retry=request.retry_failed
+            config, scan_pool, model_pool, share=options.parts > 1, retry=options.retry_failed
         )
         for name, fault in (*found.faults, *exchanged.items()):
             pipeline.tracker.refuse(name, str(fault))
         try:
-            results = pipeline.run(inputs, trusted, request.last)
+            results = pipeline.run(inputs, trusted, options.last)
         except UserError:
             if told is not None:
                 told[:] = failed_outcomes(pipeline.tracker.failures)
             raise
-        if request.only_stage:
-            part = f"part {request.part} of {request.parts}"
-            text = f"{part}: {request.last} done for {len(inputs)} cases"
+        if options.only_stage:
+            part = f"part {options.part} of {options.parts}"
+            text = f"{part}: {options.last} done for {len(inputs)} cases"
             return Conversion(folder, results.outcomes, text, results.failures)
 
         def tell(outcomes: Sequence[CaseOutcome]) -> None:
             if told is not None:
                 told[:] = outcomes
-            record = run_record(request, results, found, time.monotonic() - started)
-            _write_tables(results, outcomes, record, clisc, request.keep_empty)
+            record = run_record(options, results, found, time.monotonic() - started)
+            _write_tables(results, outcomes, record, clisc, options.keep_empty)
 
         # Before a run without any tumour ends: there it is needed most.
         tell(results.outcomes)
-        kept = _kept(results.outcomes, request)
-        lost = place_cases(pipeline, kept, folder, copy=request.copy)
+        kept = _kept(results.outcomes, options)
+        lost = place_cases(pipeline, kept, folder, copy=options.copy)
         results = pipeline.results
     outcomes = with_failures(results.outcomes, lost)
     if lost:
@@ -167,16 +167,16 @@ def convert(request: ConversionOptions, told: list[CaseOutcome] | None = None) -
     write_dataset_json(
         folder,
         n_cases=len(kept),
-        clisc=trainer_key(config.models, settings, names.index(request.label_channel)),
+        clisc=trainer_key(config.models, settings, names.index(options.label_channel)),
         channel_names=[channel.displayed for channel in channels],
         overwrite=True,
     )
     text = summary(outcomes, dict(results.seconds))
-    record = run_record(request, results, found, time.monotonic() - started)
+    record = run_record(options, results, found, time.monotonic() - started)
     write_sidecars(outcomes, scans, results.digests, labels, record, settings, clisc / "sidecars")
     write_text(clisc / "run.json", json.dumps(record, indent=1) + "\n")
     text += f"\npeak memory {record['peak_memory_gb']:.1f} GB; dataset {folder}\n"
-    text += describe_next_commands(request.dataset_id)
+    text += describe_next_commands(options.dataset_id)
     return Conversion(folder, tuple(outcomes), text, results.failures)
 
 
@@ -194,12 +194,12 @@ def _write_tables(
     write_report(results, outcomes, record, clisc / "report.html", keep_empty=keep_empty)
 
 
-def _kept(outcomes: Sequence[CaseOutcome], request: ConversionOptions) -> list[str]:
+def _kept(outcomes: Sequence[CaseOutcome], options: ConversionOptions) -> list[str]:
     """Cases that go into the dataset."""
-    statuses = {"labelled", "trusted"} | ({"empty"} if request.keep_empty else set())
+    statuses = {"labelled", "trusted"} | ({"empty"} if options.keep_empty else set())
     if not _with_tumour(outcomes):
         raise NoTumourError(
-            request.scans,
+            options.scans,
             f"no tumour in any of {len(outcomes)} cases",
             "at least one pseudo-label",
             "see clisc/report.html in the dataset",

@@ -26,7 +26,7 @@ from clisc_nnunet.pipeline.result_cache import ResultCache
 MB_PER_CASE = 3.0
 
 
-def plan(request: ConversionOptions) -> str:
+def plan(options: ConversionOptions) -> str:
     """What a call would do, for the screen.
 
     Raises
@@ -34,14 +34,14 @@ def plan(request: ConversionOptions) -> str:
     UserError
         As the call itself would, as far as names and options go; no scan is opened.
     """
-    check(request)
-    chosen_settings(request)
-    _, found = read_input(request)
-    folder = checked_folder(request.dataset_id, request.name, request.root, resume=request.goes_on)
-    lines = [describe(found, request.label_channel)]
+    check(options)
+    chosen_settings(options)
+    _, found = read_input(options)
+    folder = checked_folder(options.dataset_id, options.name, options.root, resume=options.goes_on)
+    lines = [describe(found, options.label_channel)]
     lines += [f"  {case.name}: {one_line(case.image)}" for case in found.cases]
     lines += _done(folder, found)
-    lines.append(_disk(folder, found, request))
+    lines.append(_disk(folder, found, options))
     lines.append("nothing was written (--dry-run)")
     return "\n".join(lines)
 
@@ -65,10 +65,10 @@ def _done(folder: Path, found: InputFolder) -> list[str]:
     return lines
 
 
-def _disk(folder: Path, found: InputFolder, request: ConversionOptions) -> str:
+def _disk(folder: Path, found: InputFolder, options: ConversionOptions) -> str:
     """Disk that the dataset takes, and what is free there."""
     scans = [source for case in found.cases for source in case.channels]
-    copied = [s for s in scans if request.copy or not s.name.lower().endswith(FILE_ENDING)]
+    copied = [s for s in scans if options.copy or not s.name.lower().endswith(FILE_ENDING)]
     files = [path for s in copied for path in (s.files if isinstance(s, Series) else (s,))]
     copies = sum(path.stat().st_size for path in files if path.is_file()) / 1e6
     total = MB_PER_CASE * len(found.cases) + copies

@@ -18,18 +18,25 @@ whatever the others left. The labels do not depend on how the work was divided.
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
-import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from clisc_nnunet.command_line import add_input_arguments
+from clisc_nnunet.command_line import (
+    RUN_WITH_CONTINUE,
+    add_brain_masks,
+    add_device,
+    add_input_arguments,
+    add_processes,
+    options_of,
+    print_error,
+    run,
+)
 from clisc_nnunet.errors import (
     EXIT_CANNOT_WRITE,
     EXIT_DONE,
-    EXIT_INTERRUPTED,
     EXIT_SOME_CASES_FAILED,
     UserError,
 )
@@ -43,108 +50,54 @@ go on with --continue)
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    arguments = make_parser().parse_args(argv)
-    arguments.command = shlex.join(
-        ["clisc_make_pseudo_dataset", *(sys.argv[1:] if argv is None else argv)]
-    )
-    # open_clip still uses a part of torch that warns at import; a user can do nothing about it.
-    warnings.filterwarnings("ignore", message=".*torch.jit.*", category=FutureWarning)
-    outcomes: list[Any] = []
+    call = _Call()
+    return run(make_parser(), argv, call.convert, interrupted=RUN_WITH_CONTINUE, finish=call.report)
+
+
+@dataclass
+class _Call:
+    """How far a call has come, for its report: outcomes, and the dataset, if one was written."""
+
+    outcomes: list[Any] = field(default_factory=list)
     dataset: Path | None = None
-    error: BaseException | None = None
-    status = 1  # Python's own, for a fault of ours
-    try:
-        status, dataset = _run(arguments, outcomes)
-    except UserError as mistake:
-        print(f"error: {mistake}", file=sys.stderr)
-        status, error = mistake.exit_status, mistake
-    except KeyboardInterrupt:
-        print("interrupted; the same command with --continue goes on", file=sys.stderr)
-        status = EXIT_INTERRUPTED
-    except BaseException as fault:
-        error = fault
-        raise
-    finally:
-        told = _report(arguments, status, outcomes, dataset, error)
-    return told
 
+    def convert(self, namespace: argparse.Namespace) -> int:
+        from clisc_nnunet.dataset_conversion.conversion import convert
+        from clisc_nnunet.dataset_conversion.dry_run import plan
+        from clisc_nnunet.dataset_conversion.options import ConversionOptions
+        from clisc_nnunet.io.atomic_write import storage_error
 
-def _run(arguments: argparse.Namespace, outcomes: list[Any]) -> tuple[int, Path | None]:
-    """Do what was asked for; exit status and, if one was written, the dataset."""
-    from clisc_nnunet.dataset_conversion.conversion import convert
-    from clisc_nnunet.dataset_conversion.dry_run import plan
-    from clisc_nnunet.io.atomic_write import storage_error
+        options = options_of(ConversionOptions, namespace)
+        if namespace.dry_run:
+            print(plan(options))
+            return EXIT_DONE
+        try:
+            result = convert(options, self.outcomes)
+        except OSError as error:
+            refused = storage_error(error)
+            if refused is None:
+                raise
+            raise refused from None
+        print(result.text)
+        self.dataset = result.folder
+        return EXIT_SOME_CASES_FAILED if result.failed else EXIT_DONE
 
-    request = _request(arguments)
-    if arguments.dry_run:
-        print(plan(request))
-        return EXIT_DONE, None
-    try:
-        result = convert(request, outcomes)
-    except OSError as error:
-        told = storage_error(error)
-        if told is None:
-            raise
-        raise told from None
-    print(result.text)
-    return EXIT_SOME_CASES_FAILED if result.failed else EXIT_DONE, result.folder
+    def report(
+        self, namespace: argparse.Namespace, status: int, error: BaseException | None
+    ) -> int:
+        """Write the report, if asked for; the exit status, another if it cannot be written."""
+        if namespace.report is None:
+            return status
+        from clisc_nnunet.dataset_conversion.machine_report import machine_report, write_report
 
-
-def _request(arguments: argparse.Namespace) -> Any:
-    from clisc_nnunet.dataset_conversion.options import ConversionOptions
-
-    return ConversionOptions(
-        scans=arguments.i,
-        dataset_id=arguments.d,
-        name=arguments.name,
-        root=arguments.o,
-        models=arguments.models,
-        clip=arguments.clip,
-        sam=arguments.sam,
-        classifier=arguments.classifier,
-        preset=arguments.preset,
-        settings_file=arguments.settings,
-        options=tuple(arguments.set),
-        slice_labels=arguments.slice_labels,
-        device=arguments.device,
-        processes=arguments.np,
-        copy=arguments.copy,
-        keep_empty=arguments.empty_cases == "background",
-        resume=arguments.resume,
-        retry_failed=arguments.retry_failed,
-        last=arguments.stage or "labels",
-        only_stage=arguments.stage is not None,
-        part=arguments.part_id,
-        parts=arguments.num_parts,
-        scheduler=arguments.scheduler,
-        channels=tuple(arguments.channels),
-        label_channel=arguments.label_channel.lower(),
-        cases=tuple(arguments.cases),
-        leave_out=tuple(arguments.leave_out),
-        brain_masks=arguments.brain_mask,
-        command=arguments.command,
-    )
-
-
-def _report(
-    arguments: argparse.Namespace,
-    status: int,
-    outcomes: Sequence[Any],
-    dataset: Path | None,
-    error: BaseException | None,
-) -> int:
-    """Write the report, if one was asked for; the exit status, another if it cannot be written."""
-    if arguments.report is None:
+        try:
+            content = machine_report(namespace.command, status, self.outcomes, self.dataset, error)
+            write_report(namespace.report, content)
+        except UserError as mistake:
+            print_error(mistake)
+            done = status in (EXIT_DONE, EXIT_SOME_CASES_FAILED)
+            return EXIT_CANNOT_WRITE if done else status
         return status
-    from clisc_nnunet.dataset_conversion.machine_report import machine_report, write_report
-
-    try:
-        content = machine_report(arguments.command, status, outcomes, dataset, error)
-        write_report(arguments.report, content)
-    except UserError as mistake:
-        print(f"error: {mistake}", file=sys.stderr)
-        return status if status not in (EXIT_DONE, EXIT_SOME_CASES_FAILED) else EXIT_CANNOT_WRITE
-    return status
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -156,18 +109,17 @@ def make_parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("-i", type=Path, required=True, metavar="SCANS", help="folder of scans")
-    parser.add_argument("-d", type=int, required=True, metavar="ID", help="dataset id, 1 to 999")
+    parser.add_argument(
+        "-i", dest="scans", type=Path, required=True, metavar="SCANS", help="folder of scans"
+    )
+    parser.add_argument(
+        "-d", dest="dataset_id", type=int, required=True, metavar="ID", help="dataset id, 1 to 999"
+    )
     parser.add_argument("--name", default="CLISC", help="name of the dataset (default: CLISC)")
-    parser.add_argument("-o", type=Path, metavar="ROOT", help="default: $nnUNet_raw")
+    parser.add_argument("-o", dest="root", type=Path, metavar="ROOT", help="default: $nnUNet_raw")
     inputs = parser.add_argument_group("input")
     add_input_arguments(inputs)
-    inputs.add_argument(
-        "--brain-mask",
-        type=Path,
-        metavar="FOLDER",
-        help="brain masks CASE.nii.gz, in place of our own extraction",
-    )
+    add_brain_masks(inputs)
     models = parser.add_argument_group("models")
     models.add_argument(
         "--models",
@@ -180,9 +132,16 @@ def make_parser() -> argparse.ArgumentParser:
     models.add_argument("--classifier", metavar="NAME|FILE", help="another backbone")
     method = parser.add_argument_group("method")
     method.add_argument("--preset", choices=("default", "paper"), default="default")
-    method.add_argument("--settings", type=Path, metavar="JSON", help="a settings.json to repeat")
+    method.add_argument(
+        "--settings",
+        dest="settings_file",
+        type=Path,
+        metavar="JSON",
+        help="a settings.json to repeat",
+    )
     method.add_argument(
         "--set",
+        dest="overrides",
         action="append",
         default=[],
         metavar="STAGE.NAME=VALUE",
@@ -226,25 +185,20 @@ def make_parser() -> argparse.ArgumentParser:
         help="stop after this one; slices, regions and labels may be divided into parts, "
         "classifier and enhanced learn from all cases",
     )
-    size.add_argument("-num_parts", type=int, default=1, metavar="N", help="divide the cases")
-    size.add_argument("-part_id", type=int, default=0, metavar="K", help="0 to N - 1")
+    size.add_argument(
+        "-num_parts", dest="parts", type=int, default=1, metavar="N", help="divide the cases"
+    )
+    size.add_argument("-part_id", dest="part", type=int, default=0, metavar="K", help="0 to N - 1")
     size.add_argument(
         "--scheduler",
         metavar="ADDRESS",
         help="of a Dask cluster that does the work on cases, or its scheduler file",
     )
-    parser.add_argument(
-        "-device",
-        choices=("cpu", "cuda", "mps"),
-        default=None,
-        help="default: cuda if there is one",
-    )
-    parser.add_argument(
-        "-np",
-        type=int,
-        default=2,
-        metavar="N",
-        help="processes that work on cases, one core each (default: 2); a GPU serves one alone",
+    add_device(parser)
+    add_processes(
+        parser,
+        shown="processes that work on cases, one core each",
+        remark="; a GPU serves one alone",
     )
     return parser
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -43,18 +43,17 @@ class ConversionOptions:
     classifier: str | None = None
     preset: str = "default"
     settings_file: Path | None = None
-    options: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
+    """Single settings, as `STAGE.NAME=VALUE`."""
     slice_labels: Path | None = None
     device: str | None = None
     processes: int = 2
     copy: bool = False
-    keep_empty: bool = False
+    empty_cases: Literal["leave-out", "background"] = "leave-out"
     resume: bool = False
     retry_failed: bool = False
-    last: str = "labels"
-    """Step to stop after, one of `pipeline.STEPS`."""
-    only_stage: bool = False
-    """Write no dataset, even if the last step is done."""
+    stage: str | None = None
+    """Step to stop after, one of `pipeline.STEPS`; no dataset is written then."""
     part: int = 0
     parts: int = 1
     """The cases are divided into parts, and only those of one are worked on."""
@@ -68,17 +67,32 @@ class ConversionOptions:
     command: str = ""
 
     @property
+    def last(self) -> str:
+        """The last step to do."""
+        return self.stage or "labels"
+
+    @property
+    def only_stage(self) -> bool:
+        """Whether no dataset is to be written, even if the last step is done."""
+        return self.stage is not None
+
+    @property
+    def keep_empty(self) -> bool:
+        """Whether cases without a tumour are labelled background."""
+        return self.empty_cases == "background"
+
+    @property
     def goes_on(self) -> bool:
         """Whether a dataset that was begun may be there."""
         return self.resume or self.retry_failed or self.only_stage or self.parts > 1
 
 
-def chosen_settings(request: ConversionOptions) -> Settings:
+def chosen_settings(options: ConversionOptions) -> Settings:
     """Preset or settings file, then the single options."""
     settings = (
-        read_settings(request.settings_file) if request.settings_file else preset(request.preset)
+        read_settings(options.settings_file) if options.settings_file else preset(options.preset)
     )
-    for option in request.options:
+    for option in options.overrides:
         path, _, text = option.partition("=")
         *stage, name = path.split(".")
         try:
@@ -92,10 +106,10 @@ def chosen_settings(request: ConversionOptions) -> Settings:
     return settings
 
 
-def chosen_models(request: ConversionOptions) -> ModelNames:
+def chosen_models(options: ConversionOptions) -> ModelNames:
     """The three models by name; files and folders by their absolute path, for other processes."""
-    names = MODEL_SETS[request.models]
-    given = (request.clip, request.sam, request.classifier)
+    names = MODEL_SETS[options.models]
+    given = (options.clip, options.sam, options.classifier)
     return ModelNames(*(_absolute(own or usual) for own, usual in zip(given, names, strict=True)))
 
 
@@ -109,57 +123,57 @@ def _absolute(name: str) -> str:
     return f"{like}={Path(file).absolute()}" if equals and Path(file).exists() else name
 
 
-def chosen_crews(request: ConversionOptions, device: torch.device) -> tuple[WorkerPool, WorkerPool]:
+def chosen_crews(options: ConversionOptions, device: torch.device) -> tuple[WorkerPool, WorkerPool]:
     """Who reads and writes scans, and who runs the models: on a GPU, this process alone."""
-    if request.scheduler is not None:
-        pool = dask_pool(request.scheduler)
+    if options.scheduler is not None:
+        pool = dask_pool(options.scheduler)
         return pool, pool
-    pool = local_pool(request.processes)
+    pool = local_pool(options.processes)
     return pool, pool if device.type == "cpu" else local_pool(1)
 
 
-def check(request: ConversionOptions) -> None:
+def check(options: ConversionOptions) -> None:
     """Refuse a call whose numbers make no sense.
 
     Raises
     ------
     UserError
     """
-    if request.processes < 1:
-        raise UserError("-np", str(request.processes), "1 or more", "give another number")
-    if request.parts < 1 or not 0 <= request.part < request.parts:
+    if options.processes < 1:
+        raise UserError("-np", str(options.processes), "1 or more", "give another number")
+    if options.parts < 1 or not 0 <= options.part < options.parts:
         raise UserError(
             "-part_id",
-            f"{request.part} of {request.parts}",
+            f"{options.part} of {options.parts}",
             "0 to num_parts - 1",
             "give another number",
         )
-    if request.parts > 1 and not request.only_stage:
+    if options.parts > 1 and not options.only_stage:
         raise UserError(
             "-num_parts",
             "no --stage",
             "--stage slices, regions or labels",
             "divide these stages; --help shows the order",
         )
-    if request.parts > 1 and request.last not in SHARED_STEPS:
+    if options.parts > 1 and options.last not in SHARED_STEPS:
         raise UserError(
             "-num_parts",
-            f"--stage {request.last}, which learns from all cases together",
+            f"--stage {options.last}, which learns from all cases together",
             f"one of {', '.join(SHARED_STEPS)}",
             "leave -num_parts out, or name a stage that can be divided",
         )
 
 
-def read_input(request: ConversionOptions) -> tuple[tuple[Channel, ...], InputFolder]:
-    """Channels and cases of a request.
+def read_input(options: ConversionOptions) -> tuple[tuple[Channel, ...], InputFolder]:
+    """Channels and cases of a call.
 
     Raises
     ------
     UserError
         For anything the user can mend.
     """
-    check_brain_masks(request.brain_masks)
-    channels = chosen_channels(request.channels, request.label_channel)
+    check_brain_masks(options.brain_masks)
+    channels = chosen_channels(options.channels, options.label_channel)
     return channels, chosen_input(
-        request.scans, channels, request.label_channel, request.cases, request.leave_out
+        options.scans, channels, options.label_channel, options.cases, options.leave_out
     )

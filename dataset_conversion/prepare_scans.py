@@ -10,16 +10,14 @@ import argparse
 import os
 import shutil
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clisc_nnunet.command_line import add_input_arguments
+from clisc_nnunet.command_line import RUN_WITH_CONTINUE, add_input_arguments, run
 from clisc_nnunet.errors import (
     EXIT_BAD_INPUT,
     EXIT_DONE,
-    EXIT_INTERRUPTED,
     EXIT_SOME_CASES_FAILED,
     ScanError,
     UserError,
@@ -39,28 +37,22 @@ UNFINISHED = ".unfinished"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    arguments = make_parser().parse_args(argv)
-    # open_clip still uses a part of torch that warns at import; a user can do nothing about it.
-    warnings.filterwarnings("ignore", message=".*torch.jit.*", category=FutureWarning)
+    return run(make_parser(), argv, _prepare, interrupted=RUN_WITH_CONTINUE)
+
+
+def _prepare(namespace: argparse.Namespace) -> int:
     from clisc_nnunet.inputs.case_filter import chosen_input
     from clisc_nnunet.inputs.channels import chosen_channels
     from clisc_nnunet.inputs.find_cases import describe
 
-    try:
-        prompt = arguments.label_channel.lower()
-        channels = chosen_channels(tuple(arguments.channels), prompt)
-        found = chosen_input(arguments.i, channels, prompt, arguments.cases, arguments.leave_out)
-        print(describe(found), flush=True)
-        check_output(arguments.o, arguments.i, resume=arguments.resume)
-        failed = prepare(found.cases, arguments.o, copy=arguments.copy)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_status
-    except KeyboardInterrupt:
-        print("interrupted; the same command with --continue goes on", file=sys.stderr)
-        return EXIT_INTERRUPTED
+    scans, out, prompt = namespace.scans, namespace.out, namespace.label_channel
+    channels = chosen_channels(tuple(namespace.channels), prompt)
+    found = chosen_input(scans, channels, prompt, namespace.cases, namespace.leave_out)
+    print(describe(found), flush=True)
+    check_output(out, scans, resume=namespace.resume)
+    failed = prepare(found.cases, out, copy=namespace.copy)
     done = len(found.cases) - len(failed)
-    print(f"{done} cases in {arguments.o}, for nnUNetv2_predict -i")
+    print(f"{done} cases in {out}, for nnUNetv2_predict -i")
     if done == 0:
         return EXIT_BAD_INPUT
     return EXIT_SOME_CASES_FAILED if failed or found.faults else EXIT_DONE
@@ -133,8 +125,12 @@ def make_parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("-i", type=Path, required=True, metavar="SCANS", help="folder of scans")
-    parser.add_argument("-o", type=Path, required=True, metavar="OUT", help="a new folder")
+    parser.add_argument(
+        "-i", dest="scans", type=Path, required=True, metavar="SCANS", help="folder of scans"
+    )
+    parser.add_argument(
+        "-o", dest="out", type=Path, required=True, metavar="OUT", help="a new folder"
+    )
     add_input_arguments(parser)
     parser.add_argument("--copy", action="store_true", help="copy the scans; default: link them")
     parser.add_argument(

@@ -31,7 +31,7 @@ def trainer_key(models: Models, settings: Settings, label_channel: int = 0) -> d
 
 
 def run_record(
-    request: ConversionOptions, results: RunResults, found: InputFolder, seconds: float
+    options: ConversionOptions, results: RunResults, found: InputFolder, seconds: float
 ) -> dict[str, Any]:
     """How the dataset came about, for `run.json`."""
     packages = ("torch", "open_clip_torch", "segment_anything", "grad-cam", "SimpleITK", "nnunetv2")
@@ -39,7 +39,7 @@ def run_record(
     if results.config.settings.slices.brain == "extracted":
         extractor = {"brain": {"name": BUNDLED_NAME, "sha256": read_card("brain")["sha256"]}}
     return {
-        "command": request.command,
+        "command": options.command,
         "clisc_nnunet": __version__,
         "versions": {name: version(name) for name in packages},
         "python": platform.python_version(),

@@ -10,12 +10,12 @@ import argparse
 import copy
 import json
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from clisc_nnunet.command_line import run
 from clisc_nnunet.errors import EXIT_DONE, UserError
 from clisc_nnunet.io.atomic_write import write_json
 
@@ -184,30 +184,23 @@ cores, export OMP_WAIT_POLICY=PASSIVE first."""
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line; returns an exit status of `clisc_nnunet.errors`."""
-    options = _parser().parse_args(argv)
-    try:
-        target = add_small_plans(
-            options.d,
-            options.c,
-            options.p,
-            options.o_name,
-            SmallPlan(
-                tuple(options.spacing),
-                tuple(options.features),
-                tuple(options.patch),
-                options.batch,
-            ),
-            overwrite=options.overwrite,
-        )
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_status
-    new = json.loads(target.read_text(encoding="utf-8"))["configurations"][options.c]
+    return run(_parser(), argv, _add)
+
+
+def _add(namespace: argparse.Namespace) -> int:
+    small = SmallPlan(
+        tuple(namespace.spacing), tuple(namespace.features), tuple(namespace.patch), namespace.batch
+    )
+    dataset, configuration, name = namespace.d, namespace.c, namespace.o_name
+    target = add_small_plans(
+        dataset, configuration, namespace.p, name, small, overwrite=namespace.overwrite
+    )
+    new = json.loads(target.read_text(encoding="utf-8"))["configurations"][configuration]
     print(
         f"{target}: patch {new['patch_size']} of a median {new['median_image_size_in_voxels']}"
         f" at {new['spacing']} mm, batch {new['batch_size']}"
     )
-    print(describe_next_commands(options.d, options.c, options.o_name))
+    print(describe_next_commands(dataset, configuration, name))
     return EXIT_DONE
 
 
@@ -216,7 +209,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="clisc_add_small_plans",
         description="Add small plans to a planned nnU-Net dataset, for computers without a GPU.",
-        epilog="Exit status: 0 done, 2 a mistake in the input or the call.",
+        epilog="Exit status: 0 done; 2 a mistake in the input or the call; 130 interrupted.",
     )
     parser.add_argument("-d", type=int, required=True, metavar="ID", help="dataset id")
     parser.add_argument("-c", default="3d_fullres", help="configuration (default: %(default)s)")

@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from clisc_nnunet.command_line import run
 from clisc_nnunet.errors import EXIT_DONE, StorageError, UserError
 from clisc_nnunet.io.atomic_write import storage_error
 from clisc_nnunet.io.hashing import file_sha256
@@ -188,17 +189,17 @@ def model_folder(dataset: str, configuration: str, trainer: str, plans: str) -> 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line; returns an exit status of `clisc_nnunet.errors`."""
-    options = _parser().parse_args(argv)
-    try:
-        if options.i is None and (options.d is None or options.c is None):
-            hint = "give -d and -c, or -i"
-            raise UserError("call", "neither -i nor -d and -c", "a model", hint)
-        source = options.i or model_folder(options.d, options.c, options.tr, options.p)
-        final = export_plain_model(source, options.o, options.chk, overwrite=options.overwrite)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_status
-    print(f"{final}\npredict with it: {_predict_command(final, options.chk)}")
+    return run(_parser(), argv, _export)
+
+
+def _export(namespace: argparse.Namespace) -> int:
+    if namespace.i is None and (namespace.d is None or namespace.c is None):
+        hint = "give -d and -c, or -i"
+        raise UserError("call", "neither -i nor -d and -c", "a model", hint)
+    source = namespace.i or model_folder(namespace.d, namespace.c, namespace.tr, namespace.p)
+    checkpoints = namespace.chk
+    final = export_plain_model(source, namespace.o, checkpoints, overwrite=namespace.overwrite)
+    print(f"{final}\npredict with it: {_predict_command(final, checkpoints)}")
     return EXIT_DONE
 
 
@@ -215,7 +216,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="clisc_export_plain_model",
         description="Export a model trained by nnUNetTrainerCLISC under the name of the stock "
         "trainer, so that nnU-Net can predict with it where this package is not installed.",
-        epilog="Exit status: 0 done; 2 bad input or call; 5 cannot write.",
+        epilog="Exit status: 0 done; 2 bad input or call; 5 cannot write; 130 interrupted.",
     )
     parser.add_argument("-d", metavar="DATASET", help="dataset id or name")
     parser.add_argument("-c", metavar="CONFIGURATION", help="such as 3d_fullres")

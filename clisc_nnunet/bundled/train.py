@@ -19,7 +19,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clisc_nnunet.errors import EXIT_DONE, UserError
+from clisc_nnunet.command_line import RUN_AGAIN, add_processes, run
+from clisc_nnunet.errors import EXIT_DONE
 
 if TYPE_CHECKING:
     from clisc_nnunet.bundled.training_tasks import TrainingTask
@@ -30,15 +31,14 @@ MODELS = ("clip", "sam", "classifier", "brain")
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    arguments = _parser().parse_args(argv)
-    try:
-        if arguments.what == "phantoms":
-            _make_phantoms(arguments)
-        else:
-            _train(arguments)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_status
+    return run(_parser(), argv, _make_phantoms_or_train, interrupted=RUN_AGAIN)
+
+
+def _make_phantoms_or_train(arguments: argparse.Namespace) -> int:
+    if arguments.what == "phantoms":
+        _make_phantoms(arguments)
+    else:
+        _train(arguments)
     return EXIT_DONE
 
 
@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     phantoms.add_argument(
         "--anatomy", type=Path, help="folder of label maps of heads; default: MNI152"
     )
-    phantoms.add_argument("-np", type=int, default=2, help="processes")
+    add_processes(phantoms)
     for model in MODELS:
         one = what.add_parser(model, help=f"train the bundled {model}")
         one.add_argument("-i", type=Path, required=True, help="folder of the phantoms")
@@ -86,7 +86,7 @@ def _make_phantoms(arguments: argparse.Namespace) -> None:
     from clisc_nnunet.phantoms.anatomy import load_anatomies, mni152_anatomy
     from clisc_nnunet.phantoms.settings import HEADS, UNSEEN_KINDS, PhantomSettings
 
-    folder, processes = arguments.o, arguments.np
+    folder, processes = arguments.o, arguments.processes
     recipe = make_recipe(arguments.anatomy, [PhantomSettings(), UNSEEN_KINDS, HEADS])
     record_recipe(folder, recipe, training=arguments.n > 0 or arguments.heads > 0)
 

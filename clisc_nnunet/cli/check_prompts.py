@@ -4,49 +4,35 @@ from __future__ import annotations
 
 import argparse
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from clisc_nnunet.command_line import add_channel_options
-from clisc_nnunet.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_SOME_CASES_FAILED, UserError
+from clisc_nnunet.command_line import (
+    NOTHING_WRITTEN,
+    add_brain_masks,
+    add_channel_options,
+    add_device,
+    options_of,
+    run,
+)
+from clisc_nnunet.errors import EXIT_DONE, EXIT_SOME_CASES_FAILED
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    arguments = make_parser().parse_args(argv)
-    command = "clisc_check_prompts " + " ".join(sys.argv[1:] if argv is None else argv)
-    # open_clip still uses a part of torch that warns at import; a user can do nothing about it.
-    warnings.filterwarnings("ignore", message=".*torch.jit.*", category=FutureWarning)
+    return run(make_parser(), argv, _check, interrupted=NOTHING_WRITTEN)
+
+
+def _check(namespace: argparse.Namespace) -> int:
     from clisc_nnunet.quality_control.prompt_comparison import PromptOptions, check_folder
     from clisc_nnunet.quality_control.prompt_separation import table
 
-    try:
-        outcome = check_folder(
-            PromptOptions(
-                scans=arguments.i,
-                out=arguments.o,
-                prompts=tuple(arguments.prompts or ("paper",)),
-                clip=arguments.clip,
-                count=arguments.n,
-                preset=arguments.preset,
-                device=arguments.device,
-                brain_masks=arguments.brain_mask,
-                channels=tuple(arguments.channels),
-                label_channel=arguments.label_channel,
-                command=command,
-            )
-        )
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_status
-    except KeyboardInterrupt:
-        print("interrupted; nothing was written", file=sys.stderr)
-        return EXIT_INTERRUPTED
+    prompts = tuple(namespace.prompts or ("paper",))
+    outcome = check_folder(options_of(PromptOptions, namespace, prompts=prompts))
     for case, reason in outcome.failures.items():
         print(f"set aside: {case}: {reason}", file=sys.stderr)
     print(table(outcome.checks))
-    print(f"\nwritten: {arguments.o}")
+    print(f"\nwritten: {namespace.out}")
     return EXIT_SOME_CASES_FAILED if outcome.failures else EXIT_DONE
 
 
@@ -60,9 +46,16 @@ def make_parser() -> argparse.ArgumentParser:
         epilog="exit status: 0 done; 2 bad input or call; 3 done, but some scans could not be "
         "used; 130 interrupted",
     )
-    parser.add_argument("-i", type=Path, required=True, metavar="SCANS", help="folder of scans")
     parser.add_argument(
-        "-o", type=Path, required=True, metavar="OUT", help="page (.html) or picture (.png)"
+        "-i", dest="scans", type=Path, required=True, metavar="SCANS", help="folder of scans"
+    )
+    parser.add_argument(
+        "-o",
+        dest="out",
+        type=Path,
+        required=True,
+        metavar="OUT",
+        help="page (.html) or picture (.png)",
     )
     add_channel_options(parser)
     parser.add_argument(
@@ -76,7 +69,12 @@ def make_parser() -> argparse.ArgumentParser:
         "--clip", default="bundled", metavar="NAME|FILE", help="default: the bundled one"
     )
     parser.add_argument(
-        "-n", type=int, default=4, help="volumes, evenly over the folder (default: 4)"
+        "-n",
+        dest="count",
+        type=int,
+        default=4,
+        metavar="N",
+        help="volumes, evenly over the folder (default: 4)",
     )
     parser.add_argument(
         "--preset",
@@ -84,18 +82,8 @@ def make_parser() -> argparse.ArgumentParser:
         default="default",
         help="how slices are cut and when one is unsure",
     )
-    parser.add_argument(
-        "--brain-mask",
-        type=Path,
-        metavar="FOLDER",
-        help="brain masks CASE.nii.gz, in place of our own extraction",
-    )
-    parser.add_argument(
-        "-device",
-        choices=("cpu", "cuda", "mps"),
-        default=None,
-        help="default: cuda if there is one",
-    )
+    add_brain_masks(parser)
+    add_device(parser)
     return parser
 
 

@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
+from clisc_nnunet.command_line import run
 from clisc_nnunet.errors import EXIT_BAD_INPUT, EXIT_DONE, UserError
 
 State = Literal["ok", "note", "missing"]
@@ -190,6 +191,20 @@ def as_text(findings: Sequence[Finding]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line; 0 if nothing is missing, else 2."""
+    return run(make_parser(), argv, _report)
+
+
+def _report(namespace: argparse.Namespace) -> int:
+    findings = examine()
+    if namespace.json:
+        print(json.dumps([asdict(finding) for finding in findings], indent=1))
+    else:
+        print(as_text(findings))
+    return EXIT_BAD_INPUT if any(f.state == "missing" for f in findings) else EXIT_DONE
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Parser of the command."""
     parser = argparse.ArgumentParser(
         prog="clisc_doctor",
         description="Tells what is installed, whether nnU-Net finds our trainers, which weights "
@@ -197,13 +212,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         epilog="Exit status: 0 nothing is missing; 2 something is.",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    options = parser.parse_args(argv)
-    findings = examine()
-    if options.json:
-        print(json.dumps([asdict(finding) for finding in findings], indent=1))
-    else:
-        print(as_text(findings))
-    return EXIT_BAD_INPUT if any(f.state == "missing" for f in findings) else EXIT_DONE
+    return parser
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from clisc_nnunet.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_INTERRUPTED, UserError
+from clisc_nnunet.command_line import RUN_AGAIN, print_error, run
+from clisc_nnunet.errors import EXIT_BAD_INPUT, EXIT_DONE, UserError
 
 
 def table() -> str:
@@ -60,6 +61,27 @@ def _entry(name: str):  # type: ignore[no-untyped-def]  # the type is as heavy t
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line; 0 if every model is there, else 2."""
+    return run(make_parser(), argv, _download, interrupted=RUN_AGAIN)
+
+
+def _download(namespace: argparse.Namespace) -> int:
+    if namespace.list or not namespace.names:
+        print(table())
+        return EXIT_DONE
+    from clisc_nnunet.models.download import fetch
+
+    status = EXIT_DONE
+    for name in namespace.names:
+        try:
+            print(describe(name) if namespace.show else f"{name}: {fetch(_entry(name))}")
+        except UserError as error:  # the others are fetched all the same
+            print_error(error)
+            status = EXIT_BAD_INPUT
+    return status
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Parser of the command."""
     parser = argparse.ArgumentParser(
         prog="clisc_download_weights",
         description="Fetch published models into the weights folder (CLISC_WEIGHTS, or the "
@@ -69,23 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help="models to fetch; see --list")
     parser.add_argument("--list", action="store_true", help="list what is known, fetch nothing")
     parser.add_argument("--show", action="store_true", help="tell all about NAME, fetch nothing")
-    options = parser.parse_args(argv)
-    if options.list or not options.names:
-        print(table())
-        return EXIT_DONE
-    from clisc_nnunet.models.download import fetch
-
-    status = EXIT_DONE
-    for name in options.names:
-        try:
-            print(describe(name) if options.show else f"{name}: {fetch(_entry(name))}")
-        except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
-            status = EXIT_BAD_INPUT
-        except KeyboardInterrupt:
-            print("interrupted; the same command goes on", file=sys.stderr)
-            return EXIT_INTERRUPTED
-    return status
+    return parser
 
 
 if __name__ == "__main__":

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import argparse
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from clisc_nnunet.command_line import add_channel_options
-from clisc_nnunet.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_SOME_CASES_FAILED, UserError
+from clisc_nnunet.command_line import (
+    RUN_WITH_CONTINUE,
+    add_brain_masks,
+    add_channel_options,
+    add_device,
+    add_processes,
+    options_of,
+    run,
+)
+from clisc_nnunet.errors import EXIT_DONE, EXIT_SOME_CASES_FAILED
 
 EPILOG = """\
 Each judged case is kept in OUT/judged. With --continue a case is judged again only if its scan,
@@ -22,38 +29,16 @@ exit status: 0 done; 2 bad input or call; 3 done, but some predictions could not
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    arguments = make_parser().parse_args(argv)
-    command = "clisc_estimate_quality " + " ".join(sys.argv[1:] if argv is None else argv)
-    # open_clip still uses a part of torch that warns at import; a user can do nothing about it.
-    warnings.filterwarnings("ignore", message=".*torch.jit.*", category=FutureWarning)
+    return run(make_parser(), argv, _estimate, interrupted=RUN_WITH_CONTINUE)
+
+
+def _estimate(namespace: argparse.Namespace) -> int:
     from clisc_nnunet.quality_control.prompt_stability import JitterSettings
     from clisc_nnunet.quality_control.quality_page import as_table
     from clisc_nnunet.quality_control.score_predictions import QualityOptions, estimate_quality
 
-    try:
-        estimate = estimate_quality(
-            QualityOptions(
-                images=arguments.i,
-                predictions=arguments.p,
-                out=arguments.o,
-                sam=arguments.sam,
-                looks=arguments.looks,
-                jitter=JitterSettings(arguments.repeats, arguments.jitter, arguments.seed),
-                device=arguments.device,
-                processes=arguments.np,
-                brain_masks=arguments.brain_mask,
-                channels=tuple(arguments.channels),
-                label_channel=arguments.label_channel,
-                resume=arguments.resume,
-                command=command,
-            )
-        )
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_status
-    except KeyboardInterrupt:
-        print("interrupted; the same command with --continue goes on", file=sys.stderr)
-        return EXIT_INTERRUPTED
+    jitter = JitterSettings(namespace.repeats, namespace.jitter, namespace.seed)
+    estimate = estimate_quality(options_of(QualityOptions, namespace, jitter=jitter))
     print(as_table(estimate.cases))
     print(f"\nwritten: {estimate.out / 'quality.html'}, quality.csv and quality.json beside it")
     return EXIT_SOME_CASES_FAILED if estimate.failed else EXIT_DONE
@@ -70,17 +55,20 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "-i", type=Path, required=True, metavar="IMAGES", help="folder of the scans"
+        "-i", dest="images", type=Path, required=True, metavar="IMAGES", help="folder of the scans"
     )
     parser.add_argument(
         "-p",
+        dest="predictions",
         type=Path,
         required=True,
         metavar="PREDICTIONS",
         help="folder of masks, CASE.nii.gz; a dataset.json of this software in it, or beside it, "
         "tells the SAM, the settings and the prompt channel of the pseudo-labels",
     )
-    parser.add_argument("-o", type=Path, metavar="OUT", help="default: PREDICTIONS/quality")
+    parser.add_argument(
+        "-o", dest="out", type=Path, metavar="OUT", help="default: PREDICTIONS/quality"
+    )
     parser.add_argument(
         "--continue",
         dest="resume",
@@ -92,12 +80,10 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--sam", default="", metavar="NAME|FILE", help="default: that of dataset.json, or bundled"
     )
-    parser.add_argument(
-        "--brain-mask",
-        type=Path,
-        metavar="FOLDER",
-        help="brain masks CASE.nii.gz, in place of our own extraction (training images of a "
-        "dataset of this software are shown as the converter saw them without this)",
+    add_brain_masks(
+        parser,
+        " (training images of a dataset of this software are shown as the converter saw them "
+        "without this)",
     )
     parser.add_argument(
         "--looks",
@@ -117,19 +103,8 @@ def make_parser() -> argparse.ArgumentParser:
         help="how far prompts move, as a share of their box (default: 0.05)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the jitter (default: 0)")
-    parser.add_argument(
-        "-device",
-        choices=("cpu", "cuda", "mps"),
-        default=None,
-        help="default: cuda if there is one",
-    )
-    parser.add_argument(
-        "-np",
-        type=int,
-        default=2,
-        metavar="N",
-        help="processes that read scans (default: 2)",
-    )
+    add_device(parser)
+    add_processes(parser, shown="processes that read scans")
     return parser
 
 

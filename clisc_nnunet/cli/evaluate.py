@@ -7,8 +7,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from clisc_nnunet.command_line import add_channel_options
-from clisc_nnunet.errors import EXIT_DONE, EXIT_INTERRUPTED, UserError
+from clisc_nnunet.command_line import (
+    NOTHING_WRITTEN,
+    add_channel_options,
+    add_processes,
+    options_of,
+    run,
+)
+from clisc_nnunet.errors import EXIT_DONE
 
 EPILOG = """\
 OUT receives evaluation.csv, evaluation.json and evaluation.html, a page that needs no other file;
@@ -23,15 +29,11 @@ exit status: 0 done; 2 bad input or call; 5 disk full or not to be written to; 1
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    arguments = make_parser().parse_args(argv)
-    try:
-        print(_of_stages(arguments) if arguments.d else _of_predictions(arguments))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_status
-    except KeyboardInterrupt:
-        print("interrupted; nothing was written", file=sys.stderr)
-        return EXIT_INTERRUPTED
+    return run(make_parser(), argv, _evaluate, interrupted=NOTHING_WRITTEN)
+
+
+def _evaluate(namespace: argparse.Namespace) -> int:
+    print(_of_stages(namespace) if namespace.dataset else _of_predictions(namespace))
     return EXIT_DONE
 
 
@@ -45,25 +47,32 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("-p", type=Path, metavar="PREDICTIONS", help="folder of CASE.nii.gz")
+    what.add_argument(
+        "-p", dest="predictions", type=Path, metavar="PREDICTIONS", help="folder of CASE.nii.gz"
+    )
     what.add_argument(
         "-d",
+        dest="dataset",
         type=Path,
         metavar="DATASET",
         help="of clisc_make_pseudo_dataset: slice labels, regions and pseudo-labels are scored",
     )
     parser.add_argument(
         "-r",
+        dest="references",
         type=Path,
         required=True,
         metavar="REFERENCES",
         help="folder of CASE.nii.gz, or of CASE/CASE_seg.nii.gz as in BraTS",
     )
-    parser.add_argument("-o", type=Path, metavar="OUT", help="folder for the files")
-    parser.add_argument("-i", type=Path, metavar="IMAGES", help="scans, for the page's pictures")
+    parser.add_argument("-o", dest="out", type=Path, metavar="OUT", help="folder for the files")
+    parser.add_argument(
+        "-i", dest="images", type=Path, metavar="IMAGES", help="scans, for the page's pictures"
+    )
     add_channel_options(parser)
     parser.add_argument(
         "--label-of-interest",
+        dest="labels",
         type=int,
         nargs="+",
         default=[],
@@ -73,6 +82,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--tolerance",
+        dest="tolerance_mm",
         type=float,
         default=1.0,
         metavar="MM",
@@ -84,43 +94,29 @@ def make_parser() -> argparse.ArgumentParser:
         default="error",
         help="references without a prediction: refuse (default), leave out, or score as empty",
     )
-    parser.add_argument("-np", type=int, default=2, metavar="N", help="processes (default: 2)")
+    add_processes(parser)
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
     return parser
 
 
-def _of_predictions(arguments: argparse.Namespace) -> str:
+def _of_predictions(namespace: argparse.Namespace) -> str:
     from clisc_nnunet.evaluation.evaluate import EvaluationOptions, evaluate
 
-    return evaluate(
-        EvaluationOptions(
-            predictions=arguments.p,
-            references=arguments.r,
-            out=arguments.o,
-            images=arguments.i,
-            channels=tuple(arguments.channels),
-            label_channel=arguments.label_channel,
-            labels=tuple(arguments.label_of_interest),
-            tolerance_mm=arguments.tolerance,
-            missing=arguments.missing,
-            processes=arguments.np,
-            seed=arguments.seed,
-        )
-    ).text
+    return evaluate(options_of(EvaluationOptions, namespace)).text
 
 
-def _of_stages(arguments: argparse.Namespace) -> str:
+def _of_stages(namespace: argparse.Namespace) -> str:
     from clisc_nnunet.evaluation.evaluate import check_out
     from clisc_nnunet.evaluation.stage_tables import report_stages
     from clisc_nnunet.evaluation.tables import to_csv, to_json
     from clisc_nnunet.io.atomic_write import write_text
 
-    check_out(arguments.o)
-    report = report_stages(arguments.d, arguments.r)
-    if arguments.o is not None:
-        write_text(arguments.o / "stages.csv", to_csv(report.rows))
+    check_out(namespace.out)
+    report = report_stages(namespace.dataset, namespace.references)
+    if namespace.out is not None:
+        write_text(namespace.out / "stages.csv", to_csv(report.rows))
         content = {"cases": report.rows, **report.others}
-        write_text(arguments.o / "stages.json", to_json(content))
+        write_text(namespace.out / "stages.json", to_json(content))
     return report.text
 
 

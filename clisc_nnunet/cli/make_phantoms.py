@@ -7,37 +7,26 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from clisc_nnunet.errors import EXIT_DONE, EXIT_INTERRUPTED, UserError
+from clisc_nnunet.command_line import RUN_AGAIN, add_processes, run
+from clisc_nnunet.errors import EXIT_DONE, UserError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    arguments = make_parser().parse_args(argv)
+    return run(make_parser(), argv, _make, interrupted=RUN_AGAIN)
+
+
+def _make(namespace: argparse.Namespace) -> int:
     from clisc_nnunet.phantoms.phantom_dataset import make_phantom_dataset
 
-    try:
-        if arguments.n < 1 or arguments.np < 1:
-            raise UserError(
-                "-n and -np", f"{arguments.n} and {arguments.np}", "1 or more", "give other numbers"
-            )
-        cases = make_phantom_dataset(
-            arguments.o,
-            arguments.n,
-            arguments.seed,
-            arguments.anatomy,
-            arguments.spacing,
-            arguments.tumour_free,
-            arguments.np,
-            arguments.kinds,
-        )
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_status
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on", file=sys.stderr)
-        return EXIT_INTERRUPTED
+    if namespace.count < 1 or namespace.processes < 1:
+        found = f"{namespace.count} and {namespace.processes}"
+        raise UserError("-n and -np", found, "1 or more", "give other numbers")
+    asked = {k: v for k, v in vars(namespace).items() if k != "command"}
+    cases = make_phantom_dataset(**asked)
     free = sum(case["kind"] == "none" for case in cases)
-    print(f"{len(cases)} phantoms in {arguments.o / 'images'}, {free} of them without a tumour")
+    images = namespace.folder / "images"
+    print(f"{len(cases)} phantoms in {images}, {free} of them without a tumour")
     return EXIT_DONE
 
 
@@ -48,9 +37,16 @@ def make_parser() -> argparse.ArgumentParser:
         description="Make FLAIR-like scans of heads with tumours, and their masks: "
         "OUT/images/CASE/CASE_flair.nii.gz and OUT/labels/CASE.nii.gz.",
     )
-    parser.add_argument("-o", type=Path, required=True, metavar="OUT", help="output folder")
     parser.add_argument(
-        "-n", type=int, default=12, metavar="N", help="number of phantoms (default: 12)"
+        "-o", dest="folder", type=Path, required=True, metavar="OUT", help="output folder"
+    )
+    parser.add_argument(
+        "-n",
+        dest="count",
+        type=int,
+        default=12,
+        metavar="N",
+        help="number of phantoms (default: 12)",
     )
     parser.add_argument(
         "--seed",
@@ -60,11 +56,14 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--anatomy",
+        dest="anatomy_folder",
         type=Path,
         metavar="DIR",
         help="label maps of heads (BrainWeb, SynthSeg); default: MNI152",
     )
-    parser.add_argument("--spacing", type=float, default=1.5, metavar="MM", help="default: 1.5")
+    parser.add_argument(
+        "--spacing", dest="spacing_mm", type=float, default=1.5, metavar="MM", help="default: 1.5"
+    )
     parser.add_argument(
         "--tumour-free", type=float, default=0.1, metavar="SHARE", help="default: 0.1"
     )
@@ -76,7 +75,7 @@ def make_parser() -> argparse.ArgumentParser:
         "kinds that the bundled models have never seen; or aged ones, with wide ventricles and "
         "bright caps round them",
     )
-    parser.add_argument("-np", type=int, default=1, metavar="N", help="processes (default: 1)")
+    add_processes(parser, default=1)
     return parser
 
 

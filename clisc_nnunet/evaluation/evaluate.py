@@ -76,7 +76,7 @@ class Evaluation:
     text: str
 
 
-def evaluate(request: EvaluationOptions) -> Evaluation:
+def evaluate(options: EvaluationOptions) -> Evaluation:
     """Score every prediction, summarise, and write the files if `out` is given.
 
     Raises
@@ -85,39 +85,39 @@ def evaluate(request: EvaluationOptions) -> Evaluation:
         If a prediction has no reference or vice versa, grids differ, a file cannot be read, or no
         reference contains the labels. Nothing is written in these cases.
     """
-    _check_options(request)
-    pairs, left_out = pair_masks(request.predictions, request.references, request.missing)
-    images = _images(request, pairs)
-    scores = _score(request, pairs)
-    if request.labels and not any(s.reference_ml for s in scores):
+    _check_options(options)
+    pairs, left_out = pair_masks(options.predictions, options.references, options.missing)
+    images = _images(options, pairs)
+    scores = _score(options, pairs)
+    if options.labels and not any(s.reference_ml for s in scores):
         raise UserError(
             "--label-of-interest",
-            f"no voxel of label {' or '.join(map(str, request.labels))} in any reference",
+            f"no voxel of label {' or '.join(map(str, options.labels))} in any reference",
             "labels that occur in the references",
             "check the labels",
         )
-    summary = summarise(scores, request.seed)
-    notes = explain(request, scores, left_out, summary)
-    if request.out is not None:
-        _write(request, pairs, images, scores, summary, left_out, notes)
+    summary = summarise(scores, options.seed)
+    notes = explain(options, scores, left_out, summary)
+    if options.out is not None:
+        _write(options, pairs, images, scores, summary, left_out, notes)
     text = "\n\n".join([markdown(_screen_rows(scores)), markdown(summary_rows(summary)), *notes])
     return Evaluation(tuple(scores), tuple(summary), tuple(left_out), text)
 
 
 def explain(
-    request: EvaluationOptions,
+    options: EvaluationOptions,
     scores: Sequence[CaseScores],
     left_out: Sequence[str],
     summary: Sequence[Summary],
 ) -> list[str]:
     """Notes below the tables: labels and methods, lesions, empty masks, cases not scored."""
-    what = f"labels {', '.join(map(str, request.labels))}" if request.labels else "label above 0"
+    what = f"labels {', '.join(map(str, options.labels))}" if options.labels else "label above 0"
     counts, empty = sums(scores), empty_cases(scores)
     notes = [
         f"{len(scores)} cases, {what}; distances in mm by surface-distance "
-        f"{version('surface-distance')}, surface Dice within {request.tolerance_mm:g} mm; "
+        f"{version('surface-distance')}, surface Dice within {options.tolerance_mm:g} mm; "
         f"{LEVEL:.0%} confidence intervals of the mean by {DRAWS} bootstraps over the cases, "
-        f"seed {request.seed}.",
+        f"seed {options.seed}.",
         f"Lesions: {counts['lesions_found']} of {counts['lesions']} found; "
         f"{counts['lesions_false']} of {counts['lesions_predicted']} predicted lesions are false.",
     ]
@@ -155,29 +155,29 @@ def summary_rows(summary: Sequence[Summary]) -> list[dict[str, str]]:
     ]
 
 
-def _check_options(request: EvaluationOptions) -> None:
+def _check_options(options: EvaluationOptions) -> None:
     """Raise for invalid options, before any file is read."""
     checks = (
-        (request.processes >= 1, "-np", request.processes, "1 or more"),
-        (request.seed >= 0, "--seed", request.seed, "0 or more"),
-        (request.tolerance_mm >= 0, "--tolerance", request.tolerance_mm, "0 mm or more"),
+        (options.processes >= 1, "-np", options.processes, "1 or more"),
+        (options.seed >= 0, "--seed", options.seed, "0 or more"),
+        (options.tolerance_mm >= 0, "--tolerance", options.tolerance_mm, "0 mm or more"),
         (
-            all(label > 0 for label in request.labels),
+            all(label > 0 for label in options.labels),
             "--label-of-interest",
-            request.labels,
+            options.labels,
             "labels above 0 (0 is background)",
         ),
         (
-            request.predictions.resolve() != request.references.resolve(),
+            options.predictions.resolve() != options.references.resolve(),
             "-p and -r",
-            request.predictions,
+            options.predictions,
             "two different folders",
         ),
     )
     for valid, where, found, expected in checks:
         if not valid:
             raise UserError(where, str(found), expected, "change the option")
-    check_out(request.out)
+    check_out(options.out)
 
 
 def check_out(out: Path | None) -> None:
@@ -198,28 +198,28 @@ def _screen_rows(scores: Sequence[CaseScores]) -> list[dict[str, Any]]:
     return [{key: getattr(s, key) for key in ON_SCREEN} for s in by_dice(scores)]
 
 
-def _score(request: EvaluationOptions, pairs: Sequence[Pair]) -> list[CaseScores]:
-    score = partial(score_pair, labels=request.labels, tolerance_mm=request.tolerance_mm)
-    with make_executor(request.processes) as executor:
+def _score(options: EvaluationOptions, pairs: Sequence[Pair]) -> list[CaseScores]:
+    score = partial(score_pair, labels=options.labels, tolerance_mm=options.tolerance_mm)
+    with make_executor(options.processes) as executor:
         try:
             # With one process, `map` is lazy, so that the progress bar advances case by case.
-            results = executor.map(score, pairs) if request.processes > 1 else map(score, pairs)
+            results = executor.map(score, pairs) if options.processes > 1 else map(score, pairs)
             return list(tqdm(results, "scoring", len(pairs), unit="case"))
         except BrokenExecutor:
             found = "a worker process that died, possibly out of memory"
             expected = "all cases scored"
-            raise UserError(f"-np {request.processes}", found, expected, "use -np 1") from None
+            raise UserError(f"-np {options.processes}", found, expected, "use -np 1") from None
 
 
-def _images(request: EvaluationOptions, pairs: Sequence[Pair]) -> dict[str, Source]:
+def _images(options: EvaluationOptions, pairs: Sequence[Pair]) -> dict[str, Source]:
     """Scan of each case that has one."""
-    if request.images is None:
+    if options.images is None:
         return {}
-    found = find_label_channel_scans(request.images, request.channels, request.label_channel)
+    found = find_label_channel_scans(options.images, options.channels, options.label_channel)
     images = {pair.case: found[pair.case] for pair in pairs if pair.case in found}
     if not images:
         raise UserError(
-            request.images,
+            options.images,
             f"{len(found)} scans, none of a scored case",
             f"scans of {named(pair.case for pair in pairs)}",
             "check that the names match",
@@ -228,7 +228,7 @@ def _images(request: EvaluationOptions, pairs: Sequence[Pair]) -> dict[str, Sour
 
 
 def _write(
-    request: EvaluationOptions,
+    options: EvaluationOptions,
     pairs: Sequence[Pair],
     images: dict[str, Source],
     scores: Sequence[CaseScores],
@@ -236,18 +236,18 @@ def _write(
     left_out: Sequence[str],
     notes: Sequence[str],
 ) -> None:
-    out = Path(request.out or "")
+    out = Path(options.out or "")
     rows = [asdict(s) for s in scores]
     empty = empty_cases(scores)
     record = {
         "clisc_nnunet": __version__,
         "surface_distance": version("surface-distance"),
-        "predictions": str(request.predictions),
-        "references": str(request.references),
-        "labels": request.labels or "above 0",
-        "tolerance_mm": request.tolerance_mm,
-        "missing": request.missing,
-        "bootstrap": {"draws": DRAWS, "level": LEVEL, "seed": request.seed},
+        "predictions": str(options.predictions),
+        "references": str(options.references),
+        "labels": options.labels or "above 0",
+        "tolerance_mm": options.tolerance_mm,
+        "missing": options.missing,
+        "bootstrap": {"draws": DRAWS, "level": LEVEL, "seed": options.seed},
         "summary": {s.measure: asdict(s) for s in summary},
         "sums": sums(scores),
         "empty": asdict(empty),
@@ -256,10 +256,10 @@ def _write(
     }
     by_case = {pair.case: pair for pair in pairs}
     pictures = [
-        Picture(title, s, _picture(by_case[s.case], images.get(s.case), request.labels))
+        Picture(title, s, _picture(by_case[s.case], images.get(s.case), options.labels))
         for title, s in representative_cases(scores).items()
     ]
-    heading = f"Evaluation of {request.predictions.name}"
+    heading = f"Evaluation of {options.predictions.name}"
     page = render(heading, summary_rows(summary), scores, notes, pictures)
     write_text(out / "evaluation.csv", to_csv(rows))
     write_text(out / "evaluation.html", page)

@@ -51,7 +51,7 @@ class PromptComparison:
     failures: dict[str, str]
 
 
-def check_folder(request: PromptOptions) -> PromptComparison:
+def check_folder(options: PromptOptions) -> PromptComparison:
     """Check prompt sets on a few volumes, and write an HTML page or a PNG.
 
     Raises
@@ -59,29 +59,29 @@ def check_folder(request: PromptOptions) -> PromptComparison:
     UserError
         For invalid options or input, and if no scan is usable. Single unusable scans are skipped.
     """
-    if request.out.suffix.lower() not in WRITTEN:
-        raise UserError("-o", str(request.out), "a name ending in .html or .png", "rename it")
-    if request.count < 1:
-        raise UserError("-n", str(request.count), "1 or more", "change -n")
-    check_brain_masks(request.brain_masks)
-    settings = preset(request.preset)
-    sets = {set_name(name): read_text_prompts(name) for name in request.prompts}
-    if len(sets) < len(request.prompts):
+    if options.out.suffix.lower() not in WRITTEN:
+        raise UserError("-o", str(options.out), "a name ending in .html or .png", "rename it")
+    if options.count < 1:
+        raise UserError("-n", str(options.count), "1 or more", "change -n")
+    check_brain_masks(options.brain_masks)
+    settings = preset(options.preset)
+    sets = {set_name(name): read_text_prompts(name) for name in options.prompts}
+    if len(sets) < len(options.prompts):
         raise UserError(
             "--prompts", "two prompt sets with the same name", "different names", "rename a file"
         )
-    scans = find_label_channel_scans(request.scans, request.channels, request.label_channel)
-    clip = load_clip(request.clip, chosen_device(request.device))
+    scans = find_label_channel_scans(options.scans, options.channels, options.label_channel)
+    clip = load_clip(options.clip, chosen_device(options.device))
     # Fails on words that the model does not know, before any scan is read.
     classes = {name: class_embeddings(clip, prompts) for name, prompts in sets.items()}
 
     scored: dict[str, dict[str, ScoredSlices]] = {name: {} for name in sets}
     pixels: dict[str, np.ndarray] = {}
     failures: dict[str, str] = {}
-    chosen = spread(np.array(sorted(scans)), request.count).tolist()
+    chosen = spread(np.array(sorted(scans)), options.count).tolist()
     for case in tqdm(chosen, "prompts", unit="volume", file=sys.stderr):
         try:
-            brain_file = request.brain_masks and request.brain_masks / f"{case}.nii.gz"
+            brain_file = options.brain_masks and options.brain_masks / f"{case}.nii.gz"
             stack = open_scan(scans[case], settings.slices, brain_file).stack
         except ScanError as error:
             failures[case] = str(error)
@@ -94,20 +94,20 @@ def check_folder(request: PromptOptions) -> PromptComparison:
             scored[name][case] = ScoredSlices(height, probability)
     if not pixels:
         raise UserError(
-            request.scans,
+            options.scans,
             f"no usable scan among {len(failures)} ({next(iter(failures.values()))})",
-            f"at least one {Channel(request.label_channel).displayed} scan",
+            f"at least one {Channel(options.label_channel).displayed} scan",
             "fix or replace them",
         )
     checks = tuple(check_prompts(name, cases, settings.labels) for name, cases in scored.items())
     try:
-        if request.out.suffix.lower() == ".png":
-            write_picture(checks, pixels, request.out)
+        if options.out.suffix.lower() == ".png":
+            write_picture(checks, pixels, options.out)
         else:
-            write_page(checks, pixels, request.out, request.command)
+            write_page(checks, pixels, options.out, options.command)
     except OSError as error:
         where = str(error.strerror)
-        raise UserError(request.out, where, "a writable file", "choose another path") from None
+        raise UserError(options.out, where, "a writable file", "choose another path") from None
     return PromptComparison(checks, failures)
 
 

@@ -65,7 +65,7 @@ class Estimate:
         return sum(case.status == "failed" for case in self.cases)
 
 
-def estimate_quality(request: QualityOptions) -> Estimate:
+def estimate_quality(options: QualityOptions) -> Estimate:
     """Rank predictions by their agreement with SAM; write CSV, JSON and HTML.
 
     Each score is saved immediately, and reused by a later call with `resume`.
@@ -77,48 +77,48 @@ def estimate_quality(request: QualityOptions) -> Estimate:
         cannot be scored are skipped.
     """
     started = time.monotonic()
-    if request.processes < 1:
-        raise UserError("-np", str(request.processes), "1 or more", "change -np")
-    if request.jitter.repeats < 2 or not 0 < request.jitter.amount < 1:
-        found = f"{request.jitter.repeats} and {request.jitter.amount:g}"
+    if options.processes < 1:
+        raise UserError("-np", str(options.processes), "1 or more", "change -np")
+    if options.jitter.repeats < 2 or not 0 < options.jitter.amount < 1:
+        found = f"{options.jitter.repeats} and {options.jitter.amount:g}"
         expected = "2 or more, and a fraction between 0 and 1"
         raise UserError("--repeats and --jitter", found, expected, "change them")
-    check_brain_masks(request.brain_masks)
-    predictions = find_predictions(request.predictions)
-    described = dataset_json(request.predictions)
-    images = _images(request, described)
+    check_brain_masks(options.brain_masks)
+    predictions = find_predictions(options.predictions)
+    described = dataset_json(options.predictions)
+    images = _images(options, described)
     known = {case: path for case, path in predictions.items() if case in images}
     if not known:
         raise UserError(
-            request.predictions,
-            f"no prediction for any scan of {request.images} ({next(iter(predictions))}, ...)",
+            options.predictions,
+            f"no prediction for any scan of {options.images} ({next(iter(predictions))}, ...)",
             f"names that match the scans ({next(iter(images))}, ...)",
             "check -i and -p, or rename the predictions",
         )
-    out = request.out or request.predictions / DEFAULT_OUT
-    _make_folder(out, resume=request.resume)
-    device = chosen_device(request.device)
+    out = options.out or options.predictions / DEFAULT_OUT
+    _make_folder(out, resume=options.resume)
+    device = chosen_device(options.device)
     dataset_sam = load_dataset_sam(
         described,
-        request.sam,
-        request.looks,
+        options.sam,
+        options.looks,
         device,
-        _clisc_folder(request),
-        records=_records(request),
+        _clisc_folder(options),
+        records=_records(options),
         option="--sam ",
     )
 
     cases = [
-        CaseQuality(case, "failed", f"no scan of this name in {request.images}")
+        CaseQuality(case, "failed", f"no scan of this name in {options.images}")
         for case in predictions.keys() - known.keys()
     ]
     scores = ScoreCache(
         ResultCache(out / SCORES_FOLDER),
         dataset_sam.segmenter,
         dataset_sam.slices,
-        request.jitter,
-        request.processes,
-        request.brain_masks,
+        options.jitter,
+        options.processes,
+        options.brain_masks,
         dataset_sam.kept,
     )
     scores.score(images, known)
@@ -129,11 +129,11 @@ def estimate_quality(request: QualityOptions) -> Estimate:
         views[quality.case] = [view_content(view) for view in seen]
     cases = rank_cases(cases)
     facts = {
-        "command": request.command,
+        "command": options.command,
         "clisc_nnunet": __version__,
         "sam": {"name": dataset_sam.sam.name, "sha256": dataset_sam.sam.sha256},
-        "looks": request.looks,
-        "jitter": asdict(request.jitter),
+        "looks": options.looks,
+        "jitter": asdict(options.jitter),
         "device": str(device),
         "cases_on_the_slices_of_their_labels": scores.on_stored_slices,
         "taken_over": scores.reused,
@@ -191,29 +191,29 @@ def dataset_json(predictions: Path) -> Mapping[str, Any]:
     return {}
 
 
-def _images(request: QualityOptions, described: Mapping[str, Any]) -> dict[str, Source]:
+def _images(options: QualityOptions, described: Mapping[str, Any]) -> dict[str, Source]:
     """Scans by case, of the requested channel or else of the one used for the labels."""
     number, names = label_channel(described), described.get("channel_names", {})
     # In folders for nnU-Net prediction, the same channel numbers apply.
     drawn_on = modality_named(str(names.get(str(number), FLAIR)))
-    prompt = request.label_channel or drawn_on
-    return find_label_channel_scans(request.images, request.channels, prompt, nnunet_numbers(names))
+    prompt = options.label_channel or drawn_on
+    return find_label_channel_scans(options.images, options.channels, prompt, nnunet_numbers(names))
 
 
-def _clisc_folder(request: QualityOptions) -> Path | None:
+def _clisc_folder(options: QualityOptions) -> Path | None:
     """`clisc` folder of the dataset, if the images are its training images."""
-    images = request.images.absolute()
-    if images.name != "imagesTr" or request.brain_masks is not None:
+    images = options.images.absolute()
+    if images.name != "imagesTr" or options.brain_masks is not None:
         return None
     return images.parent / "clisc"
 
 
-def _records(request: QualityOptions) -> list[Path]:
+def _records(options: QualityOptions) -> list[Path]:
     """Folders that may contain `run.json`: of the scans' or labels' dataset, or in nnUNet_raw."""
-    datasets = [folder.absolute().parent for folder in (request.images, request.predictions)]
+    datasets = [folder.absolute().parent for folder in (options.images, options.predictions)]
     raw = os.environ.get(NNUNET_RAW)
     try:
-        plans = json.loads((request.predictions / "plans.json").read_text(encoding="utf-8"))
+        plans = json.loads((options.predictions / "plans.json").read_text(encoding="utf-8"))
         if raw:
             datasets.append(Path(raw) / str(plans["dataset_name"]))
     except (OSError, ValueError, KeyError, TypeError):

@@ -61,7 +61,7 @@ def run(folders, *options):
 @pytest.mark.parametrize("name", VARIANTS)
 def test_every_variant_is_a_change_of_settings_that_exist(name):
     changed = chosen_settings(
-        ConversionOptions(ablation.Path(), 501, options=VARIANTS[name].options)
+        ConversionOptions(ablation.Path(), 501, overrides=VARIANTS[name].options)
     )
     same = changed == Settings()
     assert same == (name == DEFAULT or VARIANTS[name].perfect_labels)
