@@ -27,6 +27,7 @@ from benchmarks.perfect_labels import perfect_labels
 from benchmarks.resumable import add_minutes, until_deadline
 from clisc_nnunet.dataset_conversion.make_pseudo_dataset import main as make_pseudo_dataset
 from clisc_nnunet.dataset_conversion.nnunet_dataset import dataset_folder, place_image
+from clisc_nnunet.dataset_layout import DatasetLayout
 from clisc_nnunet.errors import EXIT_DONE, EXIT_NO_TUMOUR, EXIT_SOME_CASES_FAILED, UserError, named
 from clisc_nnunet.evaluation.evaluate import EvaluationOptions, evaluate
 from clisc_nnunet.evaluation.mask_pairs import find_masks
@@ -159,7 +160,7 @@ def link_stages(source: Path, target: Path) -> None:
 
     Hard links are safe, since the cache replaces files and never modifies them.
     """
-    for path in sorted((source / "clisc" / "stages").rglob("*")):
+    for path in sorted(DatasetLayout(source).stages.rglob("*")):
         if path.is_file():
             new = target / path.relative_to(source)
             new.parent.mkdir(parents=True, exist_ok=True)
@@ -171,13 +172,17 @@ def link_stages(source: Path, target: Path) -> None:
 
 def labels_to_score(dataset: Path, truth: Path) -> Path:
     """Folder of the labels; if there are none, a folder with an empty mask of the first case."""
-    labels = dataset / "labelsTr"
+    labels = DatasetLayout(dataset).labels
     if any(labels.glob("*.nii.gz")):
         return labels
     first = min(truth.glob("*.nii.gz"))
     grid = read_geometry(first)
-    write_volume(dataset / "clisc" / "no_labels" / first.name, np.zeros(grid.shape, np.uint8), grid)
-    return dataset / "clisc" / "no_labels"
+    write_volume(
+        DatasetLayout(dataset).clisc / "no_labels" / first.name,
+        np.zeros(grid.shape, np.uint8),
+        grid,
+    )
+    return DatasetLayout(dataset).clisc / "no_labels"
 
 
 @dataclass(frozen=True)

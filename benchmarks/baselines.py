@@ -25,6 +25,7 @@ from benchmarks.otsu import brightest_class
 from benchmarks.phantom_unet import load_trained
 from benchmarks.phantom_unet import predict as unet_logits
 from benchmarks.sam_automatic import automatic_masks
+from clisc_nnunet.dataset_layout import DatasetLayout
 from clisc_nnunet.errors import EXIT_DONE, EXIT_SOME_CASES_FAILED, ScanError, UserError
 from clisc_nnunet.evaluation.stage_scores import load_arrays, region_on_scan
 from clisc_nnunet.inputs.find_cases import Case, find_cases
@@ -66,7 +67,7 @@ class Resources:
 
     def stored(self, case: str, stage: str) -> dict[str, np.ndarray]:
         """Stored results of a stage of the conversion."""
-        path = _required(self.dataset, "-d") / "clisc" / "stages" / case / f"{stage}.npz"
+        path = DatasetLayout(_required(self.dataset, "-d")).stages / case / f"{stage}.npz"
         if not path.is_file():
             raise ScanError(path, "no such file", "a conversion of this scan", "check -d")
         return load_arrays(path)

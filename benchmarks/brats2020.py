@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Literal
 
 from benchmarks.resumable import check_same_settings
-from clisc_nnunet.dataset_conversion.nnunet_dataset import FILE_ENDING, place_image
+from clisc_nnunet.dataset_conversion.nnunet_dataset import place_image
+from clisc_nnunet.dataset_layout import FILE_ENDING
 from clisc_nnunet.errors import UserError, named
 from clisc_nnunet.evaluation.mask_pairs import find_masks
 from clisc_nnunet.inputs.find_cases import find_cases, scan_ending

@@ -21,6 +21,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from benchmarks import evaluate_stages
+from clisc_nnunet.dataset_layout import DatasetLayout
 from clisc_nnunet.io.volume import read_geometry, read_mask, read_volume
 from clisc_nnunet.metrics import dice
 
@@ -81,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(_prediction_table(scans, predicted, unseen / "labels", out / "predictions.png"))
     print(f"\n{minutes:.1f} minutes; figures:")
     for picture in (
-        dataset / "clisc" / "overview.png",
+        DatasetLayout(dataset).overview_png,
         report.with_suffix(".png"),
         out / "predictions.png",
     ):

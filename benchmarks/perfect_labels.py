@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from clisc_nnunet.dataset_conversion.slice_label_csv import NAMES
+from clisc_nnunet.dataset_layout import DatasetLayout
 from clisc_nnunet.evaluation.stage_scores import CLEAR_MM2, area_mm2, load_arrays
 from clisc_nnunet.io.volume import read_geometry, read_mask
 from clisc_nnunet.pipeline.serialization import unpack_stack
@@ -37,7 +38,7 @@ def perfect_labels(dataset: Path, references: Path) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["case", "plane", "label"])
-    for folder in sorted(p for p in (dataset / "clisc" / "stages").iterdir() if p.is_dir()):
+    for folder in sorted(p for p in DatasetLayout(dataset).stages.iterdir() if p.is_dir()):
         stack = unpack_stack(load_arrays(folder / "slices.npz"))
         path = references / f"{folder.name}.nii.gz"
         scan = read_geometry(path)

@@ -1,18 +1,123 @@
-"""Lists of cases that people keep as text: a name a line, `#` begins a remark."""
+"""Where things lie in a dataset that this software writes, and the lists that people keep there."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from clisc_nnunet.errors import UserError
 
-# Beside a dataset, in its `clisc` folder: cases that a person has checked or corrected, and cases
-# that are not to be learnt from.
+FILE_ENDING = ".nii.gz"
+# Our folder in a dataset, which also tells our datasets from those of others.
+CLISC_FOLDER = "clisc"
+# In that folder: cases that a person has checked or corrected, and cases that are not to be learnt
+# from.
 TRUSTED_FILE, EXCLUDE_FILE = "trusted.txt", "exclude.txt"
 
 
+@dataclass(frozen=True)
+class DatasetLayout:
+    """Paths inside a raw dataset of nnU-Net, such as `Dataset501_CLISC`; nothing is opened.
+
+    Parameters
+    ----------
+    folder
+        The dataset.
+    """
+
+    folder: Path
+
+    @property
+    def dataset_json(self) -> Path:
+        """What nnU-Net reads first."""
+        return self.folder / "dataset.json"
+
+    @property
+    def images(self) -> Path:
+        """Scans, as `CASE_0000.nii.gz`."""
+        return self.folder / "imagesTr"
+
+    @property
+    def labels(self) -> Path:
+        """Pseudo-labels and corrected labels, as `CASE.nii.gz`."""
+        return self.folder / "labelsTr"
+
+    def image(self, case: str, channel: int = 0) -> Path:
+        """Scan of a case in one channel."""
+        return self.images / f"{case}_{channel:04d}{FILE_ENDING}"
+
+    def label(self, case: str) -> Path:
+        """Label of a case."""
+        return self.labels / f"{case}{FILE_ENDING}"
+
+    @property
+    def clisc(self) -> Path:
+        """Everything that nnU-Net does not read."""
+        return self.folder / CLISC_FOLDER
+
+    @property
+    def stages(self) -> Path:
+        """Results of the stages, a folder a case: the root of a `ResultCache`."""
+        return self.clisc / "stages"
+
+    def cam(self, case: str) -> Path:
+        """Class activation map on the grid of the scan, to look at."""
+        return self.clisc / "cam" / f"{case}{FILE_ENDING}"
+
+    def roi(self, case: str) -> Path:
+        """Region of interest on the grid of the scan, to look at."""
+        return self.clisc / "roi" / f"{case}{FILE_ENDING}"
+
+    @property
+    def cases_csv(self) -> Path:
+        """How each case ended."""
+        return self.clisc / "cases.csv"
+
+    @property
+    def slice_labels_csv(self) -> Path:
+        """Labels of the slices."""
+        return self.clisc / "slice_labels.csv"
+
+    @property
+    def settings_json(self) -> Path:
+        """Settings of the run."""
+        return self.clisc / "settings.json"
+
+    @property
+    def run_json(self) -> Path:
+        """Record of the run."""
+        return self.clisc / "run.json"
+
+    @property
+    def report_html(self) -> Path:
+        """Report of the run."""
+        return self.clisc / "report.html"
+
+    @property
+    def overview_png(self) -> Path:
+        """All cases at a glance."""
+        return self.clisc / "overview.png"
+
+    @property
+    def sidecars(self) -> Path:
+        """Provenance of each label, as in BIDS."""
+        return self.clisc / "sidecars"
+
+    @property
+    def trusted_txt(self) -> Path:
+        """List of the cases whose labels a person has checked."""
+        return self.clisc / TRUSTED_FILE
+
+    @property
+    def exclude_txt(self) -> Path:
+        """List of the cases that are not to be learnt from."""
+        return self.clisc / EXCLUDE_FILE
+
+
 def read_names(path: Path) -> dict[str, str]:
-    """Names in a list, in its order, each with its whole line; none if there is no such file.
+    """Names in a list of cases, in its order, each with its whole line; none without a file.
+
+    A name a line; `#` begins a remark.
 
     Raises
     ------

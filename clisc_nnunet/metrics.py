@@ -98,11 +98,6 @@ def iou(
     return _ratio((first & second).sum(axis=axis), (first | second).sum(axis=axis), both_empty)
 
 
-def agreement(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Dice plane by plane of bool (n, row, column), float64 (n,); 0 where both are empty."""
-    return dice(first, second, both_empty=0.0, axis=(1, 2))
-
-
 def precision(prediction: np.ndarray, reference: np.ndarray) -> float:
     """Share of the prediction that is in the reference; NaN if nothing is predicted."""
     _same_shape(prediction, reference)

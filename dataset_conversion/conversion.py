@@ -12,7 +12,6 @@ from typing import Any
 from clisc_nnunet.dataset_conversion.corrected_labels import add_to_trusted, handed_back
 from clisc_nnunet.dataset_conversion.image_placement import place_cases, take_out_all_but
 from clisc_nnunet.dataset_conversion.nnunet_dataset import (
-    CLISC_FOLDER,
     dataset_folder,
     describe_next_commands,
     trainer_settings,
@@ -28,6 +27,7 @@ from clisc_nnunet.dataset_conversion.options import (
 )
 from clisc_nnunet.dataset_conversion.run_record import run_record, trainer_key
 from clisc_nnunet.dataset_conversion.slice_label_csv import labels_for, slice_label_table
+from clisc_nnunet.dataset_layout import DatasetLayout
 from clisc_nnunet.errors import NoTumourError, UserError
 from clisc_nnunet.inputs.find_cases import describe
 from clisc_nnunet.io.atomic_write import write_text
@@ -93,8 +93,8 @@ def convert(options: ConversionOptions, told: list[CaseOutcome] | None = None) -
     # Weights, and layers, that are not there are told before anything is written.
     candidates(settings, models.load(str(device)).backbone.layers)
     folder = dataset_folder(options.dataset_id, options.name, options.root, resume=options.goes_on)
-    clisc, labels = folder / CLISC_FOLDER, folder / "labelsTr"
-    cache = ResultCache((clisc / "stages").absolute())
+    dataset, absolute = DatasetLayout(folder), DatasetLayout(folder.absolute())
+    cache = ResultCache(absolute.stages)
     cases = {case.name: case.absolute() for case in found.cases}
     scans = {name: case.image for name, case in cases.items()}
     if options.retry_failed:
@@ -114,15 +114,14 @@ def convert(options: ConversionOptions, told: list[CaseOutcome] | None = None) -
         for name, scan in scans.items()
         if name not in exchanged
     ]
-    write_text(clisc / "settings.json", settings.to_json() + "\n")
+    write_text(dataset.settings_json, settings.to_json() + "\n")
     cache.remove_leftovers()
 
     scan_pool, model_pool = chosen_crews(options, device)
     with scan_pool, model_pool:
         config = RunConfig(
-            settings, models, str(device), cache, labels.absolute(), clisc.absolute(),
-            empty_labels=options.keep_empty,
-        )  # fmt: skip
+            settings, models, str(device), cache, absolute, empty_labels=options.keep_empty
+        )
         pipeline = PseudoLabelPipeline(
             config, scan_pool, model_pool, share=options.parts > 1, retry=options.retry_failed
         )
@@ -143,7 +142,7 @@ def convert(options: ConversionOptions, told: list[CaseOutcome] | None = None) -
             if told is not None:
                 told[:] = outcomes
             record = run_record(options, results, found, time.monotonic() - started)
-            _write_tables(results, outcomes, record, clisc, options.keep_empty)
+            _write_tables(results, outcomes, record, dataset, options.keep_empty)
 
         # Before a run without any tumour ends: there it is needed most.
         tell(results.outcomes)
@@ -157,12 +156,12 @@ def convert(options: ConversionOptions, told: list[CaseOutcome] | None = None) -
     take_out_all_but(kept, len(channels), folder, cache)
     if not _with_tumour(outcomes):
         raise UserError(
-            folder / "imagesTr",
+            dataset.images,
             "no case with a tumour left whose scans could be put there",
             "one at least",
             "see clisc/cases.csv for the reasons, then go on with --continue",
         )
-    add_to_trusted(clisc, [o.case for o in outcomes if o.status == "trusted" and o.case in kept])
+    add_to_trusted(dataset, [o.case for o in outcomes if o.status == "trusted" and o.case in kept])
     names = [channel.name for channel in channels]
     write_dataset_json(
         folder,
@@ -173,8 +172,10 @@ def convert(options: ConversionOptions, told: list[CaseOutcome] | None = None) -
     )
     text = summary(outcomes, dict(results.seconds))
     record = run_record(options, results, found, time.monotonic() - started)
-    write_sidecars(outcomes, scans, results.digests, labels, record, settings, clisc / "sidecars")
-    write_text(clisc / "run.json", json.dumps(record, indent=1) + "\n")
+    write_sidecars(
+        outcomes, scans, results.digests, dataset.labels, record, settings, dataset.sidecars
+    )
+    write_text(dataset.run_json, json.dumps(record, indent=1) + "\n")
     text += f"\npeak memory {record['peak_memory_gb']:.1f} GB; dataset {folder}\n"
     text += describe_next_commands(options.dataset_id)
     return Conversion(folder, tuple(outcomes), text, results.failures)
@@ -184,14 +185,14 @@ def _write_tables(
     results: RunResults,
     outcomes: Sequence[CaseOutcome],
     record: Mapping[str, Any],
-    clisc: Path,
+    dataset: DatasetLayout,
     keep_empty: bool,
 ) -> None:
     """What people look at: tables, and pictures of every case."""
-    write_text(clisc / "cases.csv", to_csv(outcomes))
-    write_text(clisc / "slice_labels.csv", slice_label_table(results))
-    overview(results, outcomes, clisc / "overview.png")
-    write_report(results, outcomes, record, clisc / "report.html", keep_empty=keep_empty)
+    write_text(dataset.cases_csv, to_csv(outcomes))
+    write_text(dataset.slice_labels_csv, slice_label_table(results))
+    overview(results, outcomes, dataset.overview_png)
+    write_report(results, outcomes, record, dataset, keep_empty=keep_empty)
 
 
 def _kept(outcomes: Sequence[CaseOutcome], options: ConversionOptions) -> list[str]:

@@ -11,8 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from clisc_nnunet.dataset_conversion.nnunet_dataset import CLISC_FOLDER, FILE_ENDING
-from clisc_nnunet.dataset_layout import EXCLUDE_FILE, TRUSTED_FILE, read_names
+from clisc_nnunet.dataset_layout import TRUSTED_FILE, DatasetLayout, read_names
 from clisc_nnunet.errors import ScanError, UserError, one_line
 from clisc_nnunet.io.atomic_write import write_text
 from clisc_nnunet.io.volume import (
@@ -54,20 +53,20 @@ def handed_back(
         If a corrected label cannot be read or does not lie on the grid of its scan, or nobody's
         hand can be told.
     """
-    clisc = folder / CLISC_FOLDER
-    if (clisc / "run.json").is_file() and not cache.cases_with("label.json"):
+    dataset = DatasetLayout(folder)
+    if dataset.run_json.is_file() and not cache.cases_with("label.json"):
         raise UserError(
             folder,
             "a dataset of an earlier version, which kept no hashes of its labels",
             "one by which corrected labels can be told",
             "start a new one with another id",
         )
-    read_names(clisc / EXCLUDE_FILE)  # the report will want it: told now if it is no text
-    trusted = read_names(clisc / TRUSTED_FILE)
+    read_names(dataset.exclude_txt)  # the report will want it: told now if it is no text
+    trusted = read_names(dataset.trusted_txt)
     found: dict[str, CaseOutcome] = {}
     faults: dict[str, ScanError] = {}
     for case in sorted(scans):
-        label = folder / "labelsTr" / f"{case}{FILE_ENDING}"
+        label = dataset.label(case)
         if not label.is_file():
             continue
         ours = written_by_us(cache, case, label)
@@ -76,7 +75,7 @@ def handed_back(
         geometry = read_geometry(label)
         try:
             exchanged = _is_another(case, scans[case], cache)
-            placed = folder / "imagesTr" / f"{case}_0000{FILE_ENDING}"
+            placed = dataset.image(case)
             # The header of a file is read sooner than a DICOM series.
             image = placed if exchanged is False and placed.is_file() else scans[case]
             wanted = read_geometry(image)
@@ -99,9 +98,9 @@ def handed_back(
     return found, faults
 
 
-def add_to_trusted(clisc: Path, cases: Sequence[str]) -> None:
+def add_to_trusted(dataset: DatasetLayout, cases: Sequence[str]) -> None:
     """Name these cases in `trusted.txt`, unless it has them; its other lines stay."""
-    path = clisc / TRUSTED_FILE
+    path = dataset.trusted_txt
     new = sorted(set(cases) - read_names(path).keys())
     if new:
         before = path.read_text(encoding="utf-8-sig") if path.is_file() else ""

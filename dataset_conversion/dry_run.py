@@ -6,8 +6,6 @@ import shutil
 from pathlib import Path
 
 from clisc_nnunet.dataset_conversion.nnunet_dataset import (
-    CLISC_FOLDER,
-    FILE_ENDING,
     checked_folder,
 )
 from clisc_nnunet.dataset_conversion.options import (
@@ -16,6 +14,7 @@ from clisc_nnunet.dataset_conversion.options import (
     chosen_settings,
     read_input,
 )
+from clisc_nnunet.dataset_layout import FILE_ENDING, DatasetLayout
 from clisc_nnunet.errors import one_line
 from clisc_nnunet.inputs.find_cases import InputFolder, describe
 from clisc_nnunet.io.dicom_series import Series
@@ -48,7 +47,7 @@ def plan(options: ConversionOptions) -> str:
 
 def _done(folder: Path, found: InputFolder) -> list[str]:
     """What an earlier run left in the folder."""
-    cache = ResultCache(folder / CLISC_FOLDER / "stages")
+    cache = ResultCache(DatasetLayout(folder).stages)
     if not cache.root.is_dir():
         return [f"dataset {folder}: to be made"]
     ours = {case.name for case in found.cases}

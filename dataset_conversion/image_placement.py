@@ -10,8 +10,8 @@ from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
 
-from clisc_nnunet.dataset_conversion.nnunet_dataset import CLISC_FOLDER, FILE_ENDING, place_case
-from clisc_nnunet.dataset_layout import TRUSTED_FILE, read_names
+from clisc_nnunet.dataset_conversion.nnunet_dataset import place_case
+from clisc_nnunet.dataset_layout import FILE_ENDING, DatasetLayout, read_names
 from clisc_nnunet.errors import ScanError
 from clisc_nnunet.io.volume import scan_digest
 from clisc_nnunet.pipeline.case_steps import CaseStep
@@ -70,8 +70,7 @@ def place_unchanged(config: RunConfig, case: CaseInput, *, folder: Path, copy: b
         place_case(case.channels, case.scan, case.name, folder, copy=copy)
     except Exception:
         for number in range(len(case.channels)):
-            image = folder / "imagesTr" / f"{case.name}_{number:04d}{FILE_ENDING}"
-            image.unlink(missing_ok=True)
+            DatasetLayout(folder).image(case.name, number).unlink(missing_ok=True)
         _check_unchanged(case)  # the scan's fault, or that of the dataset's disk?
         raise
 
@@ -102,15 +101,15 @@ def take_out_all_but(
         Knows the cases and the labels of all runs.
     """
     ours = {path.name for path in cache.root.glob("*") if path.is_dir()}
-    gone = ours - set(kept)
-    for path in sorted((folder / "imagesTr").glob(f"*{FILE_ENDING}")):
+    gone, dataset = ours - set(kept), DatasetLayout(folder)
+    for path in sorted(dataset.images.glob(f"*{FILE_ENDING}")):
         case, _, number = path.name.removesuffix(FILE_ENDING).rpartition("_")
         if case in gone or (case in ours and number.isdecimal() and int(number) >= channels):
             path.unlink()
             print(f"taken out of imagesTr: {path.name}")
     # Labels that a person has checked and left as they were are no longer ours alone.
-    for case in gone - read_names(folder / CLISC_FOLDER / TRUSTED_FILE).keys():
-        label = folder / "labelsTr" / f"{case}{FILE_ENDING}"
+    for case in gone - read_names(dataset.trusted_txt).keys():
+        label = dataset.label(case)
         if label.is_file() and written_by_us(cache, case, label):
             label.unlink()
 

@@ -13,15 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from clisc_nnunet.dataset_layout import FILE_ENDING, DatasetLayout
 from clisc_nnunet.errors import UserError
 from clisc_nnunet.io.atomic_write import atomic_file, write_json
 from clisc_nnunet.io.paths import is_text, without_folder
 from clisc_nnunet.io.volume import Source, Volume, check_grid, read_volume, write_volume
 from clisc_nnunet.stages.slice_extraction import background_value
 
-FILE_ENDING = ".nii.gz"
-# Results of the stages; the folder also tells our datasets from those of others.
-CLISC_FOLDER = "clisc"
 # Settings of the trainer, within the key `clisc` of dataset.json.
 _TRAINER = "trainer"
 _RAW = "nnUNet_raw"
@@ -58,8 +56,9 @@ def dataset_folder(
     folder = checked_folder(dataset_id, name, root, resume=resume)
     try:
         # Our own folder first: by it another process, which starts now, knows the dataset as ours.
-        for part in (CLISC_FOLDER, "imagesTr", "labelsTr"):
-            (folder / part).mkdir(parents=True, exist_ok=True)
+        dataset = DatasetLayout(folder)
+        for part in (dataset.clisc, dataset.images, dataset.labels):
+            part.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
             folder, f"{error.strerror}", "a folder that can be written", "choose another with -o"
@@ -163,7 +162,7 @@ def place_case(
     for number, source in enumerate(channels):
         volume = read_volume(source)
         check_grid(source, volume.geometry, geometry)
-        target = folder / "imagesTr" / f"{case}_{number:04d}{FILE_ENDING}"
+        target = DatasetLayout(folder).image(case, number)
         as_it_is = (
             isinstance(source, Path)
             and source.name.lower().endswith(FILE_ENDING)
@@ -242,7 +241,7 @@ def write_dataset_json(
         "overwrite_image_reader_writer": "SimpleITKIO",
         "clisc": _without_folders(clisc) | ({} if chosen is None else {_TRAINER: chosen}),
     }
-    write_json(folder / "dataset.json", content, overwrite=overwrite)
+    write_json(DatasetLayout(folder).dataset_json, content, overwrite=overwrite)
 
 
 def trainer_settings(folder: Path) -> Any:
@@ -253,7 +252,7 @@ def trainer_settings(folder: Path) -> Any:
     UserError
         If the file is there and is no JSON object: what it says would be lost.
     """
-    path = folder / "dataset.json"
+    path = DatasetLayout(folder).dataset_json
     try:
         made = json.loads(path.read_text(encoding="utf-8")).get("clisc")
     except FileNotFoundError:
@@ -277,7 +276,7 @@ Without a GPU, small plans instead:
 
 def _workshop(target: Path) -> Path:
     """Where an image lies until it is whole: in imagesTr nnU-Net would take it for a case."""
-    return target.parent.parent / CLISC_FOLDER / "stages"
+    return DatasetLayout(target.parent.parent).stages
 
 
 def _raw_folder() -> Path:
@@ -301,7 +300,7 @@ def _check_free(folder: Path, dataset_id: int, resume: bool) -> None:
                 )
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
-    if not (folder / CLISC_FOLDER).is_dir():
+    if not DatasetLayout(folder).clisc.is_dir():
         raise UserError(
             folder,
             "a dataset that this command did not make",

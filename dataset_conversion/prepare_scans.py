@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clisc_nnunet.command_line import RUN_WITH_CONTINUE, add_input_arguments, run
+from clisc_nnunet.dataset_layout import FILE_ENDING, DatasetLayout
 from clisc_nnunet.errors import (
     EXIT_BAD_INPUT,
     EXIT_DONE,
@@ -94,7 +95,7 @@ def prepare(cases: Sequence[Case], folder: Path, *, copy: bool = False) -> list[
     """
     from tqdm import tqdm
 
-    from clisc_nnunet.dataset_conversion.nnunet_dataset import FILE_ENDING, place_case
+    from clisc_nnunet.dataset_conversion.nnunet_dataset import place_case
 
     failed = []
     unfinished = folder.absolute() / UNFINISHED
@@ -110,7 +111,7 @@ def prepare(cases: Sequence[Case], folder: Path, *, copy: bool = False) -> list[
                 failed.append(case.name)
                 continue
             for name in names:
-                os.replace(unfinished / "imagesTr" / name, folder / name)
+                os.replace(DatasetLayout(unfinished).images / name, folder / name)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return failed

@@ -1,6 +1,8 @@
 import math
 import os
+import sys
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ from clisc_nnunet.processes import (
     dask_pool,
     local_pool,
     make_executor,
+    peak_memory_gb,
 )
 
 
@@ -82,3 +85,14 @@ def test_dask_without_a_scheduler_is_reported(monkeypatch):
     monkeypatch.setattr(distributed, "Client", no_answer)
     with pytest.raises(UserError, match="a running Dask scheduler"):
         dask_pool("tcp://127.0.0.1:1")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no resource module")
+@pytest.mark.parametrize(("platform", "unit"), [("linux", 1024), ("darwin", 1)])
+def test_peak_memory_is_that_of_this_process_and_its_children(monkeypatch, platform, unit):
+    import resource
+
+    peaks = {resource.RUSAGE_SELF: 3e9 / unit, resource.RUSAGE_CHILDREN: 1.5e9 / unit}
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(resource, "getrusage", lambda who: SimpleNamespace(ru_maxrss=peaks[who]))
+    assert peak_memory_gb() == 4.5

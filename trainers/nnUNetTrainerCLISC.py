@@ -19,6 +19,7 @@ from nnunetv2.paths import nnUNet_raw
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
+from clisc_nnunet.dataset_layout import DatasetLayout
 from clisc_nnunet.errors import UserError
 from clisc_nnunet.s3f.dataset_sam import DatasetSam, is_pseudo_label_sam, load_dataset_sam
 from clisc_nnunet.trainers.case_lists import EXCLUDE_FILE, CaseLists, read_case_lists
@@ -151,7 +152,7 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
         """`clisc` folder of the raw dataset, which may not exist on this machine."""
         if not nnUNet_raw.is_set():
             return None
-        return Path(nnUNet_raw) / self.plans_manager.dataset_name / ENTRY
+        return DatasetLayout(Path(nnUNet_raw) / self.plans_manager.dataset_name).clisc
 
     # Rounds
 

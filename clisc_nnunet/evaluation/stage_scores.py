@@ -9,6 +9,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from clisc_nnunet.dataset_layout import DatasetLayout
 from clisc_nnunet.errors import UserError
 from clisc_nnunet.io.volume import Geometry, read_geometry, read_mask, resample
 from clisc_nnunet.metrics import dice, precision, sensitivity
@@ -89,12 +90,13 @@ def score_case(dataset: Path, case: str, reference: Path | None) -> CaseStageSco
     ScanError
         If the reference cannot be read, or its grid differs from the scan's.
     """
-    stages = dataset / "clisc" / "stages" / case
+    layout = DatasetLayout(dataset)
+    stages = layout.stages / case
     stack = unpack_stack(load_arrays(stages / "slices.npz"))
-    scan = read_geometry(dataset / "clisc" / "roi" / f"{case}.nii.gz")
+    scan = read_geometry(layout.roi(case))
     truth = np.zeros(scan.shape, bool) if reference is None else read_mask(reference, scan)
     # A case without a label is not part of the dataset; it counts as background.
-    label_file = dataset / "labelsTr" / f"{case}.nii.gz"
+    label_file = layout.label(case)
     drawn = read_mask(label_file, scan) if label_file.exists() else np.zeros(scan.shape, bool)
 
     regions = {
@@ -138,7 +140,7 @@ def classifiers(dataset: Path) -> tuple[str, ...]:
     UserError
         If the stored settings cannot be read.
     """
-    path = dataset / "clisc" / "settings.json"
+    path = DatasetLayout(dataset).settings_json
     if not path.exists():
         return CLASSIFIERS
     masked = from_json(path.read_text(encoding="utf-8"), str(path)).masking.mode != "off"

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from clisc_nnunet.dataset_layout import DatasetLayout
 from clisc_nnunet.errors import UserError, named
 from clisc_nnunet.evaluation.mask_pairs import find_masks
 from clisc_nnunet.evaluation.slice_scores import slice_scores
@@ -115,7 +116,7 @@ def read_outcomes(dataset: Path) -> dict[str, dict[str, str]]:
     UserError
         If the file is missing, or no case can be scored.
     """
-    path = dataset / "clisc" / "cases.csv"
+    path = DatasetLayout(dataset).cases_csv
     try:
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
@@ -136,9 +137,10 @@ def read_outcomes(dataset: Path) -> dict[str, dict[str, str]]:
 
 def _mark_corrected_labels(outcomes: Mapping[str, dict[str, str]], dataset: Path) -> None:
     """Set the status of labels that were corrected since the table was written."""
-    cache = ResultCache(dataset / "clisc" / "stages")
+    layout = DatasetLayout(dataset)
+    cache = ResultCache(layout.stages)
     for case, row in outcomes.items():
-        label = dataset / "labelsTr" / f"{case}.nii.gz"
+        label = layout.label(case)
         known = label.is_file() and cache.read_record(case, RECORD)
         if known and not written_by_us(cache, case, label):
             row["status"] = "trusted"
@@ -202,7 +204,7 @@ def means(rows: Sequence[Row]) -> dict[str, float]:
 
 def timing_summary(dataset: Path) -> str:
     """Seconds per stage and peak memory; empty if the conversion produced no dataset."""
-    path = dataset / "clisc" / "run.json"
+    path = DatasetLayout(dataset).run_json
     if not path.exists():
         return ""
     record = json.loads(path.read_text(encoding="utf-8"))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from clisc_nnunet.dataset_layout import DatasetLayout
 from clisc_nnunet.io.volume import Source
 from clisc_nnunet.models.model_set import ModelNames, Models
 from clisc_nnunet.pipeline.result_cache import ResultCache
@@ -24,10 +25,8 @@ class RunConfig:
         Name of a torch device.
     cache : ResultCache
         Keeps the results of the stages.
-    labels_folder : Path
-        Receives `<case>.nii.gz` on the grid of each scan.
-    overlays : Path
-        Receives the volumes `cam/<case>.nii.gz` and `roi/<case>.nii.gz`.
+    dataset : DatasetLayout
+        Receives the label, CAM and region of each case, on the grid of its scan.
     empty_labels : bool
         Cases without a tumour get a label, too.
     """
@@ -36,8 +35,7 @@ class RunConfig:
     names: ModelNames
     device: str
     cache: ResultCache
-    labels_folder: Path
-    overlays: Path
+    dataset: DatasetLayout
     empty_labels: bool = False
 
     @property

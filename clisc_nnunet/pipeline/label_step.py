@@ -72,9 +72,9 @@ def write_label(
     region = 255.0 * unpack_region(regions["roi"], cam.shape)
     moved = to_scan_grid(cam, stack, scan.geometry, outside=0.0)
     cam_image = np.rint(moved).clip(0, 255).astype(np.uint8)
-    write_volume(cam_file(config, case.name), cam_image, scan.geometry)
+    write_volume(config.dataset.cam(case.name), cam_image, scan.geometry)
     moved = to_scan_grid(region, stack, scan.geometry, outside=0.0)
-    write_volume(roi_file(config, case.name), (moved >= 127.5).astype(np.uint8), scan.geometry)
+    write_volume(config.dataset.roi(case.name), (moved >= 127.5).astype(np.uint8), scan.geometry)
     # The label comes last: where it is, the case is done.
     write_volume(_unplaced_label(config.cache, case.name), label, scan.geometry)
     volume_ml = float(label.sum()) * scan.geometry.voxel_ml
@@ -92,7 +92,7 @@ def put_in_place(
     CaseOutcome
         `trusted` where a person's label was found in the place, and stays.
     """
-    cache, target = config.cache, label_file(config, case.name)
+    cache, target = config.cache, config.dataset.label(case.name)
     written = _unplaced_label(cache, case.name)
     # Killed at any moment, a run leaves either a label whose hash the record has, or none.
     digest = file_sha256(written)
@@ -123,28 +123,13 @@ def label_mismatch(
         return ""
     if record.get("signature") != fingerprint.signature:
         return fingerprint.changes(str(record.get("recipe", ""))) or "another signature"
-    label = label_file(config, case.name)
+    label = config.dataset.label(case.name)
     wanted = config.empty_labels or record["outcome"]["status"] != "empty"
     there = label.is_file() and file_sha256(label) == record["sha256"][-1]
-    overlays = cam_file(config, case.name), roi_file(config, case.name)
+    overlays = config.dataset.cam(case.name), config.dataset.roi(case.name)
     if not all(path.is_file() for path in overlays) or (wanted and not there):
         return "a file that is gone"
     return None
-
-
-def label_file(config: RunConfig, case: str) -> Path:
-    """Label of a case in the dataset."""
-    return config.labels_folder / f"{case}.nii.gz"
-
-
-def cam_file(config: RunConfig, case: str) -> Path:
-    """CAM of a case on the scan's grid."""
-    return config.overlays / "cam" / f"{case}.nii.gz"
-
-
-def roi_file(config: RunConfig, case: str) -> Path:
-    """Region of interest of a case on the scan's grid."""
-    return config.overlays / "roi" / f"{case}.nii.gz"
 
 
 def recorded_outcome(cache: ResultCache, case: str) -> CaseOutcome:

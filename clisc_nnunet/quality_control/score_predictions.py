@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from clisc_nnunet import __version__
+from clisc_nnunet.dataset_layout import DatasetLayout
 from clisc_nnunet.errors import UserError
 from clisc_nnunet.inputs.channels import FLAIR, modality_named, nnunet_numbers
 from clisc_nnunet.inputs.find_cases import find_label_channel_scans, scan_ending
@@ -203,9 +204,10 @@ def _images(options: QualityOptions, described: Mapping[str, Any]) -> dict[str, 
 def _clisc_folder(options: QualityOptions) -> Path | None:
     """`clisc` folder of the dataset, if the images are its training images."""
     images = options.images.absolute()
-    if images.name != "imagesTr" or options.brain_masks is not None:
+    dataset = DatasetLayout(images.parent)
+    if images != dataset.images or options.brain_masks is not None:
         return None
-    return images.parent / "clisc"
+    return dataset.clisc
 
 
 def _records(options: QualityOptions) -> list[Path]:
@@ -218,7 +220,7 @@ def _records(options: QualityOptions) -> list[Path]:
             datasets.append(Path(raw) / str(plans["dataset_name"]))
     except (OSError, ValueError, KeyError, TypeError):
         pass  # not predicted by nnU-Net
-    return [dataset / "clisc" for dataset in datasets]
+    return [DatasetLayout(dataset).clisc for dataset in datasets]
 
 
 def _make_folder(out: Path, *, resume: bool) -> None:

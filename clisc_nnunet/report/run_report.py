@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
-from clisc_nnunet.dataset_layout import EXCLUDE_FILE, TRUSTED_FILE, read_names
+from clisc_nnunet.dataset_layout import DatasetLayout, read_names
 from clisc_nnunet.io.atomic_write import atomic_file
 from clisc_nnunet.pipeline.case_result import CaseOutcome, least_sure_first
 from clisc_nnunet.pipeline.run_results import RunResults
@@ -51,7 +50,7 @@ def write_report(
     results: RunResults,
     outcomes: Sequence[CaseOutcome],
     record: Mapping[str, Any],
-    path: Path,
+    dataset: DatasetLayout,
     *,
     keep_empty: bool = False,
 ) -> None:
@@ -65,9 +64,9 @@ def write_report(
     record : mapping
         How the labels came about, as in `run.json`: `command`, `clisc_nnunet`, `machine`,
         `versions`, `models` and `seconds`.
-    path : Path
-        An HTML file in the `clisc` folder of a dataset, after which the page is named; written
-        whole or not at all. It starts with what `trusted.txt` and `exclude.txt` there say.
+    dataset : DatasetLayout
+        Its name is the title; its `report.html` is written atomically, and starts with the marks
+        of its `trusted.txt` and `exclude.txt`.
     keep_empty : bool
         Cases without a tumour are in the dataset, as background.
 
@@ -78,32 +77,32 @@ def write_report(
     """
     planes, pictured = room(len(outcomes))
     page = render(
-        title=path.absolute().parent.parent.name,
+        title=dataset.folder.absolute().name,
         cards=cards(results, outcomes, planes, pictured),
         outcomes=outcomes,
         record=record,
         settings=results.config.settings,
         pictured=pictured,
         in_dataset=("labelled", "trusted", *(["empty"] if keep_empty else [])),
-        lists=listed(path.parent, outcomes),
+        lists=listed(dataset, outcomes),
         written=datetime.now().astimezone().strftime("%d %B %Y, %H:%M %Z"),
     )
     with (
-        atomic_file(path) as temporary,
+        atomic_file(dataset.report_html) as temporary,
         temporary.open("w", encoding="utf-8", errors="backslashreplace") as file,
     ):
         file.writelines(page)
 
 
-def listed(clisc: Path, outcomes: Sequence[CaseOutcome]) -> dict[str, dict[str, str]]:
+def listed(dataset: DatasetLayout, outcomes: Sequence[CaseOutcome]) -> dict[str, dict[str, str]]:
     """Cases by what people have made of them, `trusted` or `exclude`, each with its line.
 
     A label that somebody has corrected is trusted, though its case may not be in the list yet.
     """
     corrected = {o.case: o.case for o in outcomes if o.status == "trusted"}
     return {
-        "trusted": corrected | read_names(clisc / TRUSTED_FILE),
-        "exclude": read_names(clisc / EXCLUDE_FILE),
+        "trusted": corrected | read_names(dataset.trusted_txt),
+        "exclude": read_names(dataset.exclude_txt),
     }
 
 

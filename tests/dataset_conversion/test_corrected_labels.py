@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from clisc_nnunet.dataset_conversion.corrected_labels import add_to_trusted, handed_back
-from clisc_nnunet.dataset_layout import TRUSTED_FILE
+from clisc_nnunet.dataset_layout import TRUSTED_FILE, DatasetLayout
 from clisc_nnunet.errors import UserError
 from clisc_nnunet.io.hashing import file_sha256
 from clisc_nnunet.io.volume import Geometry, scan_digest, write_volume
@@ -103,10 +103,11 @@ def test_a_damaged_scan_sets_its_case_aside(dataset, how, known):
 
 
 def test_trusted_cases_are_added_once_and_other_lines_stay(tmp_path):
-    (tmp_path / TRUSTED_FILE).write_text("# mine\nb")
+    dataset = DatasetLayout(tmp_path)
+    dataset.clisc.mkdir()
+    dataset.trusted_txt.write_text("# mine\nb")
     for _ in range(2):
-        add_to_trusted(tmp_path, ["b", "a"])
-    text = (tmp_path / TRUSTED_FILE).read_text()
-    assert text == "# mine\nb\na  # corrected in labelsTr\n"
-    lists = case_lists.read_case_lists(tmp_path, ["a", "b"])
+        add_to_trusted(dataset, ["b", "a"])
+    assert dataset.trusted_txt.read_text() == "# mine\nb\na  # corrected in labelsTr\n"
+    lists = case_lists.read_case_lists(dataset.clisc, ["a", "b"])
     assert lists.trusted == {"a", "b"}

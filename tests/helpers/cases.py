@@ -1,5 +1,6 @@
 """Configuration of a run and cached results of a case, for tests of single steps."""
 
+from clisc_nnunet.dataset_layout import DatasetLayout
 from clisc_nnunet.models.model_set import ModelNames
 from clisc_nnunet.pipeline.config import CaseInput, RunConfig
 from clisc_nnunet.pipeline.slice_step import extract_slices
@@ -7,10 +8,10 @@ from clisc_nnunet.settings import Settings
 
 
 def make_config(cache, slices=None, **changes):
-    """Configuration that writes beside the cache: labels/, and cam/ and roi/ in overlays/."""
+    """Configuration whose dataset lies beside the cache."""
     settings = Settings(**({"slices": slices} if slices else {}), **changes)
-    folder = cache.root.parent
-    return RunConfig(settings, ModelNames(), "cpu", cache, folder / "labels", folder / "overlays")
+    dataset = DatasetLayout(cache.root.parent / "dataset")
+    return RunConfig(settings, ModelNames(), "cpu", cache, dataset)
 
 
 def extract_into(cache, name, scan, slices, fingerprint, brain=None):

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from clisc_nnunet.dataset_layout import DatasetLayout
 from clisc_nnunet.pipeline.case_result import CaseOutcome
 from clisc_nnunet.report.run_report import write_report
 from clisc_nnunet.settings import RoiSettings, Settings
@@ -46,18 +47,18 @@ RUN = FinishedRun(
 
 def write_page(folder: Path) -> Path:
     """The page of the run's dataset in this folder."""
-    path = folder / "Dataset501_CLISC" / "clisc" / "report.html"
-    path.parent.mkdir(parents=True)
-    write_report(RUN, OUTCOMES, RECORD, path)
-    return path
+    dataset = DatasetLayout(folder / "Dataset501_CLISC")
+    write_report(RUN, OUTCOMES, RECORD, dataset)
+    return dataset.report_html
 
 
-def made_again(path, trusted="", exclude=""):
+def write_page_with_lists(dataset, trusted="", exclude=""):
     """The page of a run over a dataset with these lists; its `sure` label is a corrected one."""
-    for name, text in (("trusted.txt", trusted), ("exclude.txt", exclude)):
-        (path.parent / name).write_text(text, encoding="utf-8")
+    dataset.clisc.mkdir(exist_ok=True)
+    dataset.trusted_txt.write_text(trusted, encoding="utf-8")
+    dataset.exclude_txt.write_text(exclude, encoding="utf-8")
     corrected = CaseOutcome("sure", "trusted", "label corrected by a person")
-    write_report(RUN, [corrected, *OUTCOMES[1:]], RECORD, path)
+    write_report(RUN, [corrected, *OUTCOMES[1:]], RECORD, dataset)
 
 
 LISTS = "unsure  # seen on Monday\nsure\nelsewhere\n", f"{NASTY}\n"

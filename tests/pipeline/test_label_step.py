@@ -16,11 +16,8 @@ from clisc_nnunet.pipeline.case_tracker import CaseTracker
 from clisc_nnunet.pipeline.config import CaseInput
 from clisc_nnunet.pipeline.label_step import (
     RECORD,
-    cam_file,
-    label_file,
     label_step,
     recorded_outcome,
-    roi_file,
     write_label,
     written_by_us,
 )
@@ -54,7 +51,7 @@ class Stage11:
         write_volume(folder / "scan.nii.gz", on_scan(brain), SCAN)
         self.case = CaseInput("a", folder / "scan.nii.gz")
         self.config = make_config(self.cache, GIVEN)
-        self.label = label_file(self.config, "a")
+        self.label = self.config.dataset.label("a")
         self.notes = []
 
     def run(self, **changes):
@@ -172,10 +169,10 @@ def test_label_cam_and_region_lie_on_the_scans_grid(blob_case):
     geometry = read_volume(config.cache.root.parent / "scan.nii.gz").geometry
     assert dice(label, truth) > 0.85
     assert outcome.label_ml == pytest.approx(label.sum() * 8 / 1000)
-    cam = read_volume(cam_file(config, "case"))
+    cam = read_volume(config.dataset.cam("case"))
     assert same_grid(cam.geometry, geometry)
     assert 190 <= cam.array.max() <= 200
-    region = read_mask(roi_file(config, "case"), geometry)
+    region = read_mask(config.dataset.roi("case"), geometry)
     assert 0.35 < region.sum() / truth.sum() < 0.65
     assert (region & ~label).mean() < 0.001
     # Both shrink alike where they are interpolated; at the limit itself rounding decides.
@@ -207,10 +204,10 @@ def test_the_label_is_written_last(blob_case, monkeypatch):
 
     def fail_at_roi(path, array, geometry):
         written.append(path)
-        if path == roi_file(config, "case"):
+        if path == config.dataset.roi("case"):
             raise OSError("disk full")
 
     monkeypatch.setattr("clisc_nnunet.pipeline.label_step.write_volume", fail_at_roi)
     with pytest.raises(OSError, match="disk full"):
         write()
-    assert written == [cam_file(config, "case"), roi_file(config, "case")]
+    assert written == [config.dataset.cam("case"), config.dataset.roi("case")]

@@ -4,8 +4,18 @@ import json
 from html.parser import HTMLParser
 
 import pytest
-from helpers.report_run import LISTS, NASTY, ORDER, OUTCOMES, RECORD, RUN, made_again, write_page
+from helpers.report_run import (
+    LISTS,
+    NASTY,
+    ORDER,
+    OUTCOMES,
+    RECORD,
+    RUN,
+    write_page,
+    write_page_with_lists,
+)
 
+from clisc_nnunet.dataset_layout import DatasetLayout
 from clisc_nnunet.errors import UserError
 from clisc_nnunet.report import run_report
 from clisc_nnunet.report.run_report import MAX_PLANES, cards, room, write_report
@@ -70,31 +80,34 @@ def test_planes_share_the_room(n, planes):
 
 
 def test_a_run_with_nothing_but_failures_has_a_page(tmp_path):
-    write_report(RUN, OUTCOMES[-1:], {**RECORD, "seconds": {}}, tmp_path / "report.html")
-    assert "found 4D" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    dataset = DatasetLayout(tmp_path)
+    write_report(RUN, OUTCOMES[-1:], {**RECORD, "seconds": {}}, dataset)
+    assert "found 4D" in dataset.report_html.read_text(encoding="utf-8")
 
 
 def test_a_page_that_fails_leaves_the_old_one(tmp_path, monkeypatch):
-    path = tmp_path / "report.html"
-    path.write_text("old")
+    dataset = DatasetLayout(tmp_path)
+    dataset.clisc.mkdir()
+    dataset.report_html.write_text("old")
 
     def stop(*_):
         raise OSError("gone")
 
     monkeypatch.setattr(run_report, "plane_views", stop)
     with pytest.raises(OSError, match="gone"):
-        write_report(RUN, OUTCOMES, RECORD, path)
-    assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
-    assert path.read_text() == "old"
+        write_report(RUN, OUTCOMES, RECORD, dataset)
+    assert [p.name for p in dataset.clisc.iterdir()] == ["report.html"]
+    assert dataset.report_html.read_text() == "old"
 
 
 def test_the_lists_are_in_the_page_and_break_nothing(tmp_path):
-    made_again(tmp_path / "report.html", *LISTS)
-    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    dataset = DatasetLayout(tmp_path)
+    write_page_with_lists(dataset, *LISTS)
+    text = dataset.report_html.read_text(encoding="utf-8")
     content = text.split('<script type="application/json" id="lists">')[1].split("</script>")[0]
     lists = json.loads(content)
     expected = {"sure": "sure", "unsure": "unsure  # seen on Monday", "elsewhere": "elsewhere"}
     assert lists == {"trusted": expected, "exclude": {NASTY: NASTY}}
-    (tmp_path / "exclude.txt").write_bytes(b"\xff\xfe\x00a")
+    dataset.exclude_txt.write_bytes(b"\xff\xfe\x00a")
     with pytest.raises(UserError, match=r"exclude\.txt: .*a text file"):
-        write_report(RUN, OUTCOMES, RECORD, tmp_path / "report.html")
+        write_report(RUN, OUTCOMES, RECORD, dataset)

@@ -3,8 +3,18 @@
 import numpy as np
 import pytest
 from helpers.browser import CHROMIUM, Browser
-from helpers.report_run import LISTS, NASTY, ORDER, OUTCOMES, RECORD, RUN, made_again, write_page
+from helpers.report_run import (
+    LISTS,
+    NASTY,
+    ORDER,
+    OUTCOMES,
+    RECORD,
+    RUN,
+    write_page,
+    write_page_with_lists,
+)
 
+from clisc_nnunet.dataset_layout import DatasetLayout
 from clisc_nnunet.report.run_report import write_report
 
 in_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
@@ -181,9 +191,9 @@ def test_verdicts_are_kept_and_make_lists(opened, page):
 @in_browser
 @pytest.mark.parametrize("keep_empty", [False, True])
 def test_a_case_that_was_kept_as_background_can_be_left_out(chromium, tmp_path, keep_empty):
-    path = tmp_path / "report.html"
-    write_report(RUN, OUTCOMES, RECORD, path, keep_empty=keep_empty)
-    chromium.open(path)
+    dataset = DatasetLayout(tmp_path)
+    write_report(RUN, OUTCOMES, RECORD, dataset, keep_empty=keep_empty)
+    chromium.open(dataset.report_html)
     chromium.press("j", "j", "x", "Enter")  # none
     assert chromium.value(BADGES) == ({"none": "left out"} if keep_empty else {})
     shown = chromium.value("document.getElementById('viewer-file').textContent")
@@ -205,10 +215,10 @@ def saved(opened, kind):
 
 
 @in_browser
-def test_a_page_made_again_starts_with_what_the_lists_say(chromium, tmp_path):
-    path = tmp_path / "report.html"
-    made_again(path, *LISTS)
-    chromium.open(path)
+def test_a_new_page_starts_with_what_the_lists_say(chromium, tmp_path):
+    dataset = DatasetLayout(tmp_path)
+    write_page_with_lists(dataset, *LISTS)
+    chromium.open(dataset.report_html)
     assert chromium.value(BADGES) == {"unsure": "trusted", NASTY: "left out"}
     # Saved again without a change they say the same, remarks and cases that failed today and all.
     assert saved(chromium, "trusted") == "elsewhere\nsure\nunsure  # seen on Monday\n"
@@ -222,15 +232,15 @@ def test_a_page_made_again_starts_with_what_the_lists_say(chromium, tmp_path):
 
 @in_browser
 def test_marks_that_were_not_saved_stay_and_changed_files_count(chromium, tmp_path):
-    path = tmp_path / "report.html"
-    made_again(path)
-    chromium.open(path)
+    dataset = DatasetLayout(tmp_path)
+    write_page_with_lists(dataset)
+    chromium.open(dataset.report_html)
     chromium.press("j", "j", "j", "t", "j", "x")  # unsure, NASTY
-    made_again(path, trusted="unsure\n")  # one of the two lists was put in place
-    chromium.open(path)
+    write_page_with_lists(dataset, trusted="unsure\n")  # one of the two lists was put in place
+    chromium.open(dataset.report_html)
     assert chromium.value(BADGES) == {"unsure": "trusted", NASTY: "left out"}
-    made_again(path, exclude="unsure\n")  # and then changed by hand
-    chromium.open(path)
+    write_page_with_lists(dataset, exclude="unsure\n")  # and then changed by hand
+    chromium.open(dataset.report_html)
     assert chromium.value(BADGES) == {"unsure": "left out", NASTY: "left out"}
 
 
