@@ -107,7 +107,7 @@ def test_input_arguments():
     given = parser.parse_args(["--cases", "a", "b", "--prompt-channel", "FLAIR"])
     assert vars(given) == {
         "channels": (),
-        "prompt_channel": "flair",
+        "label_channel": "flair",
         "cases": ["a", "b"],
         "leave_out": (),
     }
