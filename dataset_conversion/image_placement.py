@@ -52,7 +52,7 @@ def place_cases(
         save=_save_nothing,
         mismatch=lambda *_: "",  # file by file, `place_case` sees what is in place already
     )
-    pipeline.map(step, cases)
+    pipeline.map(step, cases, clock="labels")
     failures = pipeline.tracker.failures
     return {case: failures[case] for case in cases if case in failures}
 
