@@ -131,7 +131,7 @@ def test_predictions_without_scores_are_scored_and_not_made_again(folders, train
 def test_other_options_for_the_same_folder_are_refused(folders, trained, capsys):
     assert call(folders, "--minutes", "0") == 0
     assert call(folders, "--minutes", "0", "--epochs", "30") == 2
-    assert "found epochs = 12; expected epochs = 30" in capsys.readouterr().err
+    assert "found epochs 12; expected epochs 30" in capsys.readouterr().err
 
 
 def test_a_scan_without_reference_is_reported(folders, trained, capsys):

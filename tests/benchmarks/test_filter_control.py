@@ -104,4 +104,4 @@ def test_another_budget_for_the_same_folder_is_refused(tmp_path, trained, capsys
     call = ["-i", str(tmp_path), "-o", str(tmp_path / "out"), "--minutes", "0"]
     assert main(call) == 0
     assert main([*call, "--epochs", "4"]) == 2
-    assert "expected epochs = 4" in capsys.readouterr().err
+    assert "expected epochs 4" in capsys.readouterr().err

@@ -67,7 +67,7 @@ def test_a_folder_of_them_and_which_they_are(head, tmp_path, capsys, monkeypatch
     for share, count in (("0.67", 2), ("1", 3)):
         out = tmp_path / share
         assert main([*folders, "-o", str(out), "--share", share]) == 0
-        assert f"3 labels in {out}, {count} of them spoilt" in capsys.readouterr().out
+        assert f"3 labels in {out}, {count} of them corrupted" in capsys.readouterr().out
         kinds = json.loads((out / "spoilt.json").read_text())
         assert len(kinds) == count
         for name, label in labels.items():

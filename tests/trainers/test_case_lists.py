@@ -23,7 +23,7 @@ def test_one_case_a_line_with_remarks_and_blank_lines(tmp_path):
     ("trusted", "exclude", "message"),
     [
         ("a\nd\n", "", "trusted.txt.*'d'.*names of cases"),
-        ("a", "a", "exclude.txt.*a, which trusted.txt has too"),
+        ("a", "a", "exclude.txt.*a, which is also in trusted.txt"),
         ("", "a\nb\nc", "exclude.txt.*all cases"),
     ],
 )

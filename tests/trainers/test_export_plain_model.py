@@ -147,7 +147,7 @@ def test_a_file_in_the_way_is_told_and_kept(model, tmp_path, capsys, where):
     [
         (["-o", "out"], "neither -i nor -d and -c"),
         (["-i", "nowhere", "-o", "out"], "no CLISC model"),
-        (["-d", "/abs/Dataset007_Heads", "-c", "2d", "-o", "out"], "name the model itself with -i"),
+        (["-d", "/abs/Dataset007_Heads", "-c", "2d", "-o", "out"], "with -i"),
         (["-d", "8", "-c", "2d", "-o", "out"], "no dataset"),
         (["-d", "7", "-c", CONFIGURATION, "-o", "out", "-chk", "checkpoint_x.pth"], "no such file"),
     ],
