@@ -35,11 +35,11 @@ def test_sets_are_compared_on_a_few_volumes(scans, tmp_path, capsys):
     assert "slice of a" in page and "slice of c" in page and "slice of b" not in page
 
 
-def test_a_scan_that_cannot_be_used_is_set_aside(scans, tmp_path, capsys):
+def test_a_scan_that_cannot_be_used_is_skipped(scans, tmp_path, capsys):
     (scans / "b.nii.gz").write_bytes(b"cut")
     call = ["-i", str(scans), "-o", str(tmp_path / "out.png"), "-device", "cpu"]
     assert main(call) == 3
-    assert "set aside: b: " in capsys.readouterr().err
+    assert "skipped: b: " in capsys.readouterr().err
     assert (tmp_path / "out.png").stat().st_size > 10_000
 
 
@@ -91,7 +91,7 @@ def test_without_one_usable_scan_there_is_nothing_to_show(tmp_path, capsys):
 
 
 def test_slices_are_cut_from_a_given_brain(scans, head, tmp_path, capsys):
-    """The middle planes alone are brain to the mask; a case without one is set aside."""
+    """The middle planes alone are brain to the mask; a case without a mask is skipped."""
     scan = head[0]
     brain = (scan.array > 50).astype(np.uint8)
     brain[:20] = brain[40:] = 0
@@ -102,5 +102,5 @@ def test_slices_are_cut_from_a_given_brain(scans, head, tmp_path, capsys):
     slices = int(capsys.readouterr().out.splitlines()[1].split()[1])
     assert main([*call, "--brain-mask", str(tmp_path / "brains")]) == 3
     found = capsys.readouterr()
-    assert f"set aside: c: {tmp_path / 'brains' / 'c.nii.gz'}: " in found.err
+    assert f"skipped: c: {tmp_path / 'brains' / 'c.nii.gz'}: " in found.err
     assert 2 * 18 <= int(found.out.splitlines()[1].split()[1]) <= 2 * 22 < slices

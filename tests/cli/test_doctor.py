@@ -21,10 +21,10 @@ def states(findings):
     return {finding.topic: finding.state for finding in findings}
 
 
-def test_a_whole_installation_has_nothing_to_mend(folders, capsys):
+def test_a_complete_installation_has_nothing_to_fix(folders, capsys):
     assert doctor.main([]) == 0
     text = capsys.readouterr().out
-    assert "Everything is there." in text
+    assert "Nothing is missing." in text
     assert "found by clisc_nnunet.pth in clisc_nnunet.trainers.nnUNetTrainerCLISC" in text
 
 
@@ -35,7 +35,7 @@ def test_what_is_missing_comes_with_the_line_to_type(folders, monkeypatch, capsy
     text = capsys.readouterr().out
     assert "-> export nnUNet_results=" in text
     assert f"-> mkdir -p {folders / 'nnUNet_raw'}" in text
-    assert "2 to mend" in text
+    assert "2 to fix" in text
 
 
 @pytest.mark.parametrize("kind", ["ImportError", "OSError", "RuntimeError"])

@@ -81,14 +81,14 @@ def test_an_earlier_estimate_is_brought_up_to_date_only_when_asked(folders, head
     by_case = {case["case"]: case for case in found["cases"]}
     assert by_case["moved"]["similarity"] == by_case["good"]["similarity"]
     # All as if it had been made at once, the page with its pictures too.
-    assert call(folders, "-o", str(folders / "anew")) == 0
-    assert result(folders / "anew")["cases"] == found["cases"]
-    pages = [(f / "quality.html").read_text(encoding="utf-8") for f in (out, folders / "anew")]
+    assert call(folders, "-o", str(folders / "again")) == 0
+    assert result(folders / "again")["cases"] == found["cases"]
+    pages = [(f / "quality.html").read_text(encoding="utf-8") for f in (out, folders / "again")]
     articles = [page[page.index("<article>") : page.rindex("</article>")] for page in pages]
     assert articles[0] == articles[1] and articles[0].count("<image") >= 3
 
 
-def test_the_same_file_taken_for_another_sam_judges_anew(folders, monkeypatch, capsys):
+def test_the_same_file_taken_for_another_sam_scores_again(folders, monkeypatch, capsys):
     assert call(folders) == 0
     monkeypatch.setattr(SamModel, "identity", "the same file, normalised otherwise")
     assert call(folders, "--continue") == 0
@@ -153,10 +153,10 @@ def test_what_is_interrupted_says_how_to_go_on(folders, monkeypatch, capsys):
         "clisc_nnunet.quality_control.score_predictions.ScoreCache.score", interrupt
     )
     assert call(folders) == 130
-    assert "the same command with --continue goes on" in capsys.readouterr().err
+    assert "--continue to resume" in capsys.readouterr().err
 
 
-def test_what_cannot_be_judged_is_set_aside(folders, head, capsys):
+def test_what_cannot_be_scored_is_skipped(folders, head, capsys):
     volume, blob = head
     predictions = folders / "predictions"
     shifted = Geometry((70, 80, 60), (2.0, 2.0, 2.0), (0.0, 0.0, 0.0), volume.geometry.direction)

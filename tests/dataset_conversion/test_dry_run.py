@@ -28,8 +28,8 @@ def test_cases_disk_and_what_is_left_out_are_told(request_of, tmp_path):
     assert "flat folder of 2 cases" in text
     assert f"  a: {tmp_path / 'scans' / 'a.nii.gz'}" in text
     assert "notes.txt (not a scan, by its ending)" in text
-    assert "to be made" in text
-    # A scan in another format is written anew, one in nnU-Net's is linked.
+    assert "Dataset501_CLISC: new" in text
+    # A scan in another format is converted, one in nnU-Net's is linked.
     assert f"about {2 * MB_PER_CASE:.0f} MB" in text and "1 scans copied" in text
     assert not (tmp_path / "raw").exists()
 
@@ -41,13 +41,13 @@ def test_what_is_done_and_who_failed_is_told(request_of, tmp_path):
     before = sorted(Path(tmp_path).rglob("*"))
     text = plan(request_of(resume=True))
     assert "  slices: 1 of 2 cases" in text
-    assert "  set aside: b.mha: found x" in text
+    assert "  skipped: b.mha: found x" in text
     assert sorted(Path(tmp_path).rglob("*")) == before
 
 
 def test_what_the_call_would_refuse_is_refused(request_of, tmp_path):
     (tmp_path / "raw" / "Dataset501_CLISC" / "clisc").mkdir(parents=True)
-    with pytest.raises(UserError, match="go on with --continue"):
+    with pytest.raises(UserError, match="use --continue"):
         plan(request_of())
     with pytest.raises(UserError, match="-np: found 0"):
         plan(request_of(processes=0, resume=True))

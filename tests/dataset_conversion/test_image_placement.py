@@ -1,4 +1,4 @@
-"""Scans that change, vanish or break while they are placed: that case alone is set aside."""
+"""Scans that change, vanish or break while they are placed: only that case is skipped."""
 
 import errno
 import shutil
@@ -9,7 +9,7 @@ import pytest
 from helpers.cases import make_config
 
 from clisc_nnunet.dataset_conversion import nnunet_dataset
-from clisc_nnunet.dataset_conversion.image_placement import place_cases, take_out_all_but
+from clisc_nnunet.dataset_conversion.image_placement import place_cases, remove_all_but
 from clisc_nnunet.errors import StorageError
 from clisc_nnunet.io.hashing import file_sha256
 from clisc_nnunet.io.volume import Geometry, write_volume
@@ -78,7 +78,7 @@ def test_whole_cases_are_placed_and_their_outcomes_stay(run):
     ("spoil", "message"),
     [
         (lambda path: path.unlink(), "No such file"),
-        (lambda path: write(path, 9), "another content than when the slices were cut"),
+        (lambda path: write(path, 9), "other content than when"),
         (lambda path: path.write_bytes(path.read_bytes()[:60]), "another content"),
     ],
 )
@@ -145,7 +145,7 @@ def test_what_is_no_part_of_the_dataset_any_more_is_taken_out(run, capsys):
             cache.write_record(name, RECORD, {"sha256": [drawn]})
     write(run.folder / "imagesTr" / "d_0001.nii.gz", 3)
     (run.folder / "clisc" / "trusted.txt").write_text("e")
-    take_out_all_but(["a"], 1, run.folder, cache)
+    remove_all_but(["a"], 1, run.folder, cache)
     assert run.placed() == ["a_0000.nii.gz", "d_0001.nii.gz"]
     assert [name for name in labels if labels[name].exists()] == ["a", "c", "d", "e"]
-    assert "taken out of imagesTr: b_0000.nii.gz" in capsys.readouterr().out
+    assert "removed from imagesTr: b_0000.nii.gz" in capsys.readouterr().out

@@ -162,7 +162,7 @@ def test_slice_labels_of_other_slices_set_their_case_aside(dataset, phantoms, tm
     call = ["-i", str(phantoms / "images"), "-d", "501", "-o", str(tmp_path), *QUICK]
     assert main([*call, "--slice-labels", str(table), "--stage", "slices"]) == 3
     found = capsys.readouterr()
-    assert f"{table}: passed over, as there is no such scan: elsewhere" in found.out
+    assert f"{table}: ignored, since there is no such scan: elsewhere" in found.out
     assert "--slice-labels of phantom_0000: found plane 900; expected planes with" in found.err
     table.write_text("case,plane,label\nelsewhere,3,normal\n", encoding="utf-8")
     assert main([*call, "--slice-labels", str(table), "--continue"]) == 2
@@ -181,7 +181,7 @@ def test_the_papers_preset_runs(phantoms, tmp_path):
     assert len({trial["threshold"] for trial in trials["enhanced"]}) == 5
 
 
-def test_a_broken_scan_is_set_aside_and_told(phantoms, tmp_path, capsys):
+def test_a_broken_scan_is_skipped_and_reported(phantoms, tmp_path, capsys):
     scans = tmp_path / "scans"
     shutil.copytree(phantoms / "images", scans)
     broken = scans / "phantom_0000" / "phantom_0000_flair.nii.gz"

@@ -68,7 +68,7 @@ def test_records_are_read_back_and_forgotten(tmp_path):
     assert cache.read_record("case", "failure") == {}
 
 
-def test_leftovers_go_only_when_they_are_nobodys(tmp_path):
+def test_leftovers_go_only_when_they_are_old(tmp_path):
     old, young = tmp_path / "case" / ".1.slices.npz", tmp_path / "case" / ".2.slices.npz"
     old.parent.mkdir()
     for path in (old, young):
@@ -85,7 +85,7 @@ def test_a_truncated_result_counts_as_absent(tmp_path, keep):
     path = cache.path("case", "stage")
     path.write_bytes(path.read_bytes()[:keep])
     assert cache.load("case", "stage", "abc") is None
-    with pytest.raises(RuntimeError, match="is gone or was changed"):
+    with pytest.raises(RuntimeError, match="removed or changed"):
         cache.require("case", "stage", "abc")
 
 

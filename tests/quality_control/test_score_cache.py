@@ -151,7 +151,7 @@ def test_what_cannot_be_read_is_a_failure_and_tried_again(tmp_path, files, asked
 
     def refuse(case, *_):
         if case == "b":
-            raise ScanError("b", "noise", "a scan", "mend it")
+            raise ScanError("b", "noise", "a scan", "fix it")
         return case
 
     with monkeypatch.context() as patch:

@@ -18,7 +18,7 @@ from helpers.report_run import (
 from clisc_nnunet.dataset_layout import DatasetLayout
 from clisc_nnunet.errors import UserError
 from clisc_nnunet.report import run_report
-from clisc_nnunet.report.run_report import MAX_PLANES, cards, room, write_report
+from clisc_nnunet.report.run_report import MAX_PLANES, cards, planes_per_case, write_report
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_cases_beyond_the_room_have_no_pictures():
 
 @pytest.mark.parametrize(("n", "planes"), [(0, 5), (3, MAX_PLANES), (500, 5), (1000, 2), (9000, 1)])
 def test_planes_share_the_room(n, planes):
-    assert room(n)[0] == planes
+    assert planes_per_case(n)[0] == planes
 
 
 def test_a_run_with_nothing_but_failures_has_a_page(tmp_path):

@@ -220,11 +220,11 @@ def test_a_new_page_starts_with_what_the_lists_say(chromium, tmp_path):
     write_page_with_lists(dataset, *LISTS)
     chromium.open(dataset.report_html)
     assert chromium.value(BADGES) == {"unsure": "trusted", NASTY: "left out"}
-    # Saved again without a change they say the same, remarks and cases that failed today and all.
+    # Saved again unchanged they have the same content, with comments and cases that failed today.
     assert saved(chromium, "trusted") == "elsewhere\nsure\nunsure  # seen on Monday\n"
     assert saved(chromium, "exclude") == f"{NASTY}\n"
     chromium.press("j", "j", "j", "t", "j", "t", "j", "t")  # unsure, NASTY, sure
-    assert chromium.value(BADGES) == {NASTY: "trusted", "sure": "not trusted any more"}
+    assert chromium.value(BADGES) == {NASTY: "trusted", "sure": "no longer trusted"}
     assert saved(chromium, "trusted") == "".join(sorted([f"{NASTY}\n", "elsewhere\n"]))
     assert saved(chromium, "exclude") == ""
     assert chromium.complaints == []
