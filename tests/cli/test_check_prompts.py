@@ -54,18 +54,18 @@ def test_a_scan_that_cannot_be_used_is_skipped(scans, tmp_path, capsys):
         (["-o", "out.png", "--brain-mask", "nowhere"], "nowhere: found no such folder"),
     ],
 )
-def test_mistakes_are_told_before_any_work(scans, capsys, options, message):
+def test_mistakes_are_reported_before_any_work(scans, capsys, options, message):
     assert main(["-i", str(scans), *options]) == 2
     assert message in capsys.readouterr().err
 
 
-def test_words_outside_of_the_vocabulary_are_told(scans, tmp_path, capsys):
+def test_words_outside_of_the_vocabulary_are_reported(scans, tmp_path, capsys):
     words = prompt_file(tmp_path / "words.json", "a photograph of a zebra")
     assert main(["-i", str(scans), "-o", str(tmp_path / "o.png"), "--prompts", words]) == 2
     assert "words that the bundled CLIP does not know" in capsys.readouterr().err
 
 
-def test_another_channel_is_looked_at(head, tmp_path, capsys):
+def test_another_channel_is_used(head, tmp_path, capsys):
     folder = tmp_path / "scans"
     write_volume(folder / "a_t2.nii.gz", head[0].array, head[0].geometry)
     for name in "bc":
@@ -91,7 +91,7 @@ def test_without_one_usable_scan_there_is_nothing_to_show(tmp_path, capsys):
 
 
 def test_slices_are_cut_from_a_given_brain(scans, head, tmp_path, capsys):
-    """The middle planes alone are brain to the mask; a case without a mask is skipped."""
+    """The given masks contain the middle planes only; a case without a mask is skipped."""
     scan = head[0]
     brain = (scan.array > 50).astype(np.uint8)
     brain[:20] = brain[40:] = 0

@@ -1,4 +1,4 @@
-"""Whose a label is, and that it lies on the grid of its scan; none of its pixels is read."""
+"""Detection of edited labels and of their grids; no voxels of labels are read."""
 
 import shutil
 from dataclasses import asdict
@@ -42,7 +42,7 @@ def test_what_a_run_has_drawn_is_its_own(dataset):
 
 def test_what_no_run_has_drawn_is_a_persons(dataset, monkeypatch):
     correct(dataset[0])
-    monkeypatch.setattr("SimpleITK.ReadImage", None)  # headers have a reader of their own
+    monkeypatch.setattr("SimpleITK.ReadImage", None)  # headers are read by another function
     found, _ = find_trusted(*dataset)
     assert found == {"a": CaseOutcome("a", "trusted", "label corrected by a person")}
 
@@ -61,7 +61,7 @@ def test_a_label_on_another_grid_is_refused(dataset):
 
 
 def hand_back(dataset, how):
-    """The label of `a` corrected, or checked; its old image lies in the dataset."""
+    """The label of `a` was corrected or checked; its old image is in the dataset."""
     folder, scans, _ = dataset
     shutil.copytree(scans["a"].parent, folder / "imagesTr")
     (folder / "imagesTr" / "a.nii.gz").rename(folder / "imagesTr" / "a_0000.nii.gz")
@@ -72,7 +72,7 @@ def hand_back(dataset, how):
 
 
 @pytest.mark.parametrize("how", ["checked", "corrected"])
-def test_another_scan_on_the_same_grid_is_told(dataset, how, capsys):
+def test_another_scan_on_the_same_grid_is_reported(dataset, how, capsys):
     hand_back(dataset, how)
     assert find_trusted(*dataset)[0]["a"].status == "trusted"
     assert "warning" not in capsys.readouterr().out
@@ -83,7 +83,7 @@ def test_another_scan_on_the_same_grid_is_told(dataset, how, capsys):
 
 
 @pytest.mark.parametrize("how", ["checked", "corrected"])
-def test_another_scan_on_another_grid_sets_its_case_aside(dataset, how):
+def test_another_scan_on_another_grid_skips_its_case(dataset, how):
     hand_back(dataset, how)
     write_volume(dataset[1]["a"], np.arange(48.0).reshape(GRID.shape), MOVED)
     found, faults = find_trusted(*dataset)
@@ -93,7 +93,7 @@ def test_another_scan_on_another_grid_sets_its_case_aside(dataset, how):
 
 @pytest.mark.parametrize("how", ["checked", "corrected"])
 @pytest.mark.parametrize("known", [True, False])
-def test_a_damaged_scan_sets_its_case_aside(dataset, how, known):
+def test_a_damaged_scan_skips_its_case(dataset, how, known):
     hand_back(dataset, how)
     if not known:
         dataset[2].path("a", "slices").unlink()

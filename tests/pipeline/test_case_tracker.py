@@ -1,4 +1,4 @@
-"""What is kept, made, skipped and retried; the jobs are stand-ins."""
+"""Reuse, failures, skipping and retries of cases; the jobs are stand-ins."""
 
 from functools import partial
 
@@ -20,7 +20,7 @@ def make(cache, case, fingerprint, error=None):
 
 @pytest.fixture
 def run(tmp_path):
-    """Run stage `slices` for cases a and b; b may fail. Ledger and results."""
+    """Function that runs stage `slices` for cases a and b; returns tracker and results."""
 
     def go(error=None, settings="s", **options):
         cache = ResultCache(tmp_path)
@@ -36,7 +36,7 @@ def run(tmp_path):
     return go
 
 
-def test_what_matches_is_kept_and_what_does_not_is_told(run):
+def test_what_matches_is_kept_and_what_does_not_is_reported(run):
     tracker, made = run()
     assert (made, tracker.notes) == ({"a": "made", "b": "made"}, [])
     tracker, made = run()

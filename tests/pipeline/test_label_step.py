@@ -33,7 +33,7 @@ INPUTS = ("slices", "labels", "raw_regions", "masks")
 
 
 class Stage11:
-    """Stage 11 of a case whose earlier stages are done."""
+    """Stage 11 of a case with cached results of the earlier stages."""
 
     def __init__(self, folder):
         self.cache = ResultCache(folder / "clisc" / "stages")
@@ -175,7 +175,7 @@ def test_label_cam_and_region_lie_on_the_scans_grid(blob_case):
     region = read_mask(config.dataset.roi("case"), geometry)
     assert 0.35 < region.sum() / truth.sum() < 0.65
     assert (region & ~label).mean() < 0.001
-    # Both shrink alike where they are interpolated; at the limit itself rounding decides.
+    # Both are interpolated alike, up to rounding at the threshold.
     assert (cam.array[region] >= 100).all()
     assert region[cam.array > 100].all()
 
@@ -198,7 +198,7 @@ def _planes(config):
 
 
 def test_the_label_is_written_last(blob_case, monkeypatch):
-    """Where a label is, the case is done."""
+    """If a label exists, the case is complete."""
     write, config, _ = blob_case
     written = []
 

@@ -136,7 +136,7 @@ def test_another_sam_or_other_looks_are_asked_again(
     assert asked == [*"abc", *"abc"]
 
 
-def test_a_damaged_judgement_is_made_again(tmp_path, files, asked, capsys):
+def test_a_damaged_judgement_is_recomputed(tmp_path, files, asked, capsys):
     first = score(tmp_path, files)
     path = first.cache.path("b", STAGE)
     path.write_bytes(path.read_bytes()[:50])

@@ -71,11 +71,11 @@ def test_without_masking_the_raw_regions_are_shown():
 
 
 @pytest.mark.parametrize(("probability", "plane"), [(PROBABILITY, 7), (np.full(8, 0.5), 4)])
-def test_without_label_and_region_the_likeliest_plane_is_telling(probability, plane):
+def test_without_label_and_region_the_likeliest_plane_is_representative(probability, plane):
     assert representative_plane(EMPTY, EMPTY, SEEN, probability) == plane
 
 
-def test_without_a_label_the_largest_region_is_telling():
+def test_without_a_label_the_largest_region_is_representative():
     assert representative_plane(EMPTY, REGION, SEEN, PROBABILITY) == 2
 
 

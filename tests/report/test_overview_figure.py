@@ -54,7 +54,7 @@ def test_least_sure_first_and_failed_below():
     assert failed == "1 failed: c"
 
 
-def test_more_cases_than_rows_are_told():
+def test_more_cases_than_rows_are_reported():
     outcomes = [outcome(str(k), iou=1 - k / 100) for k in range(MAX_ROWS + 5)]
     shown, title, failed = contents(outcomes)
     assert len(shown) == MAX_ROWS

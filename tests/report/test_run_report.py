@@ -1,4 +1,4 @@
-"""What is in the page."""
+"""Content of the page."""
 
 import json
 from html.parser import HTMLParser
@@ -26,7 +26,7 @@ def text(tmp_path_factory):
     return write_page(tmp_path_factory.mktemp("raw")).read_text(encoding="utf-8")
 
 
-def test_tells_how_the_labels_were_made(text):
+def test_shows_how_the_labels_were_made(text):
     assert "<h1>Dataset501_CLISC</h1>" in text
     assert "f00d" * 4 in text
     assert "roi.threshold" in text and "<strong>0.3</strong>" in text
@@ -34,22 +34,22 @@ def test_tells_how_the_labels_were_made(text):
 
 
 class Reader(HTMLParser):
-    """Names of cases as a parser sees them, and elements that no template has."""
+    """Parsed names of cases, and elements that are in no template."""
 
     def __init__(self):
         super().__init__()
-        self.names, self.strangers = [], []
+        self.names, self.unexpected = [], []
 
     def handle_starttag(self, tag, attrs):
         self.names += [value for key, value in attrs if key == "data-name"]
-        self.strangers += [tag] if tag == "img" else []
+        self.unexpected += [tag] if tag == "img" else []
 
 
 def test_names_are_text_and_nothing_else(text):
     reader = Reader()
     reader.feed(text)
     assert reader.names == ORDER
-    assert reader.strangers == []
+    assert reader.unexpected == []
 
 
 def test_nothing_is_fetched_from_elsewhere(text):
