@@ -1,4 +1,4 @@
-"""What all commands share: how a call runs and ends, and the options that several of them have."""
+"""Shared by all commands: running, error handling, exit statuses, and common options."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from clisc_nnunet.inputs.channels import FLAIR
 
 OptionsT = TypeVar("OptionsT")
 
-# What an interrupted call says.
+# Messages after an interrupted call.
 NOTHING_WRITTEN = "interrupted; nothing was written"
-RUN_AGAIN = "interrupted; the same command goes on"
-RUN_WITH_CONTINUE = "interrupted; the same command with --continue goes on"
+RUN_AGAIN = "interrupted; run the same command again to resume"
+RUN_WITH_CONTINUE = "interrupted; run the same command with --continue to resume"
 
 
 def run(
@@ -30,23 +30,22 @@ def run(
     interrupted: str = "interrupted",
     finish: Callable[[argparse.Namespace, int, BaseException | None], int] | None = None,
 ) -> int:
-    """Parse a command line and do what it asks for.
+    """Parse a command line and run the command.
 
-    Mistakes of the user are reported in one line on stderr; faults of ours keep their traceback.
+    User errors are reported in one line on stderr; bugs keep their traceback.
 
     Parameters
     ----------
-    parser : ArgumentParser
     argv : sequence of str, optional
-        Default: those of the process.
+        Default: the arguments of the process.
     command : callable
         Takes the parsed options, with the text of the call as `command`; returns an exit status.
-        It imports what is heavy itself, so that `--help` answers at once.
+        It imports slow modules itself, so that `--help` is fast.
     interrupted : str
-        The line after Ctrl-C.
+        Message after Ctrl-C.
     finish : callable, optional
-        Is called last, however the command ended, with the options, the exit status (1 for a fault
-        of ours) and what was raised, if not by the keyboard; returns the exit status.
+        Called at the end in any case, with the options, the exit status (1 for a bug) and the
+        exception, unless it is Ctrl-C; returns the exit status.
 
     Returns
     -------
@@ -55,9 +54,9 @@ def run(
     """
     namespace = parser.parse_args(argv)
     namespace.command = shlex.join([parser.prog, *(sys.argv[1:] if argv is None else argv)])
-    # open_clip still uses a part of torch that warns at import; a user can do nothing about it.
+    # open_clip uses a part of torch that warns at import; users cannot do anything about it.
     warnings.filterwarnings("ignore", message=".*torch.jit.*", category=FutureWarning)
-    status = 1  # Python's own, for a fault of ours
+    status = 1  # as Python exits after an uncaught exception
     error: BaseException | None = None
     try:
         status = command(namespace)
@@ -77,26 +76,26 @@ def run(
 
 
 def print_error(error: UserError) -> None:
-    """Report a mistake of the user on stderr."""
+    """Report a user error on stderr."""
     print(f"error: {error}", file=sys.stderr)
 
 
 def options_of(kind: type[OptionsT], namespace: argparse.Namespace, **others: Any) -> OptionsT:
-    """Options of a call, from a parser whose `dest` are the fields of the class.
+    """Options of a call, from a parser whose destinations are the fields of a dataclass.
 
     Parameters
     ----------
     kind : type
         A dataclass.
     namespace : Namespace
-        May hold more than the class has fields. Lists become tuples.
+        May contain additional values. Lists become tuples.
     **others
-        Fields that no single option of the command line stands for.
+        Fields that are not a single option of the command line.
 
     Raises
     ------
     KeyError
-        If nothing stands for a field: a fault of ours.
+        If a field has no value.
     """
     values = {**vars(namespace), **others}
     given = {field.name: values[field.name] for field in fields(kind)}  # type: ignore[arg-type]
@@ -109,14 +108,14 @@ def add_device(parser: argparse.ArgumentParser) -> None:
         "-device",
         choices=("cpu", "cuda", "mps"),
         default=None,
-        help="default: cuda if there is one",
+        help="default: cuda if available",
     )
 
 
 def add_processes(
     parser: argparse.ArgumentParser, default: int = 2, shown: str = "processes", remark: str = ""
 ) -> None:
-    """Add `-np`, as `processes`; its help is `shown (default: N)remark`."""
+    """Add `-np`, stored as `processes`; its help is `shown (default: N)remark`."""
     parser.add_argument(
         "-np",
         dest="processes",
@@ -128,35 +127,34 @@ def add_processes(
 
 
 def add_brain_masks(parser: argparse._ActionsContainer, remark: str = "") -> None:
-    """Add `--brain-mask`, as `brain_masks`."""
+    """Add `--brain-mask`, stored as `brain_masks`."""
     parser.add_argument(
         "--brain-mask",
         dest="brain_masks",
         type=Path,
         metavar="FOLDER",
-        help=f"brain masks CASE.nii.gz, in place of our own extraction{remark}",
+        help=f"brain masks CASE.nii.gz, to use instead of brain extraction{remark}",
     )
 
 
 def add_channel_options(
     parser: argparse._ActionsContainer, default: str = FLAIR, shown: str = FLAIR
 ) -> None:
-    """Add `--channels` and `--prompt-channel` for commands that look at one channel.
+    """Add `--channels` and `--prompt-channel` for commands that use one channel.
 
     Parameters
     ----------
-    parser : ArgumentParser or group of one
     default : str
-        The prompt channel, if none is given.
+        Default of the label channel.
     shown : str
-        The same, for the help.
+        Default as shown in the help.
     """
     _add_channels(
         parser,
-        "how the scans are known, as in clisc_make_pseudo_dataset: flair=0003 where nnU-Net's "
-        "numbers do not tell, flair=space where their names end otherwise (default: the prompt "
-        "channel by its usual ending)",
-        f"the modality to look at (default: {shown})",
+        "how to recognise the scans, as in clisc_make_pseudo_dataset: flair=0003 for nnU-Net's "
+        "channel numbers, flair=space for other file endings (default: the usual endings of the "
+        "channel)",
+        f"modality to use (default: {shown})",
         default,
     )
 
@@ -165,16 +163,16 @@ def add_input_arguments(parser: argparse._ActionsContainer) -> None:
     """Add the options that choose cases and channels from a folder of scans."""
     _add_channels(
         parser,
-        "modalities to take along, in nnU-Net's order, such as flair t1 t1ce t2 (default: the "
-        "prompt channel alone); ENDING of their files, where it is not the usual one",
-        "the modality that pseudo-labels are drawn on (default: flair, which alone the bundled "
-        "models know)",
+        "modalities to include, in nnU-Net's order, such as flair t1 t1ce t2 (default: the "
+        "prompt channel only); ENDING of their files if it is not a usual one",
+        "modality from which pseudo-labels are made (default: flair, the only one supported by "
+        "the bundled models)",
     )
     parser.add_argument(
-        "--cases", nargs="+", default=(), metavar="NAME|FILE", help="take these cases alone"
+        "--cases", nargs="+", default=(), metavar="NAME|FILE", help="use only these cases"
     )
     parser.add_argument(
-        "--leave-out", nargs="+", default=(), metavar="NAME|FILE", help="take all but these"
+        "--leave-out", nargs="+", default=(), metavar="NAME|FILE", help="use all cases but these"
     )
 
 

@@ -1,4 +1,4 @@
-"""Where things lie in a dataset that this software writes, and the lists that people keep there."""
+"""Paths inside a dataset written by this software, and the case lists that users keep there."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from pathlib import Path
 from clisc_nnunet.errors import UserError
 
 FILE_ENDING = ".nii.gz"
-# Our folder in a dataset, which also tells our datasets from those of others.
+# Our folder in a dataset, by which datasets of this software are recognised.
 CLISC_FOLDER = "clisc"
-# In that folder: cases that a person has checked or corrected, and cases that are not to be learnt
-# from.
+# Lists in that folder: cases whose label was checked or corrected by a person, and cases to leave
+# out of training.
 TRUSTED_FILE, EXCLUDE_FILE = "trusted.txt", "exclude.txt"
 
 
 @dataclass(frozen=True)
 class DatasetLayout:
-    """Paths inside a raw dataset of nnU-Net, such as `Dataset501_CLISC`; nothing is opened.
+    """Paths inside an nnU-Net raw dataset such as `Dataset501_CLISC`; no file is opened.
 
     Parameters
     ----------
-    folder
+    folder : Path
         The dataset.
     """
 
@@ -29,7 +29,7 @@ class DatasetLayout:
 
     @property
     def dataset_json(self) -> Path:
-        """What nnU-Net reads first."""
+        """Description of the dataset for nnU-Net."""
         return self.folder / "dataset.json"
 
     @property
@@ -52,30 +52,30 @@ class DatasetLayout:
 
     @property
     def clisc(self) -> Path:
-        """Everything that nnU-Net does not read."""
+        """Folder with everything that nnU-Net does not read."""
         return self.folder / CLISC_FOLDER
 
     @property
     def stages(self) -> Path:
-        """Results of the stages, a folder a case: the root of a `ResultCache`."""
+        """Results of the stages, one folder per case: the root of a `ResultCache`."""
         return self.clisc / "stages"
 
     def cam(self, case: str) -> Path:
-        """Class activation map on the grid of the scan, to look at."""
+        """Class activation map on the grid of the scan, for viewing."""
         return self.clisc / "cam" / f"{case}{FILE_ENDING}"
 
     def roi(self, case: str) -> Path:
-        """Region of interest on the grid of the scan, to look at."""
+        """Region of interest on the grid of the scan, for viewing."""
         return self.clisc / "roi" / f"{case}{FILE_ENDING}"
 
     @property
     def cases_csv(self) -> Path:
-        """How each case ended."""
+        """Outcome of each case."""
         return self.clisc / "cases.csv"
 
     @property
     def slice_labels_csv(self) -> Path:
-        """Labels of the slices."""
+        """Slice labels."""
         return self.clisc / "slice_labels.csv"
 
     @property
@@ -95,41 +95,41 @@ class DatasetLayout:
 
     @property
     def overview_png(self) -> Path:
-        """All cases at a glance."""
+        """Overview figure of all cases."""
         return self.clisc / "overview.png"
 
     @property
     def sidecars(self) -> Path:
-        """Provenance of each label, as in BIDS."""
+        """Provenance of each label, as BIDS sidecars."""
         return self.clisc / "sidecars"
 
     @property
     def trusted_txt(self) -> Path:
-        """List of the cases whose labels a person has checked."""
+        """List of cases whose labels a person has checked."""
         return self.clisc / TRUSTED_FILE
 
     @property
     def exclude_txt(self) -> Path:
-        """List of the cases that are not to be learnt from."""
+        """List of cases to leave out of training."""
         return self.clisc / EXCLUDE_FILE
 
 
 def read_names(path: Path) -> dict[str, str]:
-    """Names in a list of cases, in its order, each with its whole line; none without a file.
+    """Names in a list of cases, in its order, each with its complete line; none without a file.
 
-    A name a line; `#` begins a remark.
+    One name per line; `#` starts a comment.
 
     Raises
     ------
     UserError
-        If the file is no text.
+        If the file is not a text file.
     """
     if not path.is_file():
         return {}
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(path, str(error), "a text file, one case a line", "mend it") from None
+        raise UserError(path, str(error), "a text file with one case per line", "fix it") from None
     names = {line.split("#")[0].strip(): line.strip() for line in lines}
     names.pop("", None)
     return names

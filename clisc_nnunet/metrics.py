@@ -1,7 +1,7 @@
 """Overlap of two masks.
 
-What an empty mask counts as is a caller's decision, said at each call: `both_empty`. If only one
-of two masks is empty, every measure of overlap is 0.
+The value for two empty masks is chosen at each call, by `both_empty`. If only one of the masks is
+empty, the overlap is 0.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ def dice(
     ----------
     first, second : bool ndarray of one shape
     both_empty : float
-        The result where neither mask has a voxel and the coefficient is 0 / 0:
+        Result for two empty masks, where the coefficient is 0 / 0:
 
-        - NaN for scores against a reference, where such a case is counted apart;
-        - 1 for the similarity of two answers, since they agree that nothing is there;
-        - 0 for the choice among regions, since two empty masks agree on nothing that helps.
+        - NaN for scores against a reference, where such cases are counted separately;
+        - 1 for the similarity of two predictions, since both contain no tumour;
+        - 0 for selecting among regions, since two empty masks provide no evidence.
     axis : int or tuple of int, optional
         Axes to sum over, such as (1, 2) for one value per plane; default: all of them.
 
@@ -111,12 +111,12 @@ def sensitivity(prediction: np.ndarray, reference: np.ndarray) -> float:
 
 
 def _ratio(part: np.ndarray, total: np.ndarray, if_none: float) -> float | np.ndarray:
-    """Counts divided in float64; `if_none` where the total is 0. A float of single counts."""
+    """Ratio in float64; `if_none` where the total is 0. Returns a float for scalars."""
     ratio = np.where(total > 0, part / np.maximum(total, 1), if_none)
     return ratio if ratio.ndim else float(ratio)
 
 
 def _same_shape(first: np.ndarray, second: np.ndarray) -> None:
-    # Broadcasting would turn a mix-up into a figure.
+    # Broadcasting would hide a mix-up.
     if first.shape != second.shape:
         raise ValueError(f"masks of shapes {first.shape} and {second.shape}; expected one shape")

@@ -1,4 +1,4 @@
-"""What differs between two records: of something that is there, and of what is wanted now."""
+"""Differences between two records, such as those of an earlier result and of the present run."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-# Values that are named in a message; hashes of thirty files would hide the rest.
+# Largest number of values in a message.
 MAX_SHOWN = 3
 _MAX_CHARACTERS = 100
 
 
 class _NotRecorded:
-    """A value that one of two records does not have; None is a value like any other."""
+    """Marks a value that one of the records lacks; None is a regular value."""
 
     def __repr__(self) -> str:
         return "not recorded"
@@ -24,14 +24,15 @@ NOT_RECORDED = _NotRecorded()
 
 @dataclass(frozen=True)
 class Difference:
-    """A value that two records do not share.
+    """A value that differs between two records.
 
     Parameters
     ----------
-    name
-        Keys from the outside in, joined by dots; an item of a list has the name of its list.
+    name : str
+        Keys from the outermost to the innermost, joined by dots; list items have the name of their
+        list.
     before, now
-        As JSON has them, or `NOT_RECORDED`.
+        JSON values, or `NOT_RECORDED`.
     """
 
     name: str
@@ -45,13 +46,13 @@ def differences(before: Any, now: Any) -> list[Difference]:
     Parameters
     ----------
     before, now
-        Whatever JSON can hold; tuples equal lists. Objects are compared key by key, lists of
-        objects, if of equal length, item by item, and other lists as one value.
+        JSON values; tuples count as lists. Objects are compared by key, lists of objects of equal
+        length by item, and other lists as a single value.
 
     Returns
     -------
     list of Difference
-        In the order of `now`, then what `before` alone has.
+        In the order of `now`, followed by values that only `before` has.
     """
     plain = [json.loads(json.dumps(record)) for record in (before, now)]
     return list(_leaves(plain[0], plain[1], ""))
@@ -74,7 +75,7 @@ def _records(value: Any) -> bool:
 
 
 def found_and_expected(found: Sequence[Difference]) -> tuple[str, str]:
-    """The two halves of a message, `name value, name value`: before and now; empty for nothing."""
+    """Both halves of a message, `name value, name value`: before and now; empty without any."""
     shown = found[:MAX_SHOWN]
     more = f" and {len(found) - len(shown)} more" if len(found) > len(shown) else ""
     before = ", ".join(f"{one.name} {in_short(one.before)}" for one in shown)
@@ -83,7 +84,7 @@ def found_and_expected(found: Sequence[Difference]) -> tuple[str, str]:
 
 
 def in_short(value: Any) -> str:
-    """A value of a record as JSON; long ones by their size."""
+    """A value of a record as JSON; the size for long ones."""
     if value is NOT_RECORDED:
         return str(value)
     text = json.dumps(value)
@@ -93,5 +94,5 @@ def in_short(value: Any) -> str:
 
 
 def restricted(record: Mapping[str, Any], names: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a record that `names` has a key for: what else it holds does not count."""
+    """The part of a record whose keys are in `names`."""
     return {name: value for name, value in record.items() if name in names}

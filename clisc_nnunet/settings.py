@@ -270,7 +270,6 @@ def updated(settings: Any, values: dict[str, Any], where: str = "settings") -> A
 
     Parameters
     ----------
-    settings : dataclass instance
     values : dict
         New values by field name, nested like the dataclass, as in JSON.
     where : str

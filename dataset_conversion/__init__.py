@@ -1,1 +1,1 @@
-"""Input layouts in, nnU-Net raw dataset out; and small plans for computers without a GPU."""
+"""Conversion of scans into an nnU-Net raw dataset, and small plans for computers without a GPU."""

@@ -1,4 +1,4 @@
-"""The whole conversion: find scans, load models, run the pipeline, write the dataset."""
+"""The complete conversion: find scans, load models, run the pipeline, write the dataset."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clisc_nnunet.dataset_conversion.corrected_labels import add_to_trusted, handed_back
-from clisc_nnunet.dataset_conversion.image_placement import place_cases, take_out_all_but
+from clisc_nnunet.dataset_conversion.corrected_labels import add_to_trusted, find_trusted
+from clisc_nnunet.dataset_conversion.image_placement import place_cases, remove_all_but
 from clisc_nnunet.dataset_conversion.nnunet_dataset import (
     dataset_folder,
     describe_next_commands,
@@ -20,8 +20,8 @@ from clisc_nnunet.dataset_conversion.nnunet_dataset import (
 from clisc_nnunet.dataset_conversion.options import (
     ConversionOptions,
     check,
-    chosen_crews,
     chosen_models,
+    chosen_pools,
     chosen_settings,
     read_input,
 )
@@ -52,14 +52,14 @@ from clisc_nnunet.stages.cam_selection import candidates
 
 @dataclass(frozen=True)
 class Conversion:
-    """What a conversion came to."""
+    """Result of a conversion."""
 
     folder: Path
     outcomes: tuple[CaseOutcome, ...]
     text: str
-    """Table and next commands, for the screen."""
+    """Table and next commands, for the terminal."""
     failures: Mapping[str, str]
-    """Cases that were set aside, with the reason."""
+    """Cases that were skipped, with the reason."""
 
     @property
     def failed(self) -> int:
@@ -67,19 +67,20 @@ class Conversion:
         return len(self.failures)
 
 
-def convert(options: ConversionOptions, told: list[CaseOutcome] | None = None) -> Conversion:
+def convert(
+    options: ConversionOptions, outcomes_so_far: list[CaseOutcome] | None = None
+) -> Conversion:
     """Turn a folder of unlabelled scans into an nnU-Net raw dataset.
 
     Parameters
     ----------
-    options : ConversionOptions
-    told : list, optional
-        Receives the outcome of each case, also where no dataset comes of it.
+    outcomes_so_far : list, optional
+        Filled with the outcome of each case, also if the conversion fails.
 
     Raises
     ------
     UserError
-        For anything the user can mend; an existing dataset is left as it was.
+        For anything the user can fix; an existing dataset is left unchanged.
     """
     started = time.monotonic()
     settings = chosen_settings(options)
@@ -90,18 +91,18 @@ def convert(options: ConversionOptions, told: list[CaseOutcome] | None = None) -
     given = labels_for(options.slice_labels, names) if options.slice_labels else None
     device = chosen_device(options.device)
     models = chosen_models(options)
-    # Weights, and layers, that are not there are told before anything is written.
+    # Missing weights and unknown layers are reported before anything is written.
     candidates(settings, models.load(str(device)).backbone.layers)
-    folder = dataset_folder(options.dataset_id, options.name, options.root, resume=options.goes_on)
+    folder = dataset_folder(options.dataset_id, options.name, options.root, resume=options.resumes)
     dataset, absolute = DatasetLayout(folder), DatasetLayout(folder.absolute())
     cache = ResultCache(absolute.stages)
     cases = {case.name: case.absolute() for case in found.cases}
     scans = {name: case.image for name, case in cases.items()}
     if options.retry_failed:
         scans = _of_earlier_run(scans, cache)
-    trainer_settings(folder)  # they stay: reported now if they cannot be read
+    trainer_settings(folder)  # they are copied later: unreadable ones are reported now
     scans = dict(sorted(scans.items())[options.part :: options.parts])
-    trusted, exchanged = handed_back(folder, scans, cache)
+    trusted, faults = find_trusted(folder, scans, cache)
     masks = options.brain_masks and options.brain_masks.absolute()
     inputs = [
         CaseInput(
@@ -112,12 +113,12 @@ def convert(options: ConversionOptions, told: list[CaseOutcome] | None = None) -
             given.get(name) if given is not None else None,
         )
         for name, scan in scans.items()
-        if name not in exchanged
+        if name not in faults
     ]
     write_text(dataset.settings_json, settings.to_json() + "\n")
     cache.remove_leftovers()
 
-    scan_pool, model_pool = chosen_crews(options, device)
+    scan_pool, model_pool = chosen_pools(options, device)
     with scan_pool, model_pool:
         config = RunConfig(
             settings, models, str(device), cache, absolute, empty_labels=options.keep_empty
@@ -125,41 +126,41 @@ def convert(options: ConversionOptions, told: list[CaseOutcome] | None = None) -
         pipeline = PseudoLabelPipeline(
             config, scan_pool, model_pool, share=options.parts > 1, retry=options.retry_failed
         )
-        for name, fault in (*found.faults, *exchanged.items()):
+        for name, fault in (*found.faults, *faults.items()):
             pipeline.tracker.refuse(name, str(fault))
         try:
             results = pipeline.run(inputs, trusted, options.last)
         except UserError:
-            if told is not None:
-                told[:] = failed_outcomes(pipeline.tracker.failures)
+            if outcomes_so_far is not None:
+                outcomes_so_far[:] = failed_outcomes(pipeline.tracker.failures)
             raise
         if options.only_stage:
             part = f"part {options.part} of {options.parts}"
             text = f"{part}: {options.last} done for {len(inputs)} cases"
             return Conversion(folder, results.outcomes, text, results.failures)
 
-        def tell(outcomes: Sequence[CaseOutcome]) -> None:
-            if told is not None:
-                told[:] = outcomes
+        def write(outcomes: Sequence[CaseOutcome]) -> None:
+            if outcomes_so_far is not None:
+                outcomes_so_far[:] = outcomes
             record = run_record(options, results, found, time.monotonic() - started)
             _write_tables(results, outcomes, record, dataset, options.keep_empty)
 
-        # Before a run without any tumour ends: there it is needed most.
-        tell(results.outcomes)
+        # Also for a run without any tumour, where the report is needed most.
+        write(results.outcomes)
         kept = _kept(results.outcomes, options)
         lost = place_cases(pipeline, kept, folder, copy=options.copy)
         results = pipeline.results
     outcomes = with_failures(results.outcomes, lost)
     if lost:
-        tell(outcomes)
+        write(outcomes)
         kept = [case for case in kept if case not in lost]
-    take_out_all_but(kept, len(channels), folder, cache)
+    remove_all_but(kept, len(channels), folder, cache)
     if not _with_tumour(outcomes):
         raise UserError(
             dataset.images,
-            "no case with a tumour left whose scans could be put there",
-            "one at least",
-            "see clisc/cases.csv for the reasons, then go on with --continue",
+            "no case with a tumour whose scans could be placed",
+            "at least one",
+            "see clisc/cases.csv for the reasons, then use --continue",
         )
     add_to_trusted(dataset, [o.case for o in outcomes if o.status == "trusted" and o.case in kept])
     names = [channel.name for channel in channels]
@@ -188,7 +189,7 @@ def _write_tables(
     dataset: DatasetLayout,
     keep_empty: bool,
 ) -> None:
-    """What people look at: tables, and pictures of every case."""
+    """Write the tables, the overview and the report."""
     write_text(dataset.cases_csv, to_csv(outcomes))
     write_text(dataset.slice_labels_csv, slice_label_table(results))
     overview(results, outcomes, dataset.overview_png)
@@ -196,7 +197,7 @@ def _write_tables(
 
 
 def _kept(outcomes: Sequence[CaseOutcome], options: ConversionOptions) -> list[str]:
-    """Cases that go into the dataset."""
+    """Cases that belong to the dataset."""
     statuses = {"labelled", "trusted"} | ({"empty"} if options.keep_empty else set())
     if not _with_tumour(outcomes):
         raise NoTumourError(
@@ -213,11 +214,11 @@ def _with_tumour(outcomes: Sequence[CaseOutcome]) -> bool:
 
 
 def _of_earlier_run(scans: Mapping[str, Source], cache: ResultCache) -> dict[str, Source]:
-    """Scans that an earlier run has begun with; what it set aside is told."""
+    """Scans that an earlier run has started on; prints which of them it skipped."""
     known = {path.name for path in cache.root.glob("*") if path.is_dir()}
     failed = cache.cases_with("failure.json")
     new = sorted(scans.keys() - known)
-    print(f"{len(failed)} cases were set aside before: {', '.join(failed[:20])}")
+    print(f"{len(failed)} cases were skipped before: {', '.join(failed[:20])}")
     if new:
-        print(f"  left out: {len(new)} cases that no run has begun with (--continue takes them)")
+        print(f"  left out: {len(new)} new cases (--continue includes them)")
     return {case: path for case, path in scans.items() if case in known}

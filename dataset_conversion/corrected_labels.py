@@ -1,8 +1,8 @@
-"""Labels that people hand back: corrected in labelsTr, or named in `clisc/trusted.txt`.
+"""Labels edited by a person in labelsTr, or listed in `clisc/trusted.txt` as checked.
 
-The converter never overwrites them, and no pixel of them is read here: a label is known as a
-person's by its hash, and held against its scan by the header. Such a label is not drawn anew with
-another scan, so one that took the place of the scan is told, or its case set aside.
+The converter never overwrites them and reads none of their voxels: an edited label is recognised by
+its hash, and compared with its scan by the header. It is not redrawn if the scan is replaced, so a
+replaced scan is reported, or its case skipped.
 """
 
 from __future__ import annotations
@@ -23,45 +23,44 @@ from clisc_nnunet.io.volume import (
     scan_digest,
 )
 from clisc_nnunet.pipeline.case_result import CaseOutcome
-from clisc_nnunet.pipeline.label_step import corrected, recorded_outcome, written_by_us
+from clisc_nnunet.pipeline.label_step import corrected_outcome, recorded_outcome, written_by_us
 from clisc_nnunet.pipeline.result_cache import ResultCache
 
 
-def handed_back(
+def find_trusted(
     folder: Path, scans: Mapping[str, Source], cache: ResultCache
 ) -> tuple[dict[str, CaseOutcome], dict[str, ScanError]]:
-    """Cases whose label is a person's.
+    """Find the cases whose label was edited or checked by a person.
 
     Parameters
     ----------
     folder : Path
-        Of the dataset.
-    scans : mapping of case to file
-    store : Store
-        Knows the hash of every label that a run has drawn, and of the scan it was drawn on.
+        Dataset.
+    cache : ResultCache
+        Contains the hashes of every label that a run has written, and of its scan.
 
     Returns
     -------
     outcomes : dict
-        Of each such case that can go on.
+        Outcomes of these cases.
     faults : dict
-        What is wrong with the scans of the others: unreadable, or another one on another grid.
+        Those whose scan is unreadable, or was replaced by one with another grid.
 
     Raises
     ------
     UserError
-        If a corrected label cannot be read or does not lie on the grid of its scan, or nobody's
-        hand can be told.
+        If a corrected label cannot be read or differs from its scan in the grid, or if manual edits
+        cannot be detected (dataset of an earlier version).
     """
     dataset = DatasetLayout(folder)
     if dataset.run_json.is_file() and not cache.cases_with("label.json"):
         raise UserError(
             folder,
-            "a dataset of an earlier version, which kept no hashes of its labels",
-            "one by which corrected labels can be told",
-            "start a new one with another id",
+            "a dataset of an earlier version, without hashes of its labels",
+            "a dataset in which corrected labels can be detected",
+            "create a new one with another id",
         )
-    read_names(dataset.exclude_txt)  # the report will want it: told now if it is no text
+    read_names(dataset.exclude_txt)  # needed by the report later: unreadable lists are reported now
     trusted = read_names(dataset.trusted_txt)
     found: dict[str, CaseOutcome] = {}
     faults: dict[str, ScanError] = {}
@@ -74,32 +73,32 @@ def handed_back(
             continue
         geometry = read_geometry(label)
         try:
-            exchanged = _is_another(case, scans[case], cache)
+            replaced = _is_replaced(case, scans[case], cache)
             placed = dataset.image(case)
-            # The header of a file is read sooner than a DICOM series.
-            image = placed if exchanged is False and placed.is_file() else scans[case]
+            # Reading the header of a file is faster than reading a DICOM series.
+            image = placed if replaced is False and placed.is_file() else scans[case]
             wanted = read_geometry(image)
             if not same_grid(geometry, wanted):
-                raise _off_grid(label, geometry, scans[case], wanted, ours or bool(exchanged))
+                raise _off_grid(label, geometry, scans[case], wanted, ours or bool(replaced))
         except ScanError as error:
             faults[case] = error
             continue
-        if exchanged:
-            change = "another scan than in the run before; its label stays"
-            print(f"warning: {case}: {one_line(scans[case])} is {change}")
+        if replaced:
+            change = "has changed since the last run; its label is kept"
+            print(f"warning: {case}: {one_line(scans[case])} {change}")
         reason = f"label checked by a person ({TRUSTED_FILE})"
         found[case] = (
             replace(recorded_outcome(cache, case), status="trusted", reason=reason)
             if ours
-            else corrected(case)
+            else corrected_outcome(case)
         )
     for case, outcome in found.items():
-        print(f"{case}: {outcome.reason}; it is left as it is")
+        print(f"{case}: {outcome.reason}; left unchanged")
     return found, faults
 
 
 def add_to_trusted(dataset: DatasetLayout, cases: Sequence[str]) -> None:
-    """Name these cases in `trusted.txt`, unless it has them; its other lines stay."""
+    """Append these cases to `trusted.txt`, unless it lists them already."""
     path = dataset.trusted_txt
     new = sorted(set(cases) - read_names(path).keys())
     if new:
@@ -109,32 +108,32 @@ def add_to_trusted(dataset: DatasetLayout, cases: Sequence[str]) -> None:
         write_text(path, before + "".join(lines))
 
 
-def _is_another(case: str, scan: Source, cache: ResultCache) -> bool | None:
-    """Whether a scan is another than its slices were cut from; None if nothing tells.
+def _is_replaced(case: str, scan: Source, cache: ResultCache) -> bool | None:
+    """Whether a scan differs from the one its slices were extracted from; None if unknown.
 
     Raises
     ------
     ScanError
         If it cannot be read.
     """
-    kept = cache.as_kept(case, "slices")
+    kept = cache.load_any(case, "slices")
     return None if kept is None else scan_digest(scan) != kept[1].get("inputs")
 
 
 def _off_grid(
     label: Path, ours: Geometry, scan: Source, wanted: Geometry, scan_is_wrong: bool
 ) -> UserError:
-    """A person's label and its scan on different grids: the scan's fault, or the label's."""
+    """Error for a label and a scan on different grids, blaming the scan or the label."""
     if scan_is_wrong:
         return ScanError(
             scan,
-            f"{grid_text(wanted)}, another scan than the label of a person was made for",
+            f"{grid_text(wanted)}, not the scan that the corrected label was made for",
             f"the grid of {label}: {grid_text(ours)}",
-            "put the old scan back, or remove the label to have it drawn anew",
+            "restore the old scan, or remove the label to have it redrawn",
         )
     return UserError(
         label,
         f"a corrected label of {grid_text(ours)}",
         f"the grid of its scan: {grid_text(wanted)}",
-        "save it again on the scan's grid, or remove it to have it drawn anew",
+        "save it on the grid of the scan, or remove it to have it redrawn",
     )

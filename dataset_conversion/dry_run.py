@@ -1,13 +1,11 @@
-"""What `--dry-run` tells: the cases, what is done already, the disk it takes. Writes nothing."""
+"""Output of `--dry-run`: cases, finished stages, required disk space. Writes nothing."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
 
-from clisc_nnunet.dataset_conversion.nnunet_dataset import (
-    checked_folder,
-)
+from clisc_nnunet.dataset_conversion.nnunet_dataset import checked_folder
 from clisc_nnunet.dataset_conversion.options import (
     ConversionOptions,
     check,
@@ -21,22 +19,22 @@ from clisc_nnunet.io.dicom_series import Series
 from clisc_nnunet.pipeline.case_tracker import STAGES
 from clisc_nnunet.pipeline.result_cache import ResultCache
 
-# Results of the stages, label, CAM and region of a case; measured on 1 mm scans.
+# Size of the cached results, label, CAM and region of a case, measured with 1 mm scans.
 MB_PER_CASE = 3.0
 
 
 def plan(options: ConversionOptions) -> str:
-    """What a call would do, for the screen.
+    """Description of what a call would do.
 
     Raises
     ------
     UserError
-        As the call itself would, as far as names and options go; no scan is opened.
+        For invalid options and names, as the call itself would; no scan is opened.
     """
     check(options)
     chosen_settings(options)
     _, found = read_input(options)
-    folder = checked_folder(options.dataset_id, options.name, options.root, resume=options.goes_on)
+    folder = checked_folder(options.dataset_id, options.name, options.root, resume=options.resumes)
     lines = [describe(found, options.label_channel)]
     lines += [f"  {case.name}: {one_line(case.image)}" for case in found.cases]
     lines += _done(folder, found)
@@ -46,26 +44,28 @@ def plan(options: ConversionOptions) -> str:
 
 
 def _done(folder: Path, found: InputFolder) -> list[str]:
-    """What an earlier run left in the folder."""
+    """Finished stages and skipped cases of an earlier run."""
     cache = ResultCache(DatasetLayout(folder).stages)
     if not cache.root.is_dir():
-        return [f"dataset {folder}: to be made"]
+        return [f"dataset {folder}: new"]
     ours = {case.name for case in found.cases}
-    lines = [f"dataset {folder}: begun; kept if input, settings, weights and code still match:"]
+    lines = [
+        f"dataset {folder}: exists; reused if input, settings, weights and version still match:"
+    ]
     one_channel = not any(case.others for case in found.cases)
     for stage in STAGES:
-        # The placing of images leaves no record but its failures.
+        # Only failures of placing images are recorded.
         if stage == "images" or (stage == "channels" and one_channel):
             continue
         there = ours & set(cache.cases_with(f"{stage}{'.json' if stage == 'label' else '.npz'}"))
         lines.append(f"  {stage}: {len(there)} of {len(ours)} cases")
     for case in cache.cases_with("failure.json"):
-        lines.append(f"  set aside: {cache.read_record(case, 'failure').get('reason', case)}")
+        lines.append(f"  skipped: {cache.read_record(case, 'failure').get('reason', case)}")
     return lines
 
 
 def _disk(folder: Path, found: InputFolder, options: ConversionOptions) -> str:
-    """Disk that the dataset takes, and what is free there."""
+    """Required and free disk space."""
     scans = [source for case in found.cases for source in case.channels]
     copied = [s for s in scans if options.copy or not s.name.lower().endswith(FILE_ENDING)]
     files = [path for s in copied for path in (s.files if isinstance(s, Series) else (s,))]
@@ -74,6 +74,6 @@ def _disk(folder: Path, found: InputFolder, options: ConversionOptions) -> str:
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     free = shutil.disk_usage(there).free / 1e6
     return (
-        f"disk: about {total:,.0f} MB ({MB_PER_CASE:g} MB a case, and {len(copied)} "
-        f"scans copied); {free:,.0f} MB are free"
+        f"disk: about {total:,.0f} MB ({MB_PER_CASE:g} MB per case, and {len(copied)} "
+        f"scans copied); {free:,.0f} MB free"
     )

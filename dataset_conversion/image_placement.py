@@ -1,7 +1,7 @@
-"""The end of a conversion: the scans of its cases go into `imagesTr`, whole cases alone.
+"""The end of a conversion: place the scans in `imagesTr`, all channels of a case or none.
 
-Hours may have passed since stage 1 read a scan. One that has changed, vanished or become
-unreadable since sets its case aside, and the others go on.
+Hours may have passed since stage 1 read the scans. A case whose scan has since changed, vanished or
+become unreadable is skipped; the others continue.
 """
 
 from __future__ import annotations
@@ -26,13 +26,12 @@ STAGE = "images"
 def place_cases(
     pipeline: PseudoLabelPipeline, cases: Sequence[str], folder: Path, *, copy: bool = False
 ) -> dict[str, str]:
-    """Put the scans of cases into a dataset.
+    """Place the scans of cases in a dataset.
 
     Parameters
     ----------
     pipeline : PseudoLabelPipeline
         After its last step.
-    cases : sequence of str
     folder : Path
         `Dataset501_CLISC`.
     copy : bool
@@ -41,7 +40,7 @@ def place_cases(
     Returns
     -------
     dict of case to reason
-        Cases whose scans could not be put there.
+        Cases whose scans could not be placed.
     """
     step = CaseStep(
         STAGE,
@@ -50,7 +49,7 @@ def place_cases(
         _images_fingerprint,
         workers="scans",
         save=_save_nothing,
-        mismatch=lambda *_: "",  # file by file, `place_case` sees what is in place already
+        mismatch=lambda *_: "",  # `place_case` checks each file itself
     )
     pipeline.map(step, cases, clock="labels")
     failures = pipeline.tracker.failures
@@ -58,12 +57,12 @@ def place_cases(
 
 
 def place_unchanged(config: RunConfig, case: CaseInput, *, folder: Path, copy: bool) -> None:
-    """Put the scans of one case into `imagesTr`: all of them, or none.
+    """Place the scans of one case in `imagesTr`: all of them, or none.
 
     Raises
     ------
     ScanError
-        If one has changed since the run began, cannot be read, or lies on other voxels.
+        If one has changed since the run started, cannot be read, or has another grid.
     """
     try:
         _check_unchanged(case)
@@ -71,7 +70,7 @@ def place_unchanged(config: RunConfig, case: CaseInput, *, folder: Path, copy: b
     except Exception:
         for number in range(len(case.channels)):
             DatasetLayout(folder).image(case.name, number).unlink(missing_ok=True)
-        _check_unchanged(case)  # the scan's fault, or that of the dataset's disk?
+        _check_unchanged(case)  # was it the scan, or the disk of the dataset?
         raise
 
 
@@ -83,22 +82,20 @@ def _images_fingerprint(config: RunConfig, case: CaseInput, _: tuple[str, ...]) 
     return Fingerprint([case.digests[source] for source in case.channels])
 
 
-def take_out_all_but(
-    kept: Collection[str], channels: int, folder: Path, cache: ResultCache
-) -> None:
-    """Take out of a dataset what this or an earlier run has put there and is no part of it now.
+def remove_all_but(kept: Collection[str], channels: int, folder: Path, cache: ResultCache) -> None:
+    """Remove images and labels of earlier runs that are not part of the dataset any more.
 
     Parameters
     ----------
     kept : collection of str
         Cases of the dataset.
     channels : int
-        Number of nnU-Net's channels; further ones are taken out of these cases, too.
+        Number of channels; images of further channels are removed.
     folder : Path
-        `Dataset501_CLISC`. What no run has put there stays, and so does a label that a person
-        has corrected or checked.
-    store : Store
-        Knows the cases and the labels of all runs.
+        `Dataset501_CLISC`. Other files are not touched, nor are labels that a person has corrected
+        or checked.
+    cache : ResultCache
+        Contains the cases and the hashes of the labels of all runs.
     """
     ours = {path.name for path in cache.root.glob("*") if path.is_dir()}
     gone, dataset = ours - set(kept), DatasetLayout(folder)
@@ -106,8 +103,8 @@ def take_out_all_but(
         case, _, number = path.name.removesuffix(FILE_ENDING).rpartition("_")
         if case in gone or (case in ours and number.isdecimal() and int(number) >= channels):
             path.unlink()
-            print(f"taken out of imagesTr: {path.name}")
-    # Labels that a person has checked and left as they were are no longer ours alone.
+            print(f"removed from imagesTr: {path.name}")
+    # Labels that a person has checked stay, even if unedited.
     for case in gone - read_names(dataset.trusted_txt).keys():
         label = dataset.label(case)
         if label.is_file() and written_by_us(cache, case, label):
@@ -119,7 +116,7 @@ def _check_unchanged(case: CaseInput) -> None:
         if scan_digest(source) != case.digests[source]:
             raise ScanError(
                 source,
-                "another content than when the slices were cut",
-                f"the scan that the label of {case.name} was drawn on",
-                "go on with --continue once nobody writes to it",
+                "other content than when its slices were extracted",
+                f"the scan that the label of {case.name} was made from",
+                "use --continue once the file no longer changes",
             )

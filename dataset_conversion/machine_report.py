@@ -1,4 +1,4 @@
-"""What `--report` writes: how a call ended, for programs."""
+"""Output of `--report`: how a call ended, for programs."""
 
 from __future__ import annotations
 
@@ -43,21 +43,19 @@ def machine_report(
 
     Parameters
     ----------
-    command : str
     exit_status : int
-        1 stands for a fault of this software.
+        1 means a bug in this software.
     outcomes : sequence of CaseOutcome
-        As far as they are known.
-    dataset : Path, optional
+        As far as known.
     error : exception, optional
-        That ended the call.
+        Exception that ended the call.
     """
-    told = None
+    shown = None
     if isinstance(error, UserError):
-        told = {key: getattr(error, key) for key in ("where", "found", "expected")}
-        told["cure"] = error.hint
+        shown = {key: getattr(error, key) for key in ("where", "found", "expected")}
+        shown["cure"] = error.hint
     elif error is not None:
-        told = {"found": f"{type(error).__name__}: {error}"}
+        shown = {"found": f"{type(error).__name__}: {error}"}
     counts = Counter(outcome.status for outcome in outcomes)
     return {
         "status": STATUS.get(exit_status, "crashed"),
@@ -66,13 +64,13 @@ def machine_report(
         "command": command,
         "dataset": None if dataset is None else str(dataset),
         "counts": {"cases": len(outcomes), **{status: counts[status] for status in STATUSES}},
-        "error": told,
+        "error": shown,
         "cases": [asdict(outcome) for outcome in outcomes],
     }
 
 
 def write_report(path: Path, report: dict[str, Any]) -> None:
-    """Write it as JSON, whole or not at all.
+    """Write the report as JSON, atomically.
 
     Raises
     ------

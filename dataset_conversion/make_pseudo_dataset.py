@@ -1,7 +1,7 @@
 """The command `clisc_make_pseudo_dataset`: unlabelled scans in, nnU-Net raw dataset out.
 
-A large folder is divided among the jobs of an array, on one file system. Work on single cases is
-shared; what is learnt from all cases together is done once, in between:
+A large folder can be divided among the jobs of an array that share a file system. Work on single
+cases is divided; the classifiers are trained on all cases, by one job in between:
 
     C="clisc_make_pseudo_dataset -i SCANS -d 501"
     $C --stage slices  -num_parts 20 -part_id K     (an array, K = 0 to 19)
@@ -11,8 +11,8 @@ shared; what is learnt from all cases together is done once, in between:
     $C --stage labels  -num_parts 20 -part_id K
     $C --continue                                   (one job: checks all, writes the dataset)
 
-Every job keeps what it made; one that fails is started again as it is. `--continue` alone does
-whatever the others left. The labels do not depend on how the work was divided.
+Every job saves its results; a job that fails can simply be started again. `--continue` alone does
+whatever is left. The labels do not depend on how the work was divided.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ from clisc_nnunet.errors import (
 
 EPILOG = """\
 exit status: 0 done; 2 bad input or call; 3 done, but some cases failed (see clisc/cases.csv);
-4 no tumour anywhere; 5 disk full or not to be written to; 130 interrupted (after 5 and 130,
-go on with --continue)
+4 no tumour anywhere; 5 disk full or not writable; 130 interrupted (after 5 and 130,
+resume with --continue)
 """
 
 
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 @dataclass
 class _Call:
-    """How far a call has come, for its report: outcomes, and the dataset, if one was written."""
+    """State of a call for its report: outcomes, and the dataset, if one was written."""
 
     outcomes: list[Any] = field(default_factory=list)
     dataset: Path | None = None
@@ -85,7 +85,7 @@ class _Call:
     def report(
         self, namespace: argparse.Namespace, status: int, error: BaseException | None
     ) -> int:
-        """Write the report, if asked for; the exit status, another if it cannot be written."""
+        """Write the report, if requested; returns the exit status, or 5 if writing fails."""
         if namespace.report is None:
             return status
         from clisc_nnunet.dataset_conversion.machine_report import machine_report, write_report
@@ -105,7 +105,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="clisc_make_pseudo_dataset",
         description="Turn a folder of unlabelled FLAIR scans into an nnU-Net raw dataset whose "
-        "labels are drawn by CLIP, class activation maps and SAM.",
+        "labels are made by CLIP, class activation maps and SAM.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -137,7 +137,7 @@ def make_parser() -> argparse.ArgumentParser:
         dest="settings_file",
         type=Path,
         metavar="JSON",
-        help="a settings.json to repeat",
+        help="settings.json of an earlier run",
     )
     method.add_argument(
         "--set",
@@ -145,13 +145,13 @@ def make_parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="STAGE.NAME=VALUE",
-        help="one setting, such as roi.threshold=0.3 (may be given again)",
+        help="one setting, such as roi.threshold=0.3 (repeatable)",
     )
     method.add_argument(
         "--slice-labels",
         type=Path,
         metavar="CSV",
-        help="slice labels to use in place of CLIP's; as in clisc/slice_labels.csv",
+        help="slice labels to use instead of CLIP's, in the format of clisc/slice_labels.csv",
     )
     output = parser.add_argument_group("output")
     output.add_argument("--copy", action="store_true", help="copy the scans; default: link them")
@@ -165,25 +165,25 @@ def make_parser() -> argparse.ArgumentParser:
         "--continue",
         dest="resume",
         action="store_true",
-        help="go on with a run that was stopped, or that is to take other settings or new scans",
+        help="resume an interrupted run, or update a finished one to new settings or scans",
     )
     output.add_argument(
         "--retry-failed",
         action="store_true",
-        help="go on, and try the cases again that were set aside; others stay as they are",
+        help="resume, and retry the cases that were skipped; other cases are not computed again",
     )
     output.add_argument(
-        "--report", type=Path, metavar="JSON", help="how the call ended, for programs"
+        "--report", type=Path, metavar="JSON", help="write how the call ended, for programs"
     )
     output.add_argument(
-        "--dry-run", action="store_true", help="tell what would be done, and write nothing"
+        "--dry-run", action="store_true", help="print what would be done, and write nothing"
     )
     size = parser.add_argument_group("size")
     size.add_argument(
         "--stage",
         choices=("slices", "classifier", "regions", "enhanced", "labels"),
-        help="stop after this one; slices, regions and labels may be divided into parts, "
-        "classifier and enhanced learn from all cases",
+        help="stop after this stage; slices, regions and labels can be divided into parts, "
+        "classifier and enhanced need all cases",
     )
     size.add_argument(
         "-num_parts", dest="parts", type=int, default=1, metavar="N", help="divide the cases"
@@ -192,13 +192,13 @@ def make_parser() -> argparse.ArgumentParser:
     size.add_argument(
         "--scheduler",
         metavar="ADDRESS",
-        help="of a Dask cluster that does the work on cases, or its scheduler file",
+        help="Dask cluster to run on: address of the scheduler, or its scheduler file",
     )
     add_device(parser)
     add_processes(
         parser,
-        shown="processes that work on cases, one core each",
-        remark="; a GPU serves one alone",
+        shown="worker processes, one core each",
+        remark="; on a GPU, the models run in one process",
     )
     return parser
 

@@ -1,4 +1,4 @@
-"""The nnU-Net raw dataset that a conversion writes: folder, images, `dataset.json`."""
+"""Writing of an nnU-Net raw dataset: folder, images, `dataset.json`."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from clisc_nnunet.stages.slice_extraction import background_value
 # Settings of the trainer, within the key `clisc` of dataset.json.
 _TRAINER = "trainer"
 _RAW = "nnUNet_raw"
-# nnU-Net refuses an id that has two names in these folders together.
+# nnU-Net rejects an id that has two names in these folders.
 _NNUNET_FOLDERS = (_RAW, "nnUNet_preprocessed", "nnUNet_results")
 
 
 def dataset_folder(
     dataset_id: int, name: str, root: Path | None = None, *, resume: bool = False
 ) -> Path:
-    """Make the folder of a raw dataset, with `imagesTr`, `labelsTr` and `clisc` in it.
+    """Create the folder of a raw dataset, with `imagesTr`, `labelsTr` and `clisc`.
 
     Parameters
     ----------
@@ -39,10 +39,9 @@ def dataset_folder(
     name : str
         Letters, digits, `_`, `-` and `.`; "CLISC" with id 501 becomes `Dataset501_CLISC`.
     root : Path, optional
-        Where to put it, made if absent; by default the folder that the variable `nnUNet_raw`
-        names.
+        Parent folder, created if missing; default: the environment variable `nnUNet_raw`.
     resume : bool
-        Go on with a folder that an earlier run of ours has begun.
+        Accept a dataset of an earlier run.
 
     Returns
     -------
@@ -51,17 +50,17 @@ def dataset_folder(
     Raises
     ------
     UserError
-        If id or name cannot be used, the id is taken, or the folder cannot be written.
+        If id or name is invalid, the id is in use, or the folder is not writable.
     """
     folder = checked_folder(dataset_id, name, root, resume=resume)
     try:
-        # Our own folder first: by it another process, which starts now, knows the dataset as ours.
+        # First the folder by which other processes, started now, recognise the dataset as ours.
         dataset = DatasetLayout(folder)
         for part in (dataset.clisc, dataset.images, dataset.labels):
             part.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
-            folder, f"{error.strerror}", "a folder that can be written", "choose another with -o"
+            folder, f"{error.strerror}", "a writable folder", "choose another with -o"
         ) from None
     return folder
 
@@ -69,7 +68,7 @@ def dataset_folder(
 def checked_folder(
     dataset_id: int, name: str, root: Path | None = None, *, resume: bool = False
 ) -> Path:
-    """Path of the folder that `dataset_folder` would make, under the same conditions."""
+    """Path that `dataset_folder` would create, after the same checks."""
     if not 1 <= dataset_id <= 999:
         raise UserError("-d", str(dataset_id), "a number from 1 to 999", "choose another id")
     if not re.fullmatch(r"[\w.-]+", name, re.ASCII):
@@ -79,14 +78,14 @@ def checked_folder(
     root = _raw_folder() if root is None else root
     folder = root / f"Dataset{dataset_id:03d}_{name}"
     if not is_text(folder.absolute()):
-        found = "a path with bytes that are no text"
+        found = "a path that is not valid text"
         raise UserError(folder, found, "UTF-8", "choose another with -o")
     _check_free(folder, dataset_id, resume)
     return folder
 
 
 def place_image(source: Path, target: Path, *, copy: bool = False, replace: bool = False) -> str:
-    """Put a scan into a dataset as it is.
+    """Place a scan in a dataset unchanged.
 
     Parameters
     ----------
@@ -95,22 +94,21 @@ def place_image(source: Path, target: Path, *, copy: bool = False, replace: bool
     target : Path
         `imagesTr/CASE_0000.nii.gz`.
     copy : bool
-        Copy the file. By default it is linked: symbolically and by its absolute path, so that
-        the dataset may be moved on this computer; where the system refuses, by a hard link or,
-        last, a copy.
+        Copy the file. By default it is linked symbolically, by its absolute path, so that the
+        dataset can be moved on this computer; without support for this, by a hard link or a copy.
     replace : bool
-        Take the place of another scan.
+        Replace another scan.
 
     Returns
     -------
     str
-        `link`, `hard link` or `copy`; `kept` if the target is this scan already, and no link where
-        a copy is asked for or to where the scan was before.
+        `link`, `hard link` or `copy`; `kept` if the target has the same content already, and is not
+        a link to another path or in place of a copy.
 
     Raises
     ------
     UserError
-        If the target exists and is another scan, unless it is to be replaced.
+        If the target exists with other content, unless `replace`.
     """
     if not source.name.lower().endswith(FILE_ENDING):
         raise ValueError(f"{source} does not end in {FILE_ENDING}")
@@ -121,80 +119,79 @@ def place_image(source: Path, target: Path, *, copy: bool = False, replace: bool
         if not same and not replace:
             raise UserError(
                 target,
-                "a file that is there already",
-                f"nothing, or the scan {source}",
+                "an existing file",
+                f"no file, or the scan {source}",
                 "remove it or choose another dataset id",
             )
-    with atomic_file(target, _workshop(target)) as temporary:
+    with atomic_file(target, _temporary_folder(target)) as temporary:
         return _copy(source, temporary) if copy else _link(source, temporary)
 
 
 def _stale_link(target: Path, source: Path, *, copy: bool) -> bool:
-    """Whether a file is a symbolic link where a copy is asked for, or one to another place."""
+    """Whether the target is a symbolic link to another path, or in place of a copy."""
     return target.is_symlink() and (copy or os.readlink(target) != str(source.absolute()))
 
 
 def place_case(
-    channels: Sequence[Source], prompt: Source, case: str, folder: Path, *, copy: bool = False
+    channels: Sequence[Source], label_scan: Source, case: str, folder: Path, *, copy: bool = False
 ) -> None:
-    """Put the scans of a case into `imagesTr`, one a channel, in place of earlier ones.
+    """Place the scans of a case in `imagesTr`, one per channel, replacing earlier ones.
 
     Parameters
     ----------
     channels : sequence of (Path or Series)
         In nnU-Net's order.
-    prompt : Path or Series
-        The one of them that the label was drawn on. The others get its very geometry, of which
-        they may differ by rounding: nnU-Net compares them.
-    case : str
+    label_scan : Path or Series
+        The one from which the label was made. The others get exactly its geometry, since nnU-Net
+        compares geometries and theirs may differ by rounding.
     folder : Path
         `Dataset501_CLISC`.
     copy : bool
-        See `place_image`. Files that nnU-Net would not take as they are, and DICOM series, are
-        written anew.
+        See `place_image`. Files that nnU-Net cannot read unchanged, and DICOM series, are
+        converted.
 
     Raises
     ------
     ScanError
-        If a scan cannot be read, or lies on other voxels.
+        If a scan cannot be read, or has another grid.
     """
-    geometry = read_volume(prompt).geometry
+    geometry = read_volume(label_scan).geometry
     for number, source in enumerate(channels):
         volume = read_volume(source)
         check_grid(source, volume.geometry, geometry)
         target = DatasetLayout(folder).image(case, number)
-        as_it_is = (
+        unchanged = (
             isinstance(source, Path)
             and source.name.lower().endswith(FILE_ENDING)
             and not volume.repairs
             and volume.geometry == geometry
             and background_value(volume.array) == 0
         )
-        if as_it_is and isinstance(source, Path):
+        if unchanged and isinstance(source, Path):
             place_image(source, target, copy=copy, replace=True)
         else:
             write_image_with_zero_background(Volume(volume.array, geometry), target)
 
 
 def write_image_with_zero_background(volume: Volume, target: Path) -> None:
-    """Write a scan so that its background is exactly 0 and nothing else is.
+    """Write a scan shifted such that its background, and nothing else, is exactly 0.
 
     Parameters
     ----------
     volume : Volume
-        Its background is what `background_value` finds.
+        Its background is determined by `background_value`.
     target : Path
-        `imagesTr/CASE_0000.nii.gz`; written whole or not at all, replaced if it is there.
+        `imagesTr/CASE_0000.nii.gz`; written atomically, replaced if it exists.
 
     Notes
     -----
-    nnU-Net crops a scan to its voxels other than 0 and takes its statistics there. If the
-    background is some other number, all intensities are shifted by it: contrast and z-score
-    stay, and a voxel that happened to be 0 no longer looks like background.
+    nnU-Net crops scans to their nonzero voxels and computes statistics there. If the background has
+    another value, it is subtracted from all intensities: contrast and z-scores do not change, and
+    foreground voxels of value 0 are no longer taken for background.
     """
     background = np.float32(background_value(volume.array))
     shifted = volume.array - background
-    write_volume(target, shifted, volume.geometry, folder=_workshop(target))
+    write_volume(target, shifted, volume.geometry, folder=_temporary_folder(target))
 
 
 def write_dataset_json(
@@ -206,7 +203,7 @@ def write_dataset_json(
     file_ending: str = FILE_ENDING,
     overwrite: bool = False,
 ) -> None:
-    """Write `dataset.json`, which turns a folder into an nnU-Net raw dataset.
+    """Write `dataset.json` of an nnU-Net raw dataset.
 
     Parameters
     ----------
@@ -215,20 +212,20 @@ def write_dataset_json(
     n_cases : int
         Number of training cases, at least 1.
     clisc : dict
-        What the trainer needs: names and hashes of models, settings. nnU-Net copies it into
-        every checkpoint, so absolute paths are shortened to the file's name. The settings that
-        people have written beside it (`trainer_settings`) stay as they are.
+        Names and hashes of models, and settings, for the trainer. nnU-Net copies them into every
+        checkpoint, so absolute paths are shortened to file names. Existing trainer settings of the
+        user (`trainer_settings`) are kept.
     channel_names : sequence of str
-        In order. They decide nnU-Net's normalisation: any name but CT means z-score.
+        In order. They determine nnU-Net's normalisation: z-score for all names but CT.
     file_ending : str
-        Of all images and labels.
+        File ending of all images and labels.
     overwrite : bool
-        Replace a `dataset.json` that says something else.
+        Replace a different `dataset.json`.
 
     Raises
     ------
     UserError
-        If there is another `dataset.json` and `overwrite` is not set, or one that is no object.
+        If a different `dataset.json` exists, unless `overwrite`, or one that is not an object.
     """
     if n_cases < 1:
         raise ValueError("a dataset needs at least one case")
@@ -245,12 +242,12 @@ def write_dataset_json(
 
 
 def trainer_settings(folder: Path) -> Any:
-    """What people have set for the trainer in a dataset's `dataset.json`; None for nothing.
+    """Trainer settings that the user has added to `dataset.json`; None without any.
 
     Raises
     ------
     UserError
-        If the file is there and is no JSON object: what it says would be lost.
+        If the file is not a JSON object, since its content would be lost.
     """
     path = DatasetLayout(folder).dataset_json
     try:
@@ -258,13 +255,13 @@ def trainer_settings(folder: Path) -> Any:
     except FileNotFoundError:
         return None
     except (ValueError, AttributeError):
-        hint = "mend it, or move it away"
-        raise UserError(path, "no JSON object", "one", hint) from None
+        hint = "fix or move it"
+        raise UserError(path, "invalid JSON", "a JSON object", hint) from None
     return made.get(_TRAINER) if isinstance(made, dict) else None
 
 
 def describe_next_commands(dataset_id: int) -> str:
-    """nnU-Net's commands that train on the dataset and predict with the result."""
+    """nnU-Net's commands to train on the dataset and predict with the result."""
     return f"""Next, with nnU-Net's own commands:
   nnUNetv2_plan_and_preprocess -d {dataset_id} -c 3d_fullres --verify_dataset_integrity
   nnUNetv2_train {dataset_id} 3d_fullres all -tr nnUNetTrainerCLISC
@@ -274,8 +271,8 @@ Without a GPU, small plans instead:
   clisc_add_small_plans -d {dataset_id}"""
 
 
-def _workshop(target: Path) -> Path:
-    """Where an image lies until it is whole: in imagesTr nnU-Net would take it for a case."""
+def _temporary_folder(target: Path) -> Path:
+    """Folder for incomplete images, which nnU-Net would take for cases in imagesTr."""
     return DatasetLayout(target.parent.parent).stages
 
 
@@ -289,13 +286,13 @@ def _raw_folder() -> Path:
 def _check_free(folder: Path, dataset_id: int, resume: bool) -> None:
     roots = [folder.parent, *(Path(os.environ[v]) for v in _NNUNET_FOLDERS if os.environ.get(v))]
     for root in roots:
-        # nnU-Net compares the first letters only, without the underscore.
+        # nnU-Net compares this prefix only, without the underscore.
         for other in sorted(root.glob(f"Dataset{dataset_id:03d}*")):
             if other.name != folder.name and other.is_dir():
                 raise UserError(
                     other,
-                    f"dataset id {dataset_id} taken",
-                    "an id that no dataset has",
+                    f"dataset id {dataset_id} in use",
+                    "an unused id",
                     "choose another with -d",
                 )
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
@@ -303,16 +300,16 @@ def _check_free(folder: Path, dataset_id: int, resume: bool) -> None:
     if not DatasetLayout(folder).clisc.is_dir():
         raise UserError(
             folder,
-            "a dataset that this command did not make",
+            "a dataset that was not made by this command",
             "a new or empty folder",
             "choose another id with -d",
         )
     if not resume:
         raise UserError(
             folder,
-            "a dataset that this command has begun or finished",
+            "an existing dataset of this command",
             "a new or empty folder",
-            "go on with --continue, remove it, or choose another id with -d",
+            "use --continue, remove it, or choose another id with -d",
         )
 
 
@@ -335,7 +332,7 @@ def _copy(source: Path, target: Path) -> str:
 
 
 def _without_folders(value: Any) -> Any:
-    """The same value, with absolute paths in it shortened: see `without_folder`."""
+    """The same value with absolute paths shortened by `without_folder`."""
     if isinstance(value, dict):
         return {key: _without_folders(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""A call of the command, and what it chooses: settings, device, models, who does the work."""
+"""Options of `clisc_make_pseudo_dataset`, and what follows from them: settings, models, workers."""
 
 from __future__ import annotations
 
@@ -10,9 +10,7 @@ from typing import Any, Literal
 import torch
 
 from clisc_nnunet.errors import UserError
-from clisc_nnunet.inputs.case_filter import (
-    chosen_input,
-)
+from clisc_nnunet.inputs.case_filter import chosen_input
 from clisc_nnunet.inputs.channels import Channel, chosen_channels
 from clisc_nnunet.inputs.find_cases import InputFolder
 from clisc_nnunet.models.model_set import ModelNames
@@ -22,7 +20,7 @@ from clisc_nnunet.processes import WorkerPool, dask_pool, local_pool
 from clisc_nnunet.settings import Settings, preset, read_settings, updated
 from clisc_nnunet.stages.brain_extraction import check_brain_masks
 
-# What `--models` stands for: CLIP, SAM, backbone of the classifier.
+# Models of `--models`: CLIP, SAM, backbone of the classifier.
 MODEL_SETS = {
     "bundled": ("bundled", "bundled", "bundled"),
     "paper": ("ViT-B-32", "sam_vit_b", "resnet50"),
@@ -31,7 +29,7 @@ MODEL_SETS = {
 
 @dataclass(frozen=True)
 class ConversionOptions:
-    """A call of the command; names as in its help."""
+    """Options of the command; names as in its help."""
 
     scans: Path
     dataset_id: int
@@ -44,7 +42,7 @@ class ConversionOptions:
     preset: str = "default"
     settings_file: Path | None = None
     overrides: tuple[str, ...] = ()
-    """Single settings, as `STAGE.NAME=VALUE`."""
+    """Single settings, `STAGE.NAME=VALUE`."""
     slice_labels: Path | None = None
     device: str | None = None
     processes: int = 2
@@ -56,9 +54,9 @@ class ConversionOptions:
     """Step to stop after, one of `pipeline.STEPS`; no dataset is written then."""
     part: int = 0
     parts: int = 1
-    """The cases are divided into parts, and only those of one are worked on."""
+    """The cases are divided into this many parts, of which one is processed."""
     scheduler: str | None = None
-    """Dask's, instead of processes on this machine."""
+    """Dask scheduler, instead of processes on this machine."""
     channels: tuple[str, ...] = ()
     label_channel: str = "flair"
     cases: tuple[str, ...] = ()
@@ -68,12 +66,12 @@ class ConversionOptions:
 
     @property
     def last(self) -> str:
-        """The last step to do."""
+        """Last step to run."""
         return self.stage or "labels"
 
     @property
     def only_stage(self) -> bool:
-        """Whether no dataset is to be written, even if the last step is done."""
+        """Whether to stop after the last step without writing a dataset."""
         return self.stage is not None
 
     @property
@@ -82,13 +80,13 @@ class ConversionOptions:
         return self.empty_cases == "background"
 
     @property
-    def goes_on(self) -> bool:
-        """Whether a dataset that was begun may be there."""
+    def resumes(self) -> bool:
+        """Whether the dataset may exist already."""
         return self.resume or self.retry_failed or self.only_stage or self.parts > 1
 
 
 def chosen_settings(options: ConversionOptions) -> Settings:
-    """Preset or settings file, then the single options."""
+    """Settings from the preset or the settings file, updated by `--set`."""
     settings = (
         read_settings(options.settings_file) if options.settings_file else preset(options.preset)
     )
@@ -107,14 +105,14 @@ def chosen_settings(options: ConversionOptions) -> Settings:
 
 
 def chosen_models(options: ConversionOptions) -> ModelNames:
-    """The three models by name; files and folders by their absolute path, for other processes."""
+    """Names of the three models; paths are made absolute, for other processes."""
     names = MODEL_SETS[options.models]
     given = (options.clip, options.sam, options.classifier)
     return ModelNames(*(_absolute(own or usual) for own, usual in zip(given, names, strict=True)))
 
 
 def _absolute(name: str) -> str:
-    """`FILE` and `NAME=FILE` with the file's absolute path; other names as they are."""
+    """`FILE` and `NAME=FILE` with the absolute path of the file; other names unchanged."""
     like, equals, file = name.partition("=")
     if name in (BUNDLED_NAME, *ENTRIES):
         return name
@@ -123,8 +121,8 @@ def _absolute(name: str) -> str:
     return f"{like}={Path(file).absolute()}" if equals and Path(file).exists() else name
 
 
-def chosen_crews(options: ConversionOptions, device: torch.device) -> tuple[WorkerPool, WorkerPool]:
-    """Who reads and writes scans, and who runs the models: on a GPU, this process alone."""
+def chosen_pools(options: ConversionOptions, device: torch.device) -> tuple[WorkerPool, WorkerPool]:
+    """Worker pools for scans and for the models; on a GPU, models run in this process only."""
     if options.scheduler is not None:
         pool = dask_pool(options.scheduler)
         return pool, pool
@@ -133,34 +131,34 @@ def chosen_crews(options: ConversionOptions, device: torch.device) -> tuple[Work
 
 
 def check(options: ConversionOptions) -> None:
-    """Refuse a call whose numbers make no sense.
+    """Check the numbers of a call.
 
     Raises
     ------
     UserError
     """
     if options.processes < 1:
-        raise UserError("-np", str(options.processes), "1 or more", "give another number")
+        raise UserError("-np", str(options.processes), "1 or more", "change -np")
     if options.parts < 1 or not 0 <= options.part < options.parts:
         raise UserError(
             "-part_id",
             f"{options.part} of {options.parts}",
             "0 to num_parts - 1",
-            "give another number",
+            "change -part_id or -num_parts",
         )
     if options.parts > 1 and not options.only_stage:
         raise UserError(
             "-num_parts",
             "no --stage",
             "--stage slices, regions or labels",
-            "divide these stages; --help shows the order",
+            "divide one of these stages; --help shows the order",
         )
     if options.parts > 1 and options.last not in SHARED_STEPS:
         raise UserError(
             "-num_parts",
-            f"--stage {options.last}, which learns from all cases together",
+            f"--stage {options.last}, which needs all cases",
             f"one of {', '.join(SHARED_STEPS)}",
-            "leave -num_parts out, or name a stage that can be divided",
+            "omit -num_parts, or choose a stage that can be divided",
         )
 
 
@@ -170,7 +168,7 @@ def read_input(options: ConversionOptions) -> tuple[tuple[Channel, ...], InputFo
     Raises
     ------
     UserError
-        For anything the user can mend.
+        For invalid options or input.
     """
     check_brain_masks(options.brain_masks)
     channels = chosen_channels(options.channels, options.label_channel)

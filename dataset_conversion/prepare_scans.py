@@ -1,7 +1,7 @@
-"""The command `clisc_prepare_scans`: any folder of scans, as `nnUNetv2_predict -i` wants it.
+"""The command `clisc_prepare_scans`: prepare any folder of scans for `nnUNetv2_predict -i`.
 
-A network has learnt from the scans that `clisc_make_pseudo_dataset` placed. Those it is to segment
-have to be placed alike: named by case and channel, NIfTI, on one grid, with a background of 0.
+A network expects the same input as it was trained on, as written by `clisc_make_pseudo_dataset`:
+NIfTI files named by case and channel, with one grid per case and a background of 0.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from clisc_nnunet.errors import (
 if TYPE_CHECKING:
     from clisc_nnunet.inputs.cases import Case
 
-EPILOG = """Give --channels and --prompt-channel as they were given when the dataset was made.
+EPILOG = """Use the same --channels and --prompt-channel as for making the dataset.
 
-exit status: 0 done; 2 bad input or call; 3 done, but some cases were set aside; 5 disk full or
-not to be written to; 130 interrupted (after 5 and 130, go on with --continue)
+exit status: 0 done; 2 bad input or call; 3 done, but some cases were skipped; 5 disk full or
+not writable; 130 interrupted (after 5 and 130, resume with --continue)
 """
-# Files lie here until they are whole: beside the others, nnU-Net would take them for cases.
+# Folder for incomplete cases, which nnU-Net would segment beside the others.
 UNFINISHED = ".unfinished"
 
 
@@ -60,12 +60,12 @@ def _prepare(namespace: argparse.Namespace) -> int:
 
 
 def check_output(folder: Path, scans: Path, *, resume: bool) -> None:
-    """Refuse a folder that is not ours to fill.
+    """Check that the output folder can be used.
 
     Raises
     ------
     UserError
-        If it is that of the scans, a file, or not empty although nothing is to be gone on with.
+        If it is the folder of the scans, a file, or not empty (unless `resume`).
     """
     expected = "a new or empty folder"
     if folder.resolve() == scans.resolve():
@@ -73,25 +73,24 @@ def check_output(folder: Path, scans: Path, *, resume: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise UserError(folder, "a file", expected, "choose another with -o")
     if not resume and folder.is_dir() and any(folder.iterdir()):
-        raise UserError(folder, "files", expected, "go on with --continue, or choose another")
+        raise UserError(folder, "files", expected, "use --continue, or choose another folder")
 
 
 def prepare(cases: Sequence[Case], folder: Path, *, copy: bool = False) -> list[str]:
-    """Place the scans of cases side by side, whole cases alone.
+    """Write the scans of cases into one folder; all channels of a case or none.
 
     Parameters
     ----------
-    cases : sequence of Case
     folder : Path
-        Receives `CASE_0000.nii.gz` and so on. Cases that are there already stay as they are.
+        Output folder of `CASE_0000.nii.gz` and so on. Existing cases are not changed.
     copy : bool
-        Copy files that nnU-Net takes as they are; by default they are linked. Others are written
-        anew: see `nnunet_dataset.place_case`.
+        Copy files that nnU-Net can read unchanged; by default they are linked. Others are
+        converted, see `nnunet_dataset.place_case`.
 
     Returns
     -------
     list of str
-        Cases whose scans cannot be used; a line on the screen says why.
+        Cases with unusable scans; the reason is printed.
     """
     from tqdm import tqdm
 
@@ -107,7 +106,7 @@ def prepare(cases: Sequence[Case], folder: Path, *, copy: bool = False) -> list[
             try:
                 place_case(case.channels, case.image, case.name, unfinished, copy=copy)
             except ScanError as error:
-                print(f"set aside: {error}", file=sys.stderr, flush=True)
+                print(f"skipped: {error}", file=sys.stderr, flush=True)
                 failed.append(case.name)
                 continue
             for name in names:
@@ -121,8 +120,8 @@ def make_parser() -> argparse.ArgumentParser:
     """Parser of the command."""
     parser = argparse.ArgumentParser(
         prog="clisc_prepare_scans",
-        description="Place new scans of any layout and format as the scans of the dataset were "
-        "placed that a network has learnt from: CASE_0000.nii.gz, for nnUNetv2_predict -i.",
+        description="Prepare new scans of any layout and format for nnUNetv2_predict -i, in the "
+        "same way as the training images of a dataset: CASE_0000.nii.gz.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -135,7 +134,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_input_arguments(parser)
     parser.add_argument("--copy", action="store_true", help="copy the scans; default: link them")
     parser.add_argument(
-        "--continue", dest="resume", action="store_true", help="go on; cases that are there stay"
+        "--continue", dest="resume", action="store_true", help="resume; existing cases are kept"
     )
     return parser
 

@@ -1,4 +1,4 @@
-"""How a dataset came about: for people in `run.json`, for the trainer in `dataset.json`."""
+"""Provenance of a dataset: `run.json` for people, an entry in `dataset.json` for the trainer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from clisc_nnunet.settings import Settings
 
 
 def trainer_key(models: Models, settings: Settings, label_channel: int = 0) -> dict[str, Any]:
-    """What the trainer needs to judge with the same SAM; goes into dataset.json."""
+    """Entry in dataset.json with what the trainer needs to filter cases with the same SAM."""
     sam = models.sam
     return {
         "version": __version__,
@@ -33,7 +33,7 @@ def trainer_key(models: Models, settings: Settings, label_channel: int = 0) -> d
 def run_record(
     options: ConversionOptions, results: RunResults, found: InputFolder, seconds: float
 ) -> dict[str, Any]:
-    """How the dataset came about, for `run.json`."""
+    """Content of `run.json`."""
     packages = ("torch", "open_clip_torch", "segment_anything", "grad-cam", "SimpleITK", "nnunetv2")
     extractor = {}
     if results.config.settings.slices.brain == "extracted":

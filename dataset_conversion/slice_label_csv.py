@@ -1,4 +1,4 @@
-"""Slice labels as CSV: written beside the dataset, and taken in place of CLIP's."""
+"""Slice labels as CSV: written for each run, and read to replace those of CLIP."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ COLUMNS = ("case", "plane", "tumour_probability", "clip_label", "label")
 
 
 def slice_label_table(results: RunResults) -> str:
-    """All slices of a run: CLIP's probability and label, and the label after the vote.
+    """CSV of all slices of a run: CLIP's probability and label, and the label after the vote.
 
-    `plane` counts the slices of stage 1, from 0 at the lowest.
+    `plane` is the index of the slice of stage 1, from inferior to superior.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -37,12 +37,12 @@ def slice_label_table(results: RunResults) -> str:
 
 
 def labels_for(table: Path, cases: Collection[str]) -> dict[str, dict[int, int]]:
-    """Labels of `read_slice_labels`, of which some must be of these cases; says which are not.
+    """Read slice labels and print which cases of the table or of the input are unmatched.
 
     Raises
     ------
     UserError
-        If none is, or the table cannot be read.
+        If no case matches, or the table cannot be read.
     """
     labels = read_slice_labels(table)
     strange, absent = sorted(labels.keys() - set(cases)), sorted(set(cases) - labels.keys())
@@ -51,9 +51,9 @@ def labels_for(table: Path, cases: Collection[str]) -> dict[str, dict[int, int]]
             table, f"labels of {strange[0]}", "labels of the scans", "check the column case"
         )
     if strange:
-        print(f"{table}: passed over, as there is no such scan: {named(strange)}")
+        print(f"{table}: ignored, since there is no such scan: {named(strange)}")
     if absent:
-        print(f"{table}: has no line of {named(absent)}, which CLIP labels")
+        print(f"{table}: no labels of {named(absent)}; CLIP is used for these")
     return labels
 
 
@@ -63,7 +63,7 @@ def read_slice_labels(path: Path) -> dict[str, dict[int, int]]:
     Raises
     ------
     UserError
-        If the file cannot be read or a line is not of this form; the line is named.
+        If the file cannot be read, or a line is invalid.
     """
     expected = f"a CSV with {', '.join(COLUMNS)}; only case, plane and label are needed"
     try:
@@ -77,8 +77,8 @@ def read_slice_labels(path: Path) -> dict[str, dict[int, int]]:
             labels.setdefault(row["case"], {})[int(row["plane"])] = values[row["label"]]
         except (KeyError, TypeError, ValueError):
             raise UserError(
-                f"{path}, line {number}", str(dict(row))[:120], expected, "mend the line"
+                f"{path}, line {number}", str(dict(row))[:120], expected, "fix the line"
             ) from None
     if not labels:
-        raise UserError(path, "no slice labels", expected, "mend the file")
+        raise UserError(path, "no slice labels", expected, "fix the file")
     return labels

@@ -1,7 +1,7 @@
 """`clisc_add_small_plans`: an nnU-Net plan small enough for a laptop or a CI machine.
 
-nnU-Net plans for a GPU with 8 GB. Here the scans are resampled to 3 mm, so that one patch holds
-most of a brain, and the network is made narrow and shallow. All else stays as nnU-Net planned it.
+nnU-Net plans for a GPU with 8 GB. Here the scans are resampled to 3 mm, so that one patch covers
+most of a brain, and the network is narrow and shallow. Everything else is as planned by nnU-Net.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class SmallPlan:
     features : tuple of int
         Channels of each stage of the U-Net, at least two stages, one convolution each.
     largest_patch : tuple of 3 int
-        In the same order; smaller where the scans are.
+        In the same order; smaller for smaller scans.
     batch : int
         Patches per iteration.
     """
@@ -65,24 +65,23 @@ def small_plans(
         A 3D configuration of it.
     plans_name : str
         Name of the new plans; decides the file's and the preprocessed data's name.
-    small : SmallPlan
 
     Returns
     -------
     dict
-        Plans with this configuration alone.
+        Plans with this configuration only.
 
     Raises
     ------
     UserError
-        If the configuration is absent, not 3D, or of another network than nnU-Net's plain U-Net.
+        If the configuration is missing, not 3D, or has another network than the plain U-Net.
     """
     from nnunetv2.experiment_planning.experiment_planners.network_topology import (
         get_pool_and_conv_props,
     )
 
     source = _plain_3d_configuration(plans, configuration)
-    # A plan's axes are in the order of training; what the user gives is in the file's.
+    # Axes of plans are in the order used for training, those of the options in that of the file.
     order = plans["transpose_forward"]
     spacing = [small.spacing[axis] for axis in order]
     median_shape = [
@@ -133,12 +132,10 @@ def add_small_plans(
 
     Parameters
     ----------
-    dataset_id : int
     configuration, source_name : str
         What to make smaller.
     plans_name : str
         Name of the small plans, other than `source_name`.
-    small : SmallPlan, optional
     overwrite : bool
         Replace plans of this name that say something else.
 
@@ -209,7 +206,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="clisc_add_small_plans",
         description="Add small plans to a planned nnU-Net dataset, for computers without a GPU.",
-        epilog="Exit status: 0 done; 2 a mistake in the input or the call; 130 interrupted.",
+        epilog="Exit status: 0 done; 2 bad input or call; 130 interrupted.",
     )
     parser.add_argument("-d", type=int, required=True, metavar="ID", help="dataset id")
     parser.add_argument("-c", default="3d_fullres", help="configuration (default: %(default)s)")

@@ -1,4 +1,4 @@
-"""What tests of several modules share."""
+"""Fixtures shared by several test modules."""
 
 import shutil
 
@@ -28,7 +28,7 @@ def random_sam():
 
 @pytest.fixture
 def sam_file(random_sam, tmp_path, monkeypatch):
-    """A user's own SAM on disk, which is taken for a ViT-B: small, but normalised as one."""
+    """Checkpoint of a tiny SAM that is recognised as a ViT-B, with the normalisation of one."""
 
     def vit_b():
         sam, entry = build_tiny_sam(TinySamConfig()), ENTRIES["sam_vit_b"]
@@ -46,7 +46,7 @@ def sam_file(random_sam, tmp_path, monkeypatch):
 
 @pytest.fixture(scope="session")
 def prepared_heads(tmp_path_factory):
-    """nnU-Net's folders with `tiny_nnunet`'s dataset; to be copied, not trained in."""
+    """nnU-Net's folders with the dataset of `tiny_nnunet`; read-only, see `nnunet_root`."""
     folder = tmp_path_factory.mktemp("nnunet")
     make_dataset(folder)
     return folder
@@ -54,7 +54,7 @@ def prepared_heads(tmp_path_factory):
 
 @pytest.fixture
 def nnunet_root(prepared_heads, tmp_path, monkeypatch):
-    """nnU-Net's folders, with nothing trained yet."""
+    """Copy of nnU-Net's folders, without any trained model."""
     from nnunetv2.training.logging.nnunet_logger import MetaLogger
 
     for name in ("nnUNet_raw", "nnUNet_preprocessed"):
@@ -63,7 +63,7 @@ def nnunet_root(prepared_heads, tmp_path, monkeypatch):
         monkeypatch.setenv(name, str(tmp_path / name))
     monkeypatch.setenv("nnUNet_n_proc_DA", "0")
     monkeypatch.setenv("nnUNet_def_n_proc", "1")
-    # A second for each epoch, which lasts a tenth of one here.
+    # Takes a second per epoch, ten times as long as the training here.
     monkeypatch.setattr(MetaLogger, "plot_progress_png", lambda self, folder: None)
     return tmp_path
 

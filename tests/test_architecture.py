@@ -1,3 +1,4 @@
+import ast
 import os
 import subprocess
 import sys
@@ -26,7 +27,7 @@ def _sources() -> list[Path]:
 
 
 def _copy_as_installed(target: Path) -> Path:
-    """Python files of the package as an installation has them; returns the package's folder."""
+    """Copy the package as in an installation; returns its folder."""
     package = target / "clisc_nnunet"
     for source in _sources():
         relative = source.relative_to(ROOT)
@@ -42,7 +43,7 @@ def _copy_as_installed(target: Path) -> Path:
 def _lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
     linter = Path(sys.executable).parent / "lint-imports"
     config = str(ROOT / "pyproject.toml")
-    # The start-up file has imported the package already: from this folder, then.
+    # The start-up file imports the package, so the path must be set before.
     return subprocess.run(
         [str(linter), "--config", config, "--no-cache"],
         env={**os.environ, "PYTHONPATH": str(folder)},
@@ -89,7 +90,7 @@ def test_a_wrong_import_is_found(tmp_path: Path, module: str, line: str, complai
 
 @pytest.mark.parametrize("module", COMMANDS)
 def test_help_loads_nothing_heavy(module: str) -> None:
-    # Help must answer at once; the time itself depends on the machine.
+    # Imports are checked instead of the time, which depends on the machine.
     program = (
         f"import sys, {module} as command\n"
         "try:\n    command.main(['--help'])\n"
@@ -101,6 +102,25 @@ def test_help_loads_nothing_heavy(module: str) -> None:
     )
     assert done.stdout.startswith("usage: clisc_")
     assert done.stdout.rstrip().endswith("loaded: []")
+
+
+def test_image_files_are_read_in_one_place() -> None:
+    """Code that makes labels reads image files through `io/volume.py` only."""
+    readers = {"ReadImage", "ImageFileReader", "ImageSeriesReader", "nibabel", "nib"}
+    found = {
+        path.relative_to(ROOT).as_posix()
+        for path in _sources()
+        if path.relative_to(ROOT).parts[0] in ("clisc_nnunet", "dataset_conversion")
+        and "evaluation" not in path.parts
+        for node in ast.walk(ast.parse(path.read_text()))
+        if (isinstance(node, ast.Attribute) and node.attr in readers)
+        or (isinstance(node, ast.alias) and node.name.split(".")[0] in readers)
+    }
+    assert found == {
+        "clisc_nnunet/io/sitk_images.py",
+        "clisc_nnunet/io/dicom_series.py",
+        "clisc_nnunet/phantoms/anatomy.py",  # label maps of healthy heads
+    }
 
 
 def test_modules_stay_readable() -> None:

@@ -1,4 +1,4 @@
-"""How nnU-Net finds our trainers, in every form of installation."""
+"""How nnU-Net finds our trainers, for every kind of installation."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_start_up_imports_nothing_heavy():
 
 @pytest.fixture
 def dummy(tmp_path):
-    """A folder with a small package in nnU-Net's place, and one with ours, not installed."""
+    """Folders with a dummy nnU-Net package and with ours, not installed."""
     package = tmp_path / "nnunetv2" / "training" / "nnUNetTrainer"
     package.mkdir(parents=True)
     for folder in (package, package.parent, package.parent.parent):
@@ -127,7 +127,7 @@ def bare(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bare")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
     (site,) = folder.glob("lib/python*/site-packages")
-    # A path file adds the folder, but the path files inside of it are passed over, ours too.
+    # A path file adds the folder, but path files inside it are ignored, including ours.
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return folder / "bin" / "python", site
 
@@ -148,6 +148,7 @@ def install(*words, program):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["plain", "editable"])
 def test_installed_it_is_found_and_uninstalled_it_leaves_nothing(bare, source, form):
     program, site = bare
@@ -161,6 +162,7 @@ def test_installed_it_is_found_and_uninstalled_it_leaves_nothing(bare, source, f
     assert sorted(p.name for p in site.iterdir()) == before
 
 
+@pytest.mark.slow
 def test_in_a_target_folder_one_variable_does_it(bare, source, tmp_path):
     program, _ = bare
     words = ["install", "-q", "--no-deps", "--no-build-isolation", "--target", str(tmp_path)]

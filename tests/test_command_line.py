@@ -138,7 +138,7 @@ def test_options_are_filled_by_name():
 def test_every_field_has_its_option(parser, call, kind, others):
     namespace = parser.parse_args(call)
     found = options_of(kind, namespace, command="text", **others)
-    # Options that are not given leave the defaults of the class.
+    # Options that are not given have the defaults of the class.
     defaults = {f.name: f.default for f in fields(kind) if f.default is not MISSING}
     given = {"command", "out", *others}
     assert {k: v for k, v in vars(found).items() if k in defaults.keys() - given} == {

@@ -62,7 +62,7 @@ def test_properties(first, second):
     assert value == dice(second, first, both_empty=1.0)
     assert dice(first, first, both_empty=1.0) == 1
     both, total = int((first & second).sum()), int(first.sum() + second.sum())
-    # To the last bit: labels and what is chosen depend on it.
+    # Exactly, since labels and selections depend on it.
     assert value == (2.0 * both / total if total else 1.0)
     assert iou(first, second, both_empty=1.0) == pytest.approx(value / (2 - value))
 

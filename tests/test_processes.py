@@ -69,7 +69,7 @@ def test_a_dying_process_fails_only_its_own_job(tmp_path):
     roots = {str(n): math.sqrt(n) for n in range(6)}
     with local_pool(2) as pool:
         results = dict(pool.run(jobs | {"crash": crash}))
-        # Separately: a neighbouring job that dies first would use up the retry.
+        # In a separate run, since another dying job would use up the retry.
         again = dict(pool.run(jobs | {"once": partial(crash_once, tmp_path / "flag")}))
     assert isinstance(results.pop("crash"), LostProcessError)
     assert again.pop("once") == "done"

@@ -46,7 +46,7 @@ ANYTHING = SCALARS | st.lists(SCALARS, max_size=3) | st.dictionaries(st.text(max
 
 @given(st.sampled_from(FIELDS), ANYTHING)
 def test_any_json_is_read_or_reported(place, value):
-    """Any JSON value is either read, and survives writing, or gives a `UserError`."""
+    """Any JSON value is either read, and written unchanged, or raises a `UserError`."""
     stage, option = place
     try:
         settings = from_json(json.dumps({stage: {option: value}}))

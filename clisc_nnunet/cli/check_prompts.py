@@ -1,4 +1,4 @@
-"""The command `clisc_check_prompts`: see how text prompts separate slices, without labels."""
+"""The command `clisc_check_prompts`: how well text prompts separate slices, without labels."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _check(namespace: argparse.Namespace) -> int:
     prompts = tuple(namespace.prompts or ("paper",))
     outcome = check_folder(options_of(PromptOptions, namespace, prompts=prompts))
     for case, reason in outcome.failures.items():
-        print(f"set aside: {case}: {reason}", file=sys.stderr)
+        print(f"skipped: {case}: {reason}", file=sys.stderr)
     print(table(outcome.checks))
     print(f"\nwritten: {namespace.out}")
     return EXIT_SOME_CASES_FAILED if outcome.failures else EXIT_DONE
@@ -40,11 +40,11 @@ def make_parser() -> argparse.ArgumentParser:
     """Parser of the command, in nnU-Net's grammar."""
     parser = argparse.ArgumentParser(
         prog="clisc_check_prompts",
-        description="Show on a few volumes how text prompts separate slices with a tumour from "
-        "those without: histogram, curve over the height, the most and the least tumour-like "
-        "slices. No label is needed.",
-        epilog="exit status: 0 done; 2 bad input or call; 3 done, but some scans could not be "
-        "used; 130 interrupted",
+        description="Show on a few volumes how well text prompts separate slices with a tumour "
+        "from those without: histogram, curve along the height, and the most and least tumour-like "
+        "slices. No labels are needed.",
+        epilog="exit status: 0 done; 2 bad input or call; 3 done, but some scans were skipped; "
+        "130 interrupted",
     )
     parser.add_argument(
         "-i", dest="scans", type=Path, required=True, metavar="SCANS", help="folder of scans"
@@ -55,15 +55,15 @@ def make_parser() -> argparse.ArgumentParser:
         type=Path,
         required=True,
         metavar="OUT",
-        help="page (.html) or picture (.png)",
+        help="page (.html) or image (.png)",
     )
     add_channel_options(parser)
     parser.add_argument(
         "--prompts",
         action="append",
         metavar="SET|FILE",
-        help='paper (default), or a JSON file {"normal": ["..."], "tumour": ["..."]}; may be given '
-        "again, to compare sets",
+        help='paper (default), or a JSON file {"normal": ["..."], "tumour": ["..."]}; repeatable, '
+        "to compare sets",
     )
     parser.add_argument(
         "--clip", default="bundled", metavar="NAME|FILE", help="default: the bundled one"
@@ -74,13 +74,13 @@ def make_parser() -> argparse.ArgumentParser:
         type=int,
         default=4,
         metavar="N",
-        help="volumes, evenly over the folder (default: 4)",
+        help="number of volumes, sampled evenly from the folder (default: 4)",
     )
     parser.add_argument(
         "--preset",
         choices=("default", "paper"),
         default="default",
-        help="how slices are cut and when one is unsure",
+        help="settings of slices and of the limit for unsure ones",
     )
     add_brain_masks(parser)
     add_device(parser)

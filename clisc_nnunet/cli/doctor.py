@@ -1,4 +1,4 @@
-"""`clisc_doctor`: what is installed, what works, and what to type where something does not."""
+"""`clisc_doctor`: check the installation, and show how to fix what does not work."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ State = Literal["ok", "note", "missing"]
 TRAINER = "nnUNetTrainerCLISC"
 NNUNET_FOLDERS = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
 PACKAGES = ("nnunetv2", "torch", "torchvision", "SimpleITK", "segment-anything", "open_clip_torch")
-# What an import of torch raises where it is absent, broken, or lacks a library of CUDA.
+# Errors on importing torch if it is missing, broken, or lacks a CUDA library.
 NO_TORCH = (ImportError, RuntimeError, OSError)
 MARKS: dict[State, str] = {"ok": "ok", "note": "--", "missing": "!!"}
 
@@ -33,12 +33,10 @@ class Finding:
 
     Parameters
     ----------
-    topic : str
     state : str
-        `ok`; `note`, worth knowing but no fault; or `missing`: something does not work without.
-    found : str
-    cure : str
-        The line to type, or what to do.
+        `ok`; `note` for information; `missing` if something does not work.
+    hint : str
+        Command to run, or what to do.
     """
 
     topic: str
@@ -48,8 +46,8 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Everything that is looked at, in the order of the screen."""
-    looks: list[Callable[[], list[Finding]]] = [
+    """Run all checks, in the order of the output."""
+    checks: list[Callable[[], list[Finding]]] = [
         installed_packages,
         torch_works,
         trainer_resolves,
@@ -58,11 +56,11 @@ def examine() -> list[Finding]:
         published_weights,
         device,
     ]
-    return [finding for look in looks for finding in look()]
+    return [finding for check in checks for finding in check()]
 
 
 def installed_packages() -> list[Finding]:
-    """Versions of Python, of this package and of those it stands on."""
+    """Versions of Python, this package and its main dependencies."""
     findings = [Finding("python", "ok", platform.python_version())]
     for name in ("clisc_nnunet", *PACKAGES):
         try:
@@ -73,7 +71,7 @@ def installed_packages() -> list[Finding]:
 
 
 def torch_works() -> list[Finding]:
-    """Whether torch and torchvision fit together; if not, nnU-Net finds no trainer but its own."""
+    """Whether torch and torchvision are compatible; if not, nnU-Net finds only its own trainers."""
     try:
         import_module("torch")
         import_module("torchvision")
@@ -84,14 +82,14 @@ def torch_works() -> list[Finding]:
 
 
 def trainer_resolves() -> list[Finding]:
-    """Whether nnU-Net finds our trainer, and by which way."""
+    """Whether nnU-Net finds our trainer, and by which mechanism."""
     from clisc_nnunet import _autoload
 
     try:
         find = import_module("nnunetv2.utilities.find_objects").recursive_find_trainer_class_by_name
         module = find(TRAINER).__module__
     except Exception as error:
-        # Whatever keeps nnU-Net from finding it, the line to type is the same.
+        # The fix is the same for all causes.
         here = Path(__file__).parent / "_ext"
         why = _first_line(error)
         return [Finding(TRAINER, "missing", why, f"export nnUNet_extTrainer={here}")]
@@ -100,16 +98,18 @@ def trainer_resolves() -> list[Finding]:
 
 
 def nnunet_folders() -> list[Finding]:
-    """nnU-Net's three variables: set, there, and writable."""
+    """Whether nnU-Net's three variables are set to writable folders."""
     findings = []
     for name in NNUNET_FOLDERS:
         path = os.environ.get(name)
         if not path:
             findings.append(Finding(name, "missing", "not set", f"export {name}=/path/to/{name}"))
         elif not Path(path).is_dir():
-            findings.append(Finding(name, "missing", f"{path} is no folder", f"mkdir -p {path}"))
+            findings.append(Finding(name, "missing", f"{path} is not a folder", f"mkdir -p {path}"))
         elif not os.access(path, os.W_OK):
-            findings.append(Finding(name, "missing", f"{path} is read-only", "choose another"))
+            findings.append(
+                Finding(name, "missing", f"{path} is read-only", "choose another folder")
+            )
         else:
             free = shutil.disk_usage(path).free / 1e9
             findings.append(Finding(name, "ok", f"{path}, {free:.0f} GB free"))
@@ -117,12 +117,12 @@ def nnunet_folders() -> list[Finding]:
 
 
 def bundled_weights() -> list[Finding]:
-    """Whether the weights that came with the package are as they left us."""
+    """Whether the bundled weights are intact."""
     try:
         from clisc_nnunet.models.weights import bundled_state
     except NO_TORCH as error:
-        hint = "mend torch first"
-        return [Finding("bundled weights", "missing", f"not read: {_first_line(error)}", hint)]
+        hint = "fix torch first"
+        return [Finding("bundled weights", "missing", f"unreadable: {_first_line(error)}", hint)]
 
     findings = []
     for role in ("clip", "sam", "classifier", "brain"):
@@ -136,7 +136,7 @@ def bundled_weights() -> list[Finding]:
 
 
 def published_weights() -> list[Finding]:
-    """Weights of published models, which nobody needs for the default."""
+    """Weights of published models, which the defaults do not need."""
     from clisc_nnunet.models.download import offline, present
     from clisc_nnunet.models.registry import ENTRIES
 
@@ -149,14 +149,14 @@ def published_weights() -> list[Finding]:
         if path is not None:
             findings.append(Finding(entry.name, "ok", str(path)))
         else:
-            found = f"not there, {entry.megabytes} MB, downloaded on first use"
+            found = f"not downloaded yet, {entry.megabytes} MB, on first use"
             hint = f"clisc_download_weights {entry.name}"
             findings.append(Finding(entry.name, "note", found, hint))
     return findings
 
 
 def device() -> list[Finding]:
-    """The device that will be used unless -device names another."""
+    """The default device."""
     try:
         torch = import_module("torch")
     except NO_TORCH:
@@ -176,7 +176,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def as_text(findings: Sequence[Finding]) -> str:
-    """The screen."""
+    """Findings as text, with the number of missing items."""
     width = max(len(finding.topic) for finding in findings)
     lines = []
     for finding in findings:
@@ -185,7 +185,7 @@ def as_text(findings: Sequence[Finding]) -> str:
             lines.append(f"    {'':{width}}  -> {finding.hint}")
     missing = sum(finding.state == "missing" for finding in findings)
     lines.append("")
-    lines.append(f"{missing} to mend, see the lines with !!" if missing else "Everything is there.")
+    lines.append(f"{missing} to fix, see the lines with !!" if missing else "Nothing is missing.")
     return "\n".join(lines)
 
 
@@ -207,9 +207,9 @@ def make_parser() -> argparse.ArgumentParser:
     """Parser of the command."""
     parser = argparse.ArgumentParser(
         prog="clisc_doctor",
-        description="Tells what is installed, whether nnU-Net finds our trainers, which weights "
-        "are there, which device will be used, and what to type where something is missing.",
-        epilog="Exit status: 0 nothing is missing; 2 something is.",
+        description="Check what is installed, whether nnU-Net finds our trainers, which weights "
+        "are available and which device will be used, and show how to fix the rest.",
+        epilog="Exit status: 0 nothing is missing; 2 something is missing.",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return parser

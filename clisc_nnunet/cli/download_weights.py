@@ -1,4 +1,4 @@
-"""`clisc_download_weights`: fetch models by name before they are needed."""
+"""`clisc_download_weights`: download models by name before they are needed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from clisc_nnunet.errors import EXIT_BAD_INPUT, EXIT_DONE, UserError
 
 
 def table() -> str:
-    """What can be fetched, and what is here."""
+    """Table of the known models, and whether they have been downloaded."""
     from clisc_nnunet.models.download import present
     from clisc_nnunet.models.registry import ENTRIES, weights_folder
 
@@ -29,7 +29,7 @@ def table() -> str:
 
 
 def describe(name: str) -> str:
-    """All that the registry knows of a model."""
+    """Entry of a model in the registry, as text."""
     entry = _entry(name)
     digest = entry.digest
     lines = {
@@ -44,7 +44,7 @@ def describe(name: str) -> str:
     return "\n".join([entry.name, *(f"  {key:9}{value}" for key, value in lines.items())])
 
 
-def _entry(name: str):  # type: ignore[no-untyped-def]  # the type is as heavy to import as the rest
+def _entry(name: str):  # type: ignore[no-untyped-def]  # importing the type is slow
     from clisc_nnunet.models.locate import find_entry
     from clisc_nnunet.models.registry import ENTRIES
 
@@ -52,7 +52,7 @@ def _entry(name: str):  # type: ignore[no-untyped-def]  # the type is as heavy t
     if entry is None:
         raise UserError(
             name,
-            "no model of this name",
+            "an unknown model",
             f"one of {', '.join(ENTRIES)}, or ARCHITECTURE/TAG of open_clip",
             "see clisc_download_weights --list",
         )
@@ -60,7 +60,7 @@ def _entry(name: str):  # type: ignore[no-untyped-def]  # the type is as heavy t
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Command line; 0 if every model is there, else 2."""
+    """Command line; returns 0 if all models are available, else 2."""
     return run(make_parser(), argv, _download, interrupted=RUN_AGAIN)
 
 
@@ -74,7 +74,7 @@ def _download(namespace: argparse.Namespace) -> int:
     for name in namespace.names:
         try:
             print(describe(name) if namespace.show else f"{name}: {fetch(_entry(name))}")
-        except UserError as error:  # the others are fetched all the same
+        except UserError as error:  # continue with the other models
             print_error(error)
             status = EXIT_BAD_INPUT
     return status
@@ -84,13 +84,15 @@ def make_parser() -> argparse.ArgumentParser:
     """Parser of the command."""
     parser = argparse.ArgumentParser(
         prog="clisc_download_weights",
-        description="Fetch published models into the weights folder (CLISC_WEIGHTS, or the "
-        "platform's cache folder), and check their hashes.",
-        epilog="Exit status: 0 all are there; 2 some are not; 130 interrupted.",
+        description="Download published models to the weights folder (CLISC_WEIGHTS, or the "
+        "platform's cache folder) and verify their hashes.",
+        epilog="Exit status: 0 all models available; 2 some are not; 130 interrupted.",
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help="models to fetch; see --list")
-    parser.add_argument("--list", action="store_true", help="list what is known, fetch nothing")
-    parser.add_argument("--show", action="store_true", help="tell all about NAME, fetch nothing")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="models to download; see --list")
+    parser.add_argument("--list", action="store_true", help="list known models, download nothing")
+    parser.add_argument(
+        "--show", action="store_true", help="show details of NAME, download nothing"
+    )
     return parser
 
 

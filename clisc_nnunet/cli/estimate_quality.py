@@ -1,4 +1,4 @@
-"""The command `clisc_estimate_quality`: which predictions to trust, for users without labels."""
+"""The command `clisc_estimate_quality`: rank predictions by estimated quality, without labels."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from clisc_nnunet.command_line import (
 from clisc_nnunet.errors import EXIT_DONE, EXIT_SOME_CASES_FAILED
 
 EPILOG = """\
-Each judged case is kept in OUT/judged. With --continue a case is judged again only if its scan,
-its prediction, SAM or an option has changed; the result is that of a run without a stop.
+Scores are saved in OUT/judged. With --continue a case is scored again only if its scan, its
+prediction, SAM or an option has changed; the result is that of an uninterrupted run.
 
-exit status: 0 done; 2 bad input or call; 3 done, but some predictions could not be judged;
-5 disk full or not to be written to; 130 interrupted (after 5 and 130, go on with --continue)
+exit status: 0 done; 2 bad input or call; 3 done, but some predictions could not be scored;
+5 disk full or not writable; 130 interrupted (after 5 and 130, resume with --continue)
 """
 
 
@@ -48,8 +48,8 @@ def make_parser() -> argparse.ArgumentParser:
     """Parser of the command, in nnU-Net's grammar."""
     parser = argparse.ArgumentParser(
         prog="clisc_estimate_quality",
-        description="Rank predictions by how far SAM confirms them, the least trusted first, "
-        "without labels: similarity to SAM's answer, SAM's own estimate, stability under "
+        description="Rank predictions by their agreement with SAM, the least trusted first, "
+        "without labels: similarity to SAM's mask, SAM's predicted IoU, and stability under "
         "jittered prompts. Writes quality.html, quality.csv and quality.json.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -63,8 +63,8 @@ def make_parser() -> argparse.ArgumentParser:
         type=Path,
         required=True,
         metavar="PREDICTIONS",
-        help="folder of masks, CASE.nii.gz; a dataset.json of this software in it, or beside it, "
-        "tells the SAM, the settings and the prompt channel of the pseudo-labels",
+        help="folder of masks, CASE.nii.gz; SAM, settings and label channel are taken from a "
+        "dataset.json of this software in the folder or its parent, if there is one",
     )
     parser.add_argument(
         "-o", dest="out", type=Path, metavar="OUT", help="default: PREDICTIONS/quality"
@@ -73,8 +73,8 @@ def make_parser() -> argparse.ArgumentParser:
         "--continue",
         dest="resume",
         action="store_true",
-        help="go on with an estimate that was stopped, or bring a finished one up to date; "
-        "without it, an OUT that holds one is refused",
+        help="resume an interrupted estimate, or update a finished one; without it, an OUT "
+        "with an earlier estimate is refused",
     )
     add_channel_options(parser, default="", shown="that of dataset.json, or flair")
     parser.add_argument(
@@ -82,27 +82,27 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add_brain_masks(
         parser,
-        " (training images of a dataset of this software are shown as the converter saw them "
-        "without this)",
+        " (not needed for training images of a dataset of this software, whose brain masks are "
+        "known)",
     )
     parser.add_argument(
         "--looks",
         choices=("all", "axial"),
         default="all",
-        help="SAM looks as for the pseudo-labels (default), or at axial slices once, which is "
-        "several times faster",
+        help="SAM passes: all as for the pseudo-labels (default), or a single axial pass, which "
+        "is several times faster",
     )
     parser.add_argument(
-        "--repeats", type=int, default=5, help="answers to jittered prompts (default: 5)"
+        "--repeats", type=int, default=5, help="number of jittered prompts (default: 5)"
     )
     parser.add_argument(
         "--jitter",
         type=float,
         default=0.05,
         metavar="SHARE",
-        help="how far prompts move, as a share of their box (default: 0.05)",
+        help="jitter of the prompts, as a share of their box (default: 0.05)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the jitter (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the jitter (default: 0)")
     add_device(parser)
     add_processes(parser, shown="processes that read scans")
     return parser

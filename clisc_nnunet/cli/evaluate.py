@@ -17,13 +17,13 @@ from clisc_nnunet.command_line import (
 from clisc_nnunet.errors import EXIT_DONE
 
 EPILOG = """\
-OUT receives evaluation.csv, evaluation.json and evaluation.html, a page that needs no other file;
-with -d, stages.csv and stages.json (Dice of each stage, and how well slices are told apart; the
-options after -o do not matter then).
-Empty masks: Dice is 0 if one mask is empty, undefined if both are; distances are undefined for
-both, left out of the means, and counted.
+Writes evaluation.csv, evaluation.json and evaluation.html, a self-contained page, to OUT; with -d,
+stages.csv and stages.json (Dice of each stage, and scores of the slice labels; options after -o are
+ignored).
+Empty masks: Dice is 0 if one mask is empty, undefined if both are; distances are undefined in both
+cases. Undefined values are excluded from the means, and counted.
 
-exit status: 0 done; 2 bad input or call; 5 disk full or not to be written to; 130 interrupted
+exit status: 0 done; 2 bad input or call; 5 disk full or not writable; 130 interrupted
 """
 
 
@@ -42,7 +42,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="clisc_evaluate",
         description="Score predictions against references: Dice, HD95, surface distances, "
-        "precision, recall, volumes and lesions, per case and over all, with confidence intervals.",
+        "precision, recall, volumes and lesions, per case and overall, with confidence "
+        "intervals.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -55,7 +56,7 @@ def make_parser() -> argparse.ArgumentParser:
         dest="dataset",
         type=Path,
         metavar="DATASET",
-        help="of clisc_make_pseudo_dataset: slice labels, regions and pseudo-labels are scored",
+        help="dataset of clisc_make_pseudo_dataset: score slice labels, regions and pseudo-labels",
     )
     parser.add_argument(
         "-r",
@@ -65,9 +66,9 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="REFERENCES",
         help="folder of CASE.nii.gz, or of CASE/CASE_seg.nii.gz as in BraTS",
     )
-    parser.add_argument("-o", dest="out", type=Path, metavar="OUT", help="folder for the files")
+    parser.add_argument("-o", dest="out", type=Path, metavar="OUT", help="output folder")
     parser.add_argument(
-        "-i", dest="images", type=Path, metavar="IMAGES", help="scans, for the page's pictures"
+        "-i", dest="images", type=Path, metavar="IMAGES", help="scans, for the pictures of the page"
     )
     add_channel_options(parser)
     parser.add_argument(
@@ -77,8 +78,8 @@ def make_parser() -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="L",
-        help="labels to score, taken together, in predictions and references "
-        "(default: all above 0, BraTS's whole tumour)",
+        help="labels to score as one, in predictions and references (default: all above 0, the "
+        "whole tumour of BraTS)",
     )
     parser.add_argument(
         "--tolerance",
@@ -86,16 +87,16 @@ def make_parser() -> argparse.ArgumentParser:
         type=float,
         default=1.0,
         metavar="MM",
-        help="of the normalised surface Dice (default: 1)",
+        help="tolerance of the normalised surface Dice (default: 1)",
     )
     parser.add_argument(
         "--missing",
         choices=("error", "leave-out", "empty"),
         default="error",
-        help="references without a prediction: refuse (default), leave out, or score as empty",
+        help="for references without a prediction: fail (default), leave out, or score as empty",
     )
     add_processes(parser)
-    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap (default: 0)")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""The command `clisc_make_phantoms`: a BraTS-like folder of phantoms, and their masks apart."""
+"""The command `clisc_make_phantoms`: a BraTS-like folder of phantoms, with separate masks."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def _make(namespace: argparse.Namespace) -> int:
 
     if namespace.count < 1 or namespace.processes < 1:
         found = f"{namespace.count} and {namespace.processes}"
-        raise UserError("-n and -np", found, "1 or more", "give other numbers")
-    asked = {k: v for k, v in vars(namespace).items() if k != "command"}
-    cases = make_phantom_dataset(**asked)
+        raise UserError("-n and -np", found, "1 or more", "change them")
+    options = {k: v for k, v in vars(namespace).items() if k != "command"}
+    cases = make_phantom_dataset(**options)
     free = sum(case["kind"] == "none" for case in cases)
     images = namespace.folder / "images"
     print(f"{len(cases)} phantoms in {images}, {free} of them without a tumour")
@@ -52,7 +52,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--seed",
         type=int,
         default=0,
-        help="the same seed, the same phantoms; sets to be kept apart need seeds at least N apart",
+        help="seed of the first phantom; disjoint sets need seeds at least N apart",
     )
     parser.add_argument(
         "--anatomy",
@@ -71,9 +71,9 @@ def make_parser() -> argparse.ArgumentParser:
         "--kinds",
         choices=["usual", "heads", "unseen", "aged"],
         default="usual",
-        help="usual (default); heads that keep skull and scalp, if the label maps have them; "
-        "kinds that the bundled models have never seen; or aged ones, with wide ventricles and "
-        "bright caps round them",
+        help="usual (default); heads with skull and scalp, if the label maps have them; unseen, "
+        "kinds that the bundled models were not trained on; or aged, with wide ventricles and "
+        "bright caps around them",
     )
     add_processes(parser, default=1)
     return parser

@@ -1,4 +1,4 @@
-"""What became of each case, for the report and the table at the end."""
+"""Outcome of each case, for the report and the final table."""
 
 from __future__ import annotations
 
@@ -10,65 +10,65 @@ from dataclasses import asdict, dataclass, fields
 from typing import Literal, get_args
 
 Status = Literal["labelled", "trusted", "empty", "failed"]
-# A `trusted` label is a person's: corrected, or in trusted.txt.
+# `trusted`: the label was corrected by a person, or the case is listed in trusted.txt.
 STATUSES: tuple[Status, ...] = get_args(Status)
 
 
 @dataclass(frozen=True)
 class CaseOutcome:
-    """One case: its pseudo-label, or why there is none."""
+    """Outcome of one case: its pseudo-label, or the reason why there is none."""
 
     case: str
     status: Status
     reason: str
-    """Why the case has a label, or lacks one."""
+    """Why the case has a label or none."""
     slices: int = 0
-    """Slices that show brain."""
+    """Number of slices with brain."""
     clip_tumour_slices: int = 0
-    """Of these, called tumour by CLIP and the vote."""
+    """Slices labelled tumour by CLIP and the vote."""
     classifier_tumour_slices: int = 0
     region_slices: int = 0
-    """With a region of interest, thus shown to SAM."""
+    """Slices with a region of interest, on which SAM is prompted."""
     label_ml: float = 0.0
     predicted_iou: float = 0.0
-    """SAM's own estimate, mean over the slices it drew on."""
+    """SAM's predicted IoU, mean over the slices with a mask."""
     agreement: float = 0.0
-    """Dice of SAM's masks and the regions, mean over the same slices."""
+    """Dice between SAM's masks and the regions, mean over the same slices."""
     brain_share: float = 1.0
-    """Share of the scan's foreground that the stages look at; below 1 a skull was stripped."""
+    """Brain as a share of the scan's foreground; below 1 if the scan was skull-stripped here."""
 
     @property
     def confidence(self) -> float:
-        """How far the pseudo-label may be trusted, 0 to 1; no reference is needed for it.
+        """Estimated reliability of the pseudo-label, 0 to 1, computed without a reference.
 
         Notes
         -----
-        The geometric mean of two opinions of different origin: SAM's own estimate of its masks'
-        IoU, and the Dice of these masks and the regions that the classifier's CAM gave. It is low
-        where either is, and 0 where SAM drew nothing. CAM's layer and threshold are chosen by the
-        same product.
+        Geometric mean of two largely independent estimates: SAM's predicted IoU of its masks, and
+        the Dice between these masks and the regions from the classifier's CAM. It is low if either
+        is low, and 0 without a mask. Layer and threshold of the CAM are selected by the same
+        product.
         """
         return math.sqrt(min(max(self.predicted_iou, 0.0), 1.0) * self.agreement)
 
 
 def failed_outcomes(failures: Mapping[str, str]) -> list[CaseOutcome]:
-    """Outcomes of cases that were set aside, by name, each with its reason."""
+    """Outcomes of skipped cases, sorted by name, each with its reason."""
     return [CaseOutcome(case, "failed", reason) for case, reason in sorted(failures.items())]
 
 
 def with_failures(
     outcomes: Sequence[CaseOutcome], failures: Mapping[str, str]
 ) -> list[CaseOutcome]:
-    """The outcomes, but `failed` for cases that failed after their label was written."""
+    """Outcomes with the cases replaced that failed after their label was written."""
     failed = {outcome.case: outcome for outcome in failed_outcomes(failures)}
     return [failed.get(outcome.case, outcome) for outcome in outcomes]
 
 
 def least_sure_first(outcomes: Sequence[CaseOutcome]) -> list[CaseOutcome]:
-    """Cases in the order in which people should look at them.
+    """Cases in the order in which they should be reviewed.
 
-    By `confidence`, the lowest first; where it is the same, failed cases come before empty and
-    labelled ones, then the name decides. Cases that somebody has checked already come last.
+    Sorted by `confidence`, the lowest first; ties are broken by status (failed, empty, labelled)
+    and name. Cases that a person has already checked come last.
     """
     order = {"failed": 0, "empty": 1, "labelled": 2, "trusted": 3}
     return sorted(
@@ -77,7 +77,7 @@ def least_sure_first(outcomes: Sequence[CaseOutcome]) -> list[CaseOutcome]:
 
 
 def to_csv(outcomes: Sequence[CaseOutcome]) -> str:
-    """The per-case report, a line each; `rank` 1 is the case to look at first."""
+    """CSV with one line per case; `rank` 1 is the case to review first."""
     text = io.StringIO()
     names = [*(f.name for f in fields(CaseOutcome)), "confidence", "rank"]
     ranks = {o.case: rank for rank, o in enumerate(least_sure_first(outcomes), start=1)}
@@ -90,7 +90,7 @@ def to_csv(outcomes: Sequence[CaseOutcome]) -> str:
 
 
 def summary(outcomes: Sequence[CaseOutcome], seconds: dict[str, float]) -> str:
-    """Table for the screen: cases by status, volumes, seconds per stage."""
+    """Table for the terminal: cases, counts by status, volumes, seconds per stage."""
     lines = [f"{'case':<32} {'status':<9} {'slices':>6} {'region':>6} {'ml':>7} {'IoU':>5}  reason"]
     lines += [
         f"{o.case:<32} {o.status:<9} {o.slices:>6} {o.region_slices:>6} {o.label_ml:>7.1f} "

@@ -1,7 +1,7 @@
-"""A stage that is done case by case: declared once, run by one loop.
+"""A stage that processes one case at a time: declared once, run by a single loop.
 
-Loading of earlier results, fingerprint, skipping, failure and saving are written here and in
-`case_tracker`; a step itself is a function from arrays to arrays.
+Loading inputs, fingerprints, reuse, failures and saving are handled here and in `case_tracker`;
+the step itself is a function from arrays to arrays.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ def save_arrays(
     fingerprint: Fingerprint,
     arrays: Mapping[str, np.ndarray],
 ) -> None:
-    """Save what most steps return: the arrays of a result, as `clisc/stages/CASE/STAGE.npz`."""
+    """Save the arrays of a result as `clisc/stages/CASE/STAGE.npz`; the default of `CaseStep`."""
     config.cache.save(case.name, stage, fingerprint, arrays)
 
 
 def cache_mismatch(
     config: RunConfig, case: CaseInput, stage: str, fingerprint: Fingerprint
 ) -> str | None:
-    """Reason to run a step again, as `ResultCache.mismatch` gives it."""
+    """Reason to run a step again, or None; see `ResultCache.mismatch`."""
     return config.cache.mismatch(case.name, stage, fingerprint)
 
 
@@ -45,21 +45,21 @@ class CaseStep:
     Parameters
     ----------
     name : str
-        File of the result in `clisc/stages/CASE`, one of `case_tracker.STAGES`.
+        File name of the result in `clisc/stages/CASE`, one of `case_tracker.STAGES`.
     title : str
-        For the screen.
+        Label of the progress bar.
     run : callable
-        (config, case, *arrays of the inputs) -> result; called in a worker process.
+        (config, case, *input arrays) -> result; called in a worker process.
     fingerprint : callable
-        (config, case, signatures of the inputs) -> Fingerprint.
+        (config, case, input signatures) -> Fingerprint.
     inputs : tuple of str
-        Earlier stages of the case whose arrays `run` takes.
+        Earlier stages of the case whose arrays are passed to `run`.
     workers : {"models", "scans"}
-        The worker pool: that of the models' device, or that for work on scan files.
+        Worker pool: that of the models' device, or that for reading and writing scans.
     save : callable
-        (config, case, name, fingerprint, result) -> what the main process gets to know of it.
+        (config, case, name, fingerprint, result) -> value passed to the main process.
     mismatch : callable
-        (config, case, name, fingerprint) -> reason to run again, None if the kept result fits.
+        (config, case, name, fingerprint) -> reason to run again, or None.
     """
 
     name: str
@@ -74,7 +74,7 @@ class CaseStep:
 
 @dataclass(frozen=True)
 class StepOutput:
-    """What the main process gets from a worker: the files it read, and what `save` returned."""
+    """Result passed to the main process: files read by the worker, and the value from `save`."""
 
     files_read: tuple[str, ...]
     value: Any
@@ -87,12 +87,12 @@ def run_step(
     tracker: CaseTracker,
     pool: WorkerPool,
 ) -> dict[str, StepOutput]:
-    """Run a step for all cases whose kept result does not fit; a failing case stops no other.
+    """Run a step for all cases without a valid cached result; failing cases do not stop others.
 
     Returns
     -------
     dict of case name to StepOutput
-        Of the cases that the step was run for.
+        Cases for which the step was run.
     """
     by_name = {case.name: case for case in cases}
     jobs = {}
@@ -120,7 +120,7 @@ def _run_case(
     inputs: Sequence[tuple[str, str]],
     fingerprint: Fingerprint,
 ) -> StepOutput:
-    """In a worker: load the inputs, run the step, save its result."""
+    """Load the inputs, run the step, save its result; called in a worker."""
     arrays = [config.cache.require(case.name, name, signature) for name, signature in inputs]
     with recording() as read:
         result = run(config, case, *arrays)

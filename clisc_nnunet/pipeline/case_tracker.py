@@ -1,4 +1,4 @@
-"""Who takes part in a run: what of each case is kept, what is made, who is set aside and why."""
+"""State of the cases of a run: which results are reused, which cases were skipped and why."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ STAGES = (
     "slices", "channels", "labels", "raw_trials", "raw_regions", "enhanced_trials",
     "enhanced_regions", "masks", "label", "images",
 )  # fmt: skip
-# Records beside the results of a case: why it was set aside; at which stage it once was, if it
-# came in again after others had gone on without it.
+# Records beside the results of a case: why it was skipped; and the stage at which it was once
+# skipped, if it was retried after the other cases had continued without it.
 FAILURE, LATE = "failure", "late"
 
 Mismatch = Callable[[str, Fingerprint], str | None]
@@ -29,14 +29,14 @@ Mismatch = Callable[[str, Fingerprint], str | None]
 
 @dataclass
 class CaseTracker:
-    """Cases of a run, by name in order.
+    """Cases of a run, sorted by name, with their failures and signatures.
 
     Parameters
     ----------
-    store : Store
-        A failure is kept there, signed as a result is: the same work is not tried again.
+    cache : ResultCache
+        Also stores failures, with the signature of the failed step, so that it is not run again.
     retry : bool
-        Try again what was set aside before.
+        Retry cases that were skipped in an earlier run.
     """
 
     cache: ResultCache
@@ -45,7 +45,7 @@ class CaseTracker:
     failures: dict[str, str] = field(default_factory=dict)
     signatures: dict[tuple[str, str], str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    """What was kept and what was not, a line per stage."""
+    """One line per stage on the results reused from an earlier run."""
 
     def run(
         self,
@@ -55,29 +55,26 @@ class CaseTracker:
         jobs: Mapping[str, tuple[Fingerprint, Job]],
         mismatch: Mismatch | None = None,
     ) -> dict[str, Any]:
-        """Do a stage for some cases, as far as no earlier result matches its recipe.
+        """Run a stage for the cases without a valid cached result.
 
         Parameters
         ----------
         stage : str
             One of `STAGES`.
         title : str
-            For the screen.
-        crew : Crew
-            Does the work.
-        jobs : mapping of case to recipe and work
+            Label of the progress bar.
         mismatch : callable, optional
-            Says why the result of a case is to be made, as `Store.mismatch` does.
+            Reason to run the job of a case; default: that of `ResultCache.mismatch`.
 
         Returns
         -------
         dict
-            What the work returned, for the cases it was done for.
+            Results by case, of the jobs that were run.
 
         Raises
         ------
         UserError
-            For a fault that is not one case's, such as a full disk.
+            For errors that concern more than one case, such as a full disk.
         """
         mismatch = mismatch or (
             lambda case, fingerprint: self.cache.mismatch(case, stage, fingerprint)
@@ -102,30 +99,32 @@ class CaseTracker:
         return results
 
     def refuse(self, case: str, reason: str) -> None:
-        """Set a case aside before its first stage; whenever it can be read, it is tried again."""
+        """Skip a case before its first stage; the next run tries to read it again."""
         self.cache.write_record(case, FAILURE, {"stage": STAGES[0], "reason": reason})
-        self.set_aside(case, reason)
+        self.skip(case, reason)
 
-    def set_aside(self, case: str, reason: str) -> None:
-        """Take a case out of the run; the others go on."""
+    def skip(self, case: str, reason: str) -> None:
+        """Remove a case from the run; the others continue."""
         self.failures[case] = reason
         self.cases = [other for other in self.cases if other != case]
-        tqdm.write(f"set aside: {reason}", file=sys.stderr)
+        tqdm.write(f"skipped: {reason}", file=sys.stderr)
 
     def require_a_case(self) -> None:
-        """Refuse to go on when every case was set aside.
+        """Stop if every case was skipped.
 
         Raises
         ------
         UserError
         """
         if not self.cases:
-            first = next(iter(self.failures.values()), "there was none")
+            first = next(iter(self.failures.values()), "no scan was found")
             found = f"no usable scan among {len(self.failures)} ({first})"
-            raise UserError("the scans", found, "one at least", "mend or replace them")
+            raise UserError(
+                "the scans", found, "at least one usable scan", "fix or replace the files"
+            )
 
     def on_time(self, last: str) -> list[str]:
-        """Cases but those that were once set aside at this stage or before, and came in later."""
+        """Cases that were never skipped up to this stage, i.e. those without a `late` mark."""
         stages = STAGES[: STAGES.index(last) + 1]
         late = {
             case
@@ -134,13 +133,13 @@ class CaseTracker:
         }
         return [case for case in self.cases if case not in late]
 
-    def forget_latecomers(self) -> None:
-        """Nobody is late any more: what the others learnt is learnt anew, with everybody."""
+    def clear_late_marks(self) -> None:
+        """Clear all `late` marks; the classifiers are about to be retrained on every case."""
         for case in self.cases:
             self.cache.forget_record(case, LATE)
 
     def signatures_of(self, stage: str, cases: Iterable[str]) -> list[str]:
-        """Signatures of a stage's results."""
+        """Signatures of a stage's results, in the order of the cases."""
         return [self.signatures[case, stage] for case in cases]
 
     def _failed_before(self, case: str, stage: str, fingerprint: Fingerprint) -> bool:
@@ -148,10 +147,10 @@ class CaseTracker:
         if record.get("stage") != stage:
             return False
         if self.retry:
-            # Also with another scan in its place: the others went on without this case.
+            # Even if the scan was replaced: the other cases continued without this one.
             self.cache.write_record(case, LATE, {"stage": stage})
         elif record.get("signature") == fingerprint.signature:
-            self.set_aside(case, str(record["reason"]))
+            self.skip(case, str(record["reason"]))
             return True
         self.cache.forget_record(case, FAILURE)
         return False
@@ -167,29 +166,29 @@ class CaseTracker:
             reason = f"{case}: {title} failed: {type(error).__name__}: {first}"
             record["traceback"] = "".join(traceback.format_exception(error))
         self.cache.write_record(case, FAILURE, {**record, "reason": reason})
-        self.set_aside(case, reason)
+        self.skip(case, reason)
 
     def _note(self, title: str, count: int, reasons: Counter[str | None]) -> None:
-        """A line on what an earlier run left, unless it left nothing."""
+        """Report how many results of an earlier run are reused, if there are any."""
         line = kept_line(count, reasons)
         if line:
             self.note(f"{title}: {line}")
 
     def note(self, line: str) -> None:
-        """Say and remember what became of an earlier run's results."""
+        """Print a line on the reuse of earlier results, and keep it for the record of the run."""
         self.notes.append(line)
         tqdm.write(line, file=sys.stdout)
 
 
 def kept_line(count: int, reasons: Counter[str | None]) -> str:
-    """What is kept of an earlier run and what is not, for people; empty if it left nothing.
+    """Readable counts of reused and recomputed results; empty if there were no earlier results.
 
     Parameters
     ----------
     count : int
-        Cases.
+        Number of cases.
     reasons : Counter
-        Of what `Store.mismatch` says of them.
+        Values of `ResultCache.mismatch` of these cases.
     """
     again = {why: n for why, n in reasons.most_common() if why}
     if not reasons[None] and not again:

@@ -13,7 +13,7 @@ from clisc_nnunet.pipeline.result_cache import Fingerprint, sign
 
 
 def save_classifier(path: Path, classifier: SliceClassifier, fingerprint: Fingerprint) -> None:
-    """Write the weights as safetensors, whole or not at all, signed with what they depend on.
+    """Write the weights as safetensors, atomically, with their fingerprint.
 
     Raises
     ------
@@ -23,7 +23,7 @@ def save_classifier(path: Path, classifier: SliceClassifier, fingerprint: Finger
 
     state = {k: v.detach().cpu().contiguous() for k, v in classifier.state_dict().items()}
     with atomic_file(path) as temporary:
-        # Written here: the library's own errors do not say that a disk is full.
+        # Not written by the library, whose errors do not say that a disk is full.
         temporary.write_bytes(save(state, metadata={"recipe": fingerprint.text}))
 
 
@@ -32,16 +32,15 @@ def load_classifier(path: Path, backbone: Backbone, signature: str) -> SliceClas
 
     Parameters
     ----------
-    path : Path
     backbone : Backbone
-        That the classifier was trained from.
+        Backbone from which the classifier was trained.
     signature : str
-        Of its recipe.
+        Signature of its fingerprint.
 
     Returns
     -------
     SliceClassifier or None
-        None if there is no whole file with this signature: it is to be trained again.
+        None if there is no valid file with this signature.
     """
     kept = kept_fingerprint(path)
     if kept is None or sign(kept) != signature:
@@ -53,7 +52,7 @@ def load_classifier(path: Path, backbone: Backbone, signature: str) -> SliceClas
 
 
 def kept_fingerprint(path: Path) -> str | None:
-    """Text of the recipe in the header of a classifier's file; None if there is no such file."""
+    """Text of the fingerprint in a classifier's file; None without a valid file."""
     from safetensors import SafetensorError, safe_open
 
     try:

@@ -1,4 +1,4 @@
-"""What a run is about: its configuration, and the cases that it works on."""
+"""Inputs of a run: its configuration and its cases."""
 
 from __future__ import annotations
 
@@ -15,20 +15,18 @@ from clisc_nnunet.settings import Settings
 
 @dataclass(frozen=True)
 class RunConfig:
-    """What a process needs to work on any case: settings, names and paths, so that it pickles.
+    """What a worker process needs for any case; picklable, so it holds names instead of models.
 
     Parameters
     ----------
-    settings, names
-        What makes the pseudo-labels.
     device : str
         Name of a torch device.
     cache : ResultCache
-        Keeps the results of the stages.
+        Results of the stages.
     dataset : DatasetLayout
         Receives the label, CAM and region of each case, on the grid of its scan.
     empty_labels : bool
-        Cases without a tumour get a label, too.
+        Cases without a tumour get an empty label; otherwise they get none.
     """
 
     settings: Settings
@@ -50,21 +48,20 @@ class RunConfig:
 
 @dataclass(frozen=True)
 class CaseInput:
-    """One case as it enters a run.
+    """One case of the input folder.
 
     Parameters
     ----------
-    name : str
     scan : Path or Series
-        The label channel: the scan from which the pseudo-label comes.
+        Label channel, from which the pseudo-label is made.
     channels : tuple of (Path or Series)
-        All scans of the case, `scan` among them, in order of nnU-Net's channels.
+        All scans of the case including `scan`, in order of nnU-Net's channels.
     brain_mask : Path, optional
-        A mask that takes the place of the extracted brain.
+        Mask to use instead of brain extraction.
     slice_labels : mapping of plane to label, optional
-        Takes the place of CLIP's labels.
+        Labels to use instead of CLIP's.
     digests : mapping of scan to sha256
-        Content of the scans when the run began.
+        Hashes of the scans at the start of the run.
     """
 
     name: str
@@ -76,5 +73,5 @@ class CaseInput:
 
     @property
     def other_channels(self) -> tuple[Source, ...]:
-        """Scans that go into the dataset without being segmented."""
+        """Scans of the dataset that are not segmented."""
         return tuple(source for source in self.channels if source != self.scan)

@@ -1,7 +1,7 @@
-"""Stage 11 for one case: write its label, and a record by which manual edits can be detected.
+"""Stage 11 for one case: write its label and store its hash, so that manual edits are detected.
 
-A label whose hash no record knows was edited by a person: it is theirs, and stays. Only the hash
-and the header of such a label are ever read here.
+A label with an unknown hash was edited by a person and is never overwritten. Only the hash and the
+header of such a label are read.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Arrays = Mapping[str, np.ndarray]
 
 
 def label_step(classifier: str) -> CaseStep:
-    """Step of stage 11, after masks from the regions of classifier `raw` or `enhanced`."""
+    """Step of stage 11, for masks prompted by the regions of classifier `raw` or `enhanced`."""
     return CaseStep(
         RECORD,
         "labels",
@@ -40,7 +40,7 @@ def label_step(classifier: str) -> CaseStep:
         _label_fingerprint,
         ("slices", "labels", f"{classifier}_regions", "masks"),
         workers="scans",
-        save=put_in_place,
+        save=place_label,
         mismatch=label_mismatch,
     )
 
@@ -53,9 +53,9 @@ def write_label(
     regions: Arrays,
     masks: Arrays,
 ) -> CaseOutcome:
-    """Write CAM, region and, last, the label of a case on the scan's grid.
+    """Write CAM, region and label of a case on the grid of its scan.
 
-    The label is written into the cache; `put_in_place` moves it into the dataset.
+    The label is written into the cache; `place_label` moves it into the dataset.
     """
     settings = config.settings
     stack = unpack_stack(slices)
@@ -75,14 +75,14 @@ def write_label(
     write_volume(config.dataset.cam(case.name), cam_image, scan.geometry)
     moved = to_scan_grid(region, stack, scan.geometry, outside=0.0)
     write_volume(config.dataset.roi(case.name), (moved >= 127.5).astype(np.uint8), scan.geometry)
-    # The label comes last: where it is, the case is done.
+    # Written last: if the label exists, the other files do too.
     write_volume(_unplaced_label(config.cache, case.name), label, scan.geometry)
     volume_ml = float(label.sum()) * scan.geometry.voxel_ml
     min_iou = settings.pseudo_label.min_case_iou
     return describe(case.name, volume_ml, min_iou, slices, labels, regions, masks)
 
 
-def put_in_place(
+def place_label(
     config: RunConfig, case: CaseInput, stage: str, fingerprint: Fingerprint, outcome: CaseOutcome
 ) -> CaseOutcome:
     """Record the hash of a written label, then move it into the dataset.
@@ -90,11 +90,11 @@ def put_in_place(
     Returns
     -------
     CaseOutcome
-        `trusted` where a person's label was found in the place, and stays.
+        `trusted` if the dataset contains a label edited by a person, which is left unchanged.
     """
     cache, target = config.cache, config.dataset.label(case.name)
     written = _unplaced_label(cache, case.name)
-    # Killed at any moment, a run leaves either a label whose hash the record has, or none.
+    # If the run is killed at any point, either the hash of the label is recorded or it is missing.
     digest = file_sha256(written)
     record = cache.read_record(case.name, stage)
     earlier = [hash_ for hash_ in record.get("sha256", []) if hash_ != digest]
@@ -106,10 +106,10 @@ def put_in_place(
     }
     cache.write_record(case.name, stage, content)
     target.parent.mkdir(parents=True, exist_ok=True)
-    # A person may have corrected it since the run began.
+    # It may have been edited since the run started.
     if target.is_file() and not written_by_us(cache, case.name, target):
         written.unlink()
-        return corrected(case.name)
+        return corrected_outcome(case.name)
     os.replace(written, target)
     return outcome
 
@@ -117,7 +117,7 @@ def put_in_place(
 def label_mismatch(
     config: RunConfig, case: CaseInput, stage: str, fingerprint: Fingerprint
 ) -> str | None:
-    """Reason to write a label again, as `ResultCache.mismatch` gives it."""
+    """Reason to write a label again, or None; see `ResultCache.mismatch`."""
     record = config.cache.read_record(case.name, stage)
     if not record:
         return ""
@@ -128,22 +128,22 @@ def label_mismatch(
     there = label.is_file() and file_sha256(label) == record["sha256"][-1]
     overlays = config.dataset.cam(case.name), config.dataset.roi(case.name)
     if not all(path.is_file() for path in overlays) or (wanted and not there):
-        return "a file that is gone"
+        return "a missing file"
     return None
 
 
 def recorded_outcome(cache: ResultCache, case: str) -> CaseOutcome:
-    """Outcome of a case whose label is kept."""
+    """Outcome of a case whose label is reused."""
     return CaseOutcome(**cache.read_record(case, RECORD)["outcome"])
 
 
-def corrected(case: str) -> CaseOutcome:
-    """Outcome of a case whose label a person has edited in `labelsTr`."""
+def corrected_outcome(case: str) -> CaseOutcome:
+    """Outcome of a case whose label was edited by a person in `labelsTr`."""
     return CaseOutcome(case, "trusted", "label corrected by a person")
 
 
 def written_by_us(cache: ResultCache, case: str, label: Path) -> bool:
-    """Whether a label was written by a run, this one or an earlier one."""
+    """Whether a label was written by this or an earlier run, and not edited since."""
     return file_sha256(label) in cache.read_record(case, RECORD).get("sha256", [])
 
 
@@ -156,22 +156,22 @@ def describe(
     regions: Arrays,
     masks: Arrays,
 ) -> CaseOutcome:
-    """Outcome of a case whose label has this volume, from the arrays of its stages."""
+    """Outcome of a case from the volume of its label and the arrays of its stages."""
     predicted_iou = case_iou(Masks(masks["logits"], masks["predicted_iou"]))
     drawn = (masks["logits"] > 0).any(axis=(1, 2))
     status: Status = "empty"
     if volume_ml:
         status, reason = "labelled", f"SAM drew on {int(drawn.sum())} slices"
         if masks["second_opinion"]:
-            reason += ", from the whole brain: of the region it was less sure"
+            reason += ", prompted by the whole brain (higher predicted IoU)"
     elif not len(regions["planes"]):
-        reason = "the classifier calls no slice a tumour"
+        reason = "the classifier finds a tumour in no slice"
     elif not len(masks["planes"]):
         reason = "no region of interest is left"
     elif drawn.any() and predicted_iou < min_case_iou:
-        reason = f"SAM is not sure of what it drew ({predicted_iou:.2f}, {min_case_iou:g} or more)"
+        reason = f"SAM's predicted IoU is {predicted_iou:.2f}, below {min_case_iou:g}"
     else:
-        reason = "SAM draws nothing in the regions"
+        reason = "SAM finds nothing in the regions"
     return CaseOutcome(
         case,
         status,

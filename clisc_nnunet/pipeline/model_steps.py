@@ -1,4 +1,4 @@
-"""Stages 2 to 10 for one case, as far as they need a model: CLIP, the classifier's CAM, SAM."""
+"""Model inference for one case, stages 2 to 10: CLIP, the classifier's CAM, SAM."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from clisc_nnunet.stages.sam.volume_segmenter import (
 from clisc_nnunet.stages.slice_classes import TUMOUR, UNSURE
 from clisc_nnunet.stages.slice_extraction import SliceStack
 
-# Slices of a case that a choice of the CAM's layer and threshold is based on.
+# Slices of a case on which the CAM's layer and threshold are selected.
 SAMPLE_SLICES = 10
 
 Arrays = Mapping[str, np.ndarray]
@@ -53,7 +53,7 @@ class CamChoice:
 
 @dataclass(frozen=True)
 class CamGrid:
-    """Layers and thresholds to choose from."""
+    """Candidate layers and thresholds."""
 
     layers: tuple[str, ...]
     thresholds: tuple[float, ...]
@@ -63,7 +63,7 @@ class CamGrid:
 
 
 def label_slices(config: RunConfig, case: CaseInput, slices: Arrays) -> dict[str, np.ndarray]:
-    """CLIP's labels of the slices and those after the vote, or the given ones as they are.
+    """CLIP's labels of the slices before and after the vote, or the given labels unchanged.
 
     Returns
     -------
@@ -74,7 +74,7 @@ def label_slices(config: RunConfig, case: CaseInput, slices: Arrays) -> dict[str
     Raises
     ------
     ScanError
-        If labels are given for planes without brain: they belong to other slices.
+        If labels are given for planes without brain, i.e. for other slices.
     """
     stack = unpack_stack(slices)
     planes, settings = stack.planes_with_brain, config.settings.labels
@@ -107,7 +107,7 @@ def _given_labels(case: str, given: Mapping[int, int], planes: np.ndarray) -> np
             f"--slice-labels of {case}",
             f"plane {strange[0]}",
             f"planes with brain, {planes[0]} to {planes[-1]}",
-            "give a table of the same scan and slice settings",
+            "use a table of the same scan and slice settings",
         )
     return np.array([given.get(int(plane), UNSURE) for plane in planes])
 
@@ -148,19 +148,19 @@ def find_region(
     classifier: TrainedClassifier,
     chosen: CamChoice,
 ) -> dict[str, np.ndarray]:
-    """CAM of the slices that the classifier calls tumour, and their region of interest.
+    """CAM of the slices classified as tumour, and the region of interest.
 
     Returns
     -------
     dict
-        `planes` that the classifier calls tumour, int (n,); its `probability` for all planes with
+        `planes` classified as tumour, int (n,); `probability` of a tumour for all planes with
         brain, float32 (m,); `cam` of the tumour planes, uint8 (n, row, column), 255 is 1; `roi`,
         bool (plane, row, column) as packed bits.
     """
     stack = unpack_stack(slices)
     network = load_trained(config, classifier)
     volume, planes, probability = cam_volume(network, stack, chosen.layer, config.device)
-    # Kept as 8 bit; the region is that of the kept CAM, so that both can be compared.
+    # Stored as 8 bit; the region is computed from the stored CAM, so that both are consistent.
     kept = np.rint(255 * volume).astype(np.uint8)
     region = region_of(kept.astype(np.float32) / 255, stack, chosen.threshold, config.settings)
     return {
@@ -179,11 +179,11 @@ def cam_volume(
     Returns
     -------
     volume : float32 ndarray of shape (plane, row, column)
-        0..1; 0 in planes that the classifier does not call tumour.
+        0..1; 0 in planes not classified as tumour.
     planes : int ndarray of shape (n,)
-        Planes that it does.
+        Planes classified as tumour.
     probability : float32 ndarray of shape (m,)
-        Of a tumour, for all planes with brain.
+        Probability of a tumour, for all planes with brain.
     """
     planes = stack.planes_with_brain
     found, probability = layer_cam.layer_cam(
@@ -214,11 +214,11 @@ def _cam_fingerprint(
     return Fingerprint([classifier.signature, *signatures], settings)
 
 
-# The choice of layer and threshold
+# Selection of layer and threshold
 
 
 def trial_step(classifier: TrainedClassifier, grid: CamGrid) -> CaseStep:
-    """Step that asks SAM about every layer and threshold on some slices of a case."""
+    """Step that prompts SAM with the region of every candidate on some slices of a case."""
     return CaseStep(
         f"{classifier.name}_trials",
         f"{classifier.name} choice",
@@ -237,14 +237,14 @@ def try_cams(
     classifier: TrainedClassifier,
     grid: CamGrid,
 ) -> dict[str, np.ndarray]:
-    """SAM's answer to the region of every layer and threshold, on a sample of tumour slices.
+    """SAM's masks for the region of every layer and threshold, on a sample of tumour slices.
 
     Returns
     -------
     dict
-        `predicted_iou` by SAM itself and `agreement` (Dice) of its masks with the regions, both
-        float64 (layer, threshold, plane); 0 where a plane's region is empty, or the highest
-        threshold would win.
+        `predicted_iou` by SAM and `agreement` (Dice) of its masks with the regions, both float64
+        (layer, threshold, plane); 0 if the region is empty in a plane, as the highest threshold
+        would win otherwise.
     """
     stack, planes = unpack_stack(slices), sample_planes(labels)
     network, segmenter = load_trained(config, classifier), new_segmenter(config)
@@ -265,7 +265,7 @@ def try_cams(
 
 
 def sample_planes(labels: Arrays) -> np.ndarray:
-    """Planes of a case on which layers and thresholds are tried, int (n,)."""
+    """Planes of a case on which candidates are compared, int (n,)."""
     planes, label = sure_slices(labels)
     return spread(planes[label == TUMOUR], SAMPLE_SLICES)
 
@@ -301,20 +301,20 @@ def segment_step(classifier: str) -> CaseStep:
 def segment(
     config: RunConfig, case: CaseInput, slices: Arrays, regions: Arrays
 ) -> dict[str, np.ndarray]:
-    """Prompts from the region of a case, and SAM's masks.
+    """SAM's masks of a case, prompted by its region.
 
     Returns
     -------
     dict
         `planes` with a mask, int (n,); their `logits`, float16 (n, row, column); `predicted_iou`
         of the axial masks and `agreement` (Dice) with the region, float (n,); `second_opinion`,
-        bool (): whether the masks are SAM's answer to the whole brain.
+        bool (): whether SAM was prompted by the whole brain instead.
     """
     stack = unpack_stack(slices)
     region = unpack_region(regions["roi"], stack.pixels.shape)
     segmenter = new_segmenter(config)
     masks, second = segmenter.segment(case.name, stack, region), None
-    # A case that gets no label by its first answer gets none by a second one.
+    # Cases below the threshold for a label are not retried.
     enough, sure = config.settings.pseudo_label.min_case_iou, config.settings.sam.second_opinion
     if enough <= mean_predicted_iou(masks) < sure:
         second = whole_brain_retry(segmenter, case.name, stack, region, masks)
@@ -339,16 +339,16 @@ def _masks_fingerprint(
 
 
 def new_segmenter(config: RunConfig) -> VolumeSegmenter:
-    """SAM without a memory of other cases.
+    """Segmenter with an empty embedding cache.
 
-    What it draws must not depend, not even by a rounding, on what its process did before.
+    Its masks must not depend on the cases processed before, not even by rounding.
     """
     sam, settings = config.models.sam, config.settings
     return VolumeSegmenter(sam, settings.prompts, settings.sam, EmbeddingCache(sam, settings.sam))
 
 
 def load_trained(config: RunConfig, classifier: TrainedClassifier) -> SliceClassifier:
-    """Weights of a classifier of this run, in evaluation mode; loaded once in each process."""
+    """A classifier of this run in evaluation mode; loaded once per process."""
     return _load_trained(config, classifier)
 
 
@@ -357,5 +357,5 @@ def _load_trained(config: RunConfig, classifier: TrainedClassifier) -> SliceClas
     path = config.classifier_file(classifier.name)
     trained = load_classifier(path, config.models.backbone, classifier.signature)
     if trained is None:
-        raise RuntimeError(f"{path} is gone or was changed during the run")
+        raise RuntimeError(f"{path} was removed or changed during the run")
     return trained.to(config.device).eval()

@@ -1,7 +1,7 @@
-"""The method on a page: the stages of the paper over many cases, in order.
+"""The method on one page: the stages of the paper over many cases, in order.
 
-Every result goes through the cache, so that a run that was stopped continues where it was, and one
-case is in memory at a time.
+Every result goes through the cache, so that an interrupted run can be resumed, and only one case is
+in memory at a time.
 """
 
 from __future__ import annotations
@@ -36,25 +36,24 @@ from clisc_nnunet.processes import WorkerPool
 from clisc_nnunet.stages import clip_labels
 from clisc_nnunet.stages.cam_selection import Trial, candidates
 
-# Where a run may stop, and others go on; between them, classifiers learn from all cases together.
+# Steps after which a run may stop; `classifier` and `enhanced` train on all cases.
 STEPS = ("slices", "classifier", "regions", "enhanced", "labels")
-# Steps that are done case by case: several processes or machines may each take a share.
+# Steps that process one case at a time, so that the cases can be divided among machines.
 SHARED_STEPS = ("slices", "regions", "labels")
 
 
 @dataclass
 class PseudoLabelPipeline:
-    """Draws a pseudo-label for every scan that shows a tumour.
+    """Makes a pseudo-label for every scan with a tumour.
 
     Parameters
     ----------
-    config : RunConfig
     scan_pool, model_pool : WorkerPool
-        For work on scan files, and for that of the models; may be the same.
+        Worker pools for scan files and for the models; may be the same.
     share : bool
-        The cases are a share of all. What is learnt from all must be there, and is taken as it is.
+        The cases are a share of all; classifiers trained on all cases must exist, and are used.
     retry : bool
-        Try cases again that were skipped before.
+        Retry cases that were skipped in an earlier run.
     """
 
     config: RunConfig
@@ -84,18 +83,17 @@ class PseudoLabelPipeline:
 
         Parameters
         ----------
-        cases : sequence of CaseInput
         trusted : mapping of case to CaseOutcome, optional
-            Cases whose label is a person's, and stays.
+            Cases whose label was checked or edited by a person, and is not overwritten.
         last : str
-            One of `STEPS`: the step to stop after.
+            Step to stop after, one of `STEPS`.
 
         Raises
         ------
         NoTumourError
-            If CLIP finds tumours in no slice, or in every one: there is nothing to learn from.
+            If CLIP finds tumours in no slice, or in all of them: the classifier cannot be trained.
         UserError
-            For a fault that is not one case's, such as a full disk.
+            For errors that concern more than one case, such as a full disk.
         """
         for step in self._steps(cases, trusted or {}):
             if step == last:
@@ -128,7 +126,7 @@ class PseudoLabelPipeline:
 
     @property
     def results(self) -> RunResults:
-        """What has been found so far."""
+        """Results so far."""
         return RunResults(
             self.config,
             tuple(self.tracker.cases),
@@ -145,14 +143,12 @@ class PseudoLabelPipeline:
     def map(
         self, step: CaseStep, cases: Sequence[str] | None = None, clock: str | None = None
     ) -> dict[str, StepOutput]:
-        """Run a step for the cases that are left, or for some of them.
+        """Run a step for all cases that were not skipped, or for some of them.
 
         Parameters
         ----------
-        step : CaseStep
-        cases : sequence of str, optional
         clock : str, optional
-            Name under which its seconds count; default: its title.
+            Name under which its time is recorded; default: its title.
         """
         names = self.tracker.cases if cases is None else cases
         inputs = [self._inputs[name] for name in names]
@@ -164,7 +160,7 @@ class PseudoLabelPipeline:
         return done
 
     def extract_slices(self, cases: Sequence[CaseInput]) -> None:
-        """Stage 1; a case whose scan or other channels cannot be used is skipped."""
+        """Stage 1; cases with unusable scans or channels are skipped."""
         with self._clock(EXTRACT_SLICES.title):
             for case in sorted(cases, key=lambda case: case.name):
                 self.admit(case)
@@ -175,9 +171,9 @@ class PseudoLabelPipeline:
         self.map(CHECK_CHANNELS, several, clock=EXTRACT_SLICES.title)
 
     def label_slices(self) -> None:
-        """Stages 2 and 3: tumour, normal or unsure, by CLIP and the vote."""
+        """Stages 2 and 3: tumour, normal or unsure, by CLIP and the majority vote."""
         prompts = clip_labels.read_text_prompts(self.config.settings.labels.prompts)
-        # An unknown word is reported at once.
+        # Fails on unknown words before any slice is labelled.
         clip_labels.class_embeddings(self.config.models.clip, prompts)
         self.map(LABEL_SLICES)
         if not self.share:
@@ -197,7 +193,7 @@ class PseudoLabelPipeline:
             )
 
     def choose_cam(self, classifier: TrainedClassifier) -> CamChoice:
-        """Layer and threshold of the CAM: set, or those that SAM agrees with most on a sample."""
+        """Layer and threshold of the CAM: as set, or selected by agreement with SAM on a sample."""
         config, name = self.config, classifier.name
         layers, thresholds = candidates(config.settings, config.models.backbone.layers)
         if len(layers) * len(thresholds) == 1:
@@ -217,9 +213,9 @@ class PseudoLabelPipeline:
         return CamChoice(trial.layer, trial.threshold)
 
     def write_labels(self, classifier: str, trusted: Mapping[str, CaseOutcome]) -> None:
-        """Stage 11: labels on the grid of the scans, and CAM and region beside them.
+        """Stage 11: labels, CAMs and regions on the grids of the scans.
 
-        Labels of `trusted` cases are a person's: they are left as they are.
+        Labels of `trusted` cases are left unchanged.
         """
         names = [name for name in self.tracker.cases if name not in trusted]
         written = self.map(label_step(classifier), names)
@@ -234,7 +230,7 @@ class PseudoLabelPipeline:
         self._outcomes = [outcomes[name] for name in sorted(outcomes)]
 
     def admit(self, case: CaseInput) -> None:
-        """Take a case into the run, unless its scans cannot be read."""
+        """Add a case to the run, unless its scans cannot be read."""
         try:
             digests = {scan: scan_digest(scan) for scan in (case.scan, *case.other_channels)}
             slices_fingerprint(digests[case.scan], self.config.settings.slices, case.brain_mask)
@@ -246,7 +242,7 @@ class PseudoLabelPipeline:
         self.tracker.cases.append(case.name)
 
     def _try_on_sample(self, step: CaseStep) -> list[str]:
-        """Run the trials on a sample of cases; on another if one of them fails."""
+        """Run the trials on a sample of cases; on another sample if one of them fails."""
         while True:
             sample = shared_steps.sample_cases(self.results, self.tracker.on_time(step.name))
             self.map(step, sample)

@@ -1,4 +1,4 @@
-"""Results of stages on disk: signed, whole or not at all, reused where the signature fits."""
+"""Results of the stages on disk, written atomically and reused if their fingerprint matches."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ import numpy as np
 from clisc_nnunet.io.atomic_write import atomic_file, write_text
 from clisc_nnunet.provenance import MAX_SHOWN, Difference, differences, in_short
 
-# The version of the code that makes results: raised whenever a stage's result changes for the
-# same input and settings.
+# Version of the results: increased whenever a change of the code changes the result of a stage for
+# the same input and settings.
 FORMAT = 3
-# Temporary files of processes that were killed; no file takes an hour to write.
+# Older temporary files belong to killed processes; no file takes an hour to write.
 LEFTOVER_SECONDS = 3600
 
 
 def sign(*parts: Any) -> str:
-    """Hash of settings, hashes, other signatures: 32 hex digits."""
+    """Hash of settings, hashes and signatures, 32 hex digits."""
     text = json.dumps([FORMAT, *parts], sort_keys=True, default=asdict)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What a result is made from; kept beside it, so that a change can be told.
+    """Everything a result depends on; stored with it, so that changes can be reported.
 
     Parameters
     ----------
     inputs
-        Hash of a scan, signatures of earlier results.
+        Hash of a scan, or signatures of earlier results.
     settings
         Dataclasses or plain values.
     weights
@@ -50,27 +50,27 @@ class Fingerprint:
 
     @property
     def signature(self) -> str:
-        """Equal for equal recipes of the same code."""
+        """Equal for equal fingerprints of the same version."""
         return sign(self.text)
 
     @property
     def text(self) -> str:
-        """JSON that people can read."""
+        """Readable JSON."""
         return json.dumps({"code": FORMAT, **self.__dict__}, sort_keys=True, default=asdict)
 
     def changes(self, earlier: str) -> str:
-        """What is another in the recipe of an earlier result, for people; empty if nothing is."""
+        """Readable differences from an earlier result's fingerprint; empty if there are none."""
         return ", ".join(self._changes(earlier))
 
     def differs_by_inputs_alone(self, earlier: str) -> bool:
-        """Whether an earlier result has the same settings, weights and code."""
+        """Whether an earlier result has the same settings, weights and version."""
         return not [part for part in self._changes(earlier) if part != "other inputs"]
 
     def _changes(self, earlier: str) -> list[str]:
         try:
             before = json.loads(earlier)
         except json.JSONDecodeError:
-            return ["a record that cannot be read"]
+            return ["an unreadable record"]
         now, parts = json.loads(self.text), []
         for name in ("code", "weights", "inputs", "settings"):
             found = differences(before.get(name), now[name])
@@ -88,42 +88,44 @@ def _in_words(found: Difference) -> str:
 
 @dataclass(frozen=True)
 class ResultCache:
-    """Arrays and records by case and stage, under one folder."""
+    """Arrays and records by case and stage, in one folder."""
 
     root: Path
 
     def path(self, case: str, stage: str) -> Path:
-        """File of a result of arrays."""
+        """File of a result."""
         return self.root / case / f"{stage}.npz"
 
     def load(self, case: str, stage: str, signature: str) -> dict[str, np.ndarray] | None:
-        """Arrays of a result, or None if there is none with this signature."""
+        """Arrays of a result; None if there is none with this signature."""
         arrays = self._read(case, stage)
         if arrays is None or str(arrays.pop("signature", "")) != signature:
             return None
         arrays.pop("recipe", None)
         return arrays
 
-    def as_kept(self, case: str, stage: str) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
-        """Arrays of a result and its recipe, whatever that is; None if there are none."""
+    def load_any(
+        self, case: str, stage: str
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
+        """Arrays of a result and its fingerprint, whatever that is; None if there is no result."""
         arrays = self._read(case, stage)
         try:
             fingerprint = json.loads(str((arrays or {}).pop("recipe", "")))
         except json.JSONDecodeError:
-            return None  # no result, or one of another's making
+            return None  # no result, or one without a fingerprint
         return (
             (arrays, fingerprint) if arrays is not None and isinstance(fingerprint, dict) else None
         )
 
     def require(self, case: str, stage: str, signature: str) -> dict[str, np.ndarray]:
-        """Arrays of a result that an earlier stage has made."""
+        """Arrays of an earlier stage, which must exist."""
         kept = self.load(case, stage, signature)
         if kept is None:
-            raise RuntimeError(f"{self.path(case, stage)} is gone or was changed during the run")
+            raise RuntimeError(f"{self.path(case, stage)} was removed or changed during the run")
         return kept
 
     def mismatch(self, case: str, stage: str, fingerprint: Fingerprint) -> str | None:
-        """Why a result is to be made: empty if there was none, None if the kept one matches."""
+        """Reason to compute a result: "" if there is none yet, None if the cached one is valid."""
         if not self.path(case, stage).exists():
             return ""
         arrays = self._read(case, stage)
@@ -140,7 +142,7 @@ class ResultCache:
         fingerprint: Fingerprint | str,
         arrays: Mapping[str, np.ndarray],
     ) -> None:
-        """Write a result whole or not at all, signed with its recipe or a signature of one's own.
+        """Write a result atomically, with its fingerprint or with a signature alone.
 
         Raises
         ------
@@ -156,7 +158,7 @@ class ResultCache:
             np.savez_compressed(file, **content)
 
     def read_record(self, case: str, name: str) -> dict[str, Any]:
-        """A small record of a case; empty if there is none that can be read."""
+        """Small record of a case; empty if it is missing or unreadable."""
         try:
             content = json.loads(self._record(case, name).read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -164,25 +166,25 @@ class ResultCache:
         return content if isinstance(content, dict) else {}
 
     def write_record(self, case: str, name: str, content: Mapping[str, Any]) -> None:
-        """Keep a small record of a case, as JSON."""
+        """Write a small record of a case as JSON."""
         write_text(self._record(case, name), json.dumps(content, indent=1) + "\n")
 
     def forget_record(self, case: str, name: str) -> None:
-        """Remove a record, if there is one."""
+        """Remove a record if it exists."""
         self._record(case, name).unlink(missing_ok=True)
 
     def cases_with(self, file: str) -> list[str]:
-        """Cases that have a file of this name, such as `slices.npz` or `failure.json`; sorted."""
+        """Cases with a file of this name, such as `slices.npz` or `failure.json`; sorted."""
         return sorted(path.parent.name for path in self.root.glob(f"*/{file}"))
 
     def remove_leftovers(self) -> None:
-        """Remove temporary files of processes that were killed, old enough to be nobody's."""
+        """Remove old temporary files, left by processes that were killed."""
         before = time.time() - LEFTOVER_SECONDS
         for path in self.root.glob("**/.*.*"):
             try:
                 if path.is_file() and path.stat().st_mtime < before:
                     path.unlink(missing_ok=True)
-            except OSError:  # another process was faster
+            except OSError:  # removed by another process meanwhile
                 continue
 
     def _record(self, case: str, name: str) -> Path:
@@ -193,6 +195,6 @@ class ResultCache:
             with np.load(self.path(case, stage), allow_pickle=False) as file:
                 return {key: file[key] for key in file.files}
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
-            return None  # absent, broken, or of another version: it is made again
+            return None  # missing, corrupt or of another version: computed again
         except RuntimeError:
-            return None  # zipfile takes a damaged header for one of an unknown kind
+            return None  # zipfile reports a damaged header as an unsupported format

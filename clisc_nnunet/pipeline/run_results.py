@@ -1,4 +1,4 @@
-"""Results of a run, to be read by the report, the tables and the record of the run."""
+"""Results of a run, read-only, for the report, the tables and the record of the run."""
 
 from __future__ import annotations
 
@@ -19,28 +19,26 @@ from clisc_nnunet.stages.slice_extraction import SliceStack
 
 @dataclass(frozen=True)
 class RunResults:
-    """What a run has found so far; arrays are read from the cache, one case at a time.
+    """Results of a run so far; arrays are read from the cache, one case at a time.
 
     Parameters
     ----------
-    config : RunConfig
     cases : tuple of str
-        Cases that were not skipped, in order of name.
+        Cases that were not skipped, sorted by name.
     signatures : mapping of (case, stage) to signature
-        Of the results of this run.
+        Signatures of the results of this run.
     outcomes : tuple of CaseOutcome
         One per case once the last stage is done, else empty.
     failures : mapping of case to reason
         Cases that were skipped.
     notes : tuple of str
-        What was kept of an earlier run, a line per stage.
+        One line per stage on the results reused from an earlier run.
     files_read : tuple of str
-        Every scan and mask that was opened.
+        All scans and masks that were opened.
     digests : mapping of scan to sha256
-        Content of the scans when the run began.
-    seconds : mapping of stage to float
+        Hashes of the scans at the start of the run.
     trials : mapping of classifier to Trial
-        What the choice of the CAM's layer and threshold was based on.
+        Trials from which the CAM's layer and threshold were selected.
     """
 
     config: RunConfig
@@ -55,7 +53,7 @@ class RunResults:
     trials: Mapping[str, list[Trial]] = field(default_factory=dict)
 
     def arrays(self, case: str, stage: str) -> dict[str, np.ndarray]:
-        """Arrays of a stage of this run."""
+        """Arrays of a stage."""
         return self.config.cache.require(case, stage, self.signatures[case, stage])
 
     def stack(self, case: str) -> SliceStack:

@@ -1,4 +1,4 @@
-"""Arrays of cached results: how slices, regions and geometries are packed."""
+"""Conversion of slices, regions and geometries to and from the arrays of the cache."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def unpack_stack(arrays: Mapping[str, np.ndarray]) -> SliceStack:
 
 
 def pack_geometry(geometry: Geometry) -> np.ndarray:
-    """A geometry as an array for the cache: JSON."""
+    """A geometry as an array for the cache, containing JSON."""
     return np.array(json.dumps(asdict(geometry)))
 
 

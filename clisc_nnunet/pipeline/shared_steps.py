@@ -1,4 +1,4 @@
-"""Steps that look at all cases at once: training a classifier, and choosing layer and threshold."""
+"""Steps that need all cases: training a classifier, and selecting layer and threshold."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from clisc_nnunet.stages.cam_selection import Trial, best, gather, spread
 from clisc_nnunet.stages.classifier_training import TrainingSlices
 from clisc_nnunet.stages.slice_classes import TUMOUR
 
-# Cases that a choice of the CAM's layer and threshold is based on.
+# Number of cases on which the CAM's layer and threshold are selected.
 SAMPLE_CASES = 8
 
 
@@ -40,9 +40,9 @@ SAMPLE_CASES = 8
 def train_or_keep(
     config: RunConfig, tracker: CaseTracker, results: RunResults, name: str, masked_by: str | None
 ) -> TrainedClassifier:
-    """Train a classifier on all cases, unless the one on disk was trained on just these.
+    """Train a classifier on all cases, unless the one on disk was trained on the same cases.
 
-    Cases that were skipped when it was trained, and came in later, do not void it.
+    Cases that were skipped during its training and retried later do not invalidate it.
     """
     path = config.classifier_file(name)
     kept = kept_fingerprint(path)
@@ -56,19 +56,19 @@ def train_or_keep(
         if kept is not None:
             changes = fingerprint.changes(kept)
             tracker.note(f"{name} classifier: trained again ({changes})")
-        tracker.forget_latecomers()
+        tracker.clear_late_marks()
         trained = train(config, results, masked_by)
         save_classifier(path, trained, fingerprint)
     return TrainedClassifier(name, fingerprint.signature)
 
 
 def take_trained(config: RunConfig, tracker: CaseTracker, name: str) -> TrainedClassifier:
-    """The classifier trained on all cases, for a run on a share of them.
+    """Classifier trained on all cases, for a run on a share of them.
 
     Raises
     ------
     UserError
-        If there is none, or it was trained with other settings or weights.
+        If it is missing, or was trained with other settings or weights.
     """
     path = config.classifier_file(name)
     kept = kept_fingerprint(path)
@@ -83,7 +83,7 @@ def take_trained(config: RunConfig, tracker: CaseTracker, name: str) -> TrainedC
 def train(
     config: RunConfig, results: RunResults, masked_by: str | None
 ) -> classifier_training.SliceClassifier:
-    """Train a classifier on the sure slices of all cases, masked if asked for."""
+    """Train a classifier on the sure slices of all cases, masked if `masked_by` is given."""
     examples = [
         (case, int(plane), int(label))
         for case in results.cases
@@ -131,16 +131,16 @@ def not_trained_yet(path: Path, found: str, classifier: str) -> UserError:
     return UserError(
         path,
         found,
-        "what was learnt from all cases, with the same settings and weights",
+        "one for all cases, with the same settings and weights",
         f"run --stage {stage} first, without -num_parts",
     )
 
 
-# The choice of the CAM's layer and threshold
+# Selection of the CAM's layer and threshold
 
 
 def sample_cases(results: RunResults, cases: Sequence[str]) -> list[str]:
-    """Cases that the choice is based on: those with tumour slices, evenly over their names."""
+    """Cases for the selection: an even sample of those with tumour slices, sorted by name."""
     shown = [
         case for case in cases if (sure_slices(results.arrays(case, "labels"))[1] == TUMOUR).any()
     ]
@@ -150,7 +150,7 @@ def sample_cases(results: RunResults, cases: Sequence[str]) -> list[str]:
 def choose(
     results: RunResults, sample: Sequence[str], classifier: str, grid: CamGrid
 ) -> tuple[Trial, list[Trial]]:
-    """The layer and threshold that SAM agrees with most, and all trials.
+    """Layer and threshold with the highest agreement with SAM, and all trials.
 
     Raises
     ------
@@ -160,39 +160,39 @@ def choose(
     if not sample:
         raise NoTumourError(
             "the slice labels",
-            "no case left that shows a tumour",
+            "no usable case with a tumour",
             "at least one",
-            "see why cases were skipped, then --retry-failed",
+            "see why cases were skipped, then use --retry-failed",
         )
     answers = [results.arrays(case, f"{classifier}_trials") for case in sample]
     pairs = [(answer["predicted_iou"], answer["agreement"]) for answer in answers]
     trials = gather(grid.layers, grid.thresholds, pairs)
     chosen = best(trials)
     tqdm.write(
-        f"{classifier} CAM: layer {chosen.layer}, threshold {chosen.threshold:g}: SAM agrees with "
-        f"it by {chosen.agreement:.2f} and rates its own masks {chosen.predicted_iou:.2f}"
+        f"{classifier} CAM: layer {chosen.layer}, threshold {chosen.threshold:g} "
+        f"(agreement with SAM {chosen.agreement:.2f}, predicted IoU {chosen.predicted_iou:.2f})"
     )
     return chosen, trials
 
 
 def choice_file(config: RunConfig, classifier: str) -> Path:
-    """File that tells runs on a share of the cases what was chosen."""
+    """File with the selected layer and threshold, for runs on a share of the cases."""
     return config.cache.root / f"choice_{classifier}.json"
 
 
 def choice_signature(config: RunConfig, classifier: TrainedClassifier) -> str:
-    """What a choice depends on."""
+    """Signature of everything the selection depends on."""
     return sign(classifier.signature, [config.settings.cam, config.settings.roi])
 
 
 def write_choice(path: Path, signature: str, chosen: Trial) -> None:
-    """Save a choice for runs on a share of the cases."""
+    """Save layer and threshold for runs on a share of the cases."""
     content = {"signature": signature, "layer": chosen.layer, "threshold": chosen.threshold}
     write_text(path, json.dumps(content, indent=1) + "\n")
 
 
 def read_choice(path: Path, signature: str) -> CamChoice | None:
-    """Layer and threshold that were chosen; None if there is no choice with this signature."""
+    """Saved layer and threshold; None without a file with this signature."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         same = content["signature"] == signature

@@ -29,7 +29,7 @@ from clisc_nnunet.stages.slice_extraction import SliceStack, brain_mask, make_sl
 
 @dataclass(frozen=True)
 class OpenedScan:
-    """A scan, the voxels of it that the stages see (bool), and its slices."""
+    """A scan, its brain mask (bool), and its slices."""
 
     scan: Volume
     brain: np.ndarray
@@ -38,7 +38,7 @@ class OpenedScan:
 
 @dataclass(frozen=True)
 class ExtractedSlices:
-    """Result of stage 1: arrays for the cache, and what was repaired in the scan's header."""
+    """Result of stage 1: arrays for the cache, and repairs of the scan's header."""
 
     arrays: Mapping[str, np.ndarray]
     repairs: tuple[str, ...]
@@ -52,7 +52,7 @@ def open_scan(
     Raises
     ------
     ScanError
-        If it cannot be read, or shows no brain.
+        If it cannot be read, or contains no brain.
     """
     scan = read_volume(source)
     brain = brain_of_scan(scan, settings, brain_file)
@@ -63,7 +63,7 @@ def open_scan(
 
 
 def brain_of_scan(scan: Volume, settings: SliceSettings, brain_file: Path | None) -> np.ndarray:
-    """Voxels that the stages see, bool: those of a given mask, or of the extracted brain."""
+    """Brain mask, bool: the given one, or that of brain extraction."""
     if brain_file is not None:
         return read_brain_mask(brain_file, scan.geometry)
     return extract_brain(scan, settings)
@@ -72,7 +72,7 @@ def brain_of_scan(scan: Volume, settings: SliceSettings, brain_file: Path | None
 def slices_fingerprint(
     digest: str, settings: SliceSettings, brain_file: Path | None
 ) -> Fingerprint:
-    """Fingerprint of the slices of a scan with this digest.
+    """Fingerprint of the slices of a scan with this hash.
 
     Raises
     ------
@@ -105,12 +105,12 @@ def extract_slices(config: RunConfig, case: CaseInput) -> ExtractedSlices:
 
 
 def check_channels(config: RunConfig, case: CaseInput) -> dict[str, np.ndarray]:
-    """Beside stage 1: read the other channels of a case; the result says only that it was done.
+    """Check the other channels of a case, alongside stage 1; the result is empty.
 
     Raises
     ------
     ScanError
-        If one cannot be read or does not lie on the voxels of the label channel.
+        If one cannot be read, or its grid differs from that of the label channel.
     """
     grid = read_geometry(case.scan)
     for other in case.other_channels:

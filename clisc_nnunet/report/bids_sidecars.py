@@ -30,8 +30,6 @@ def write_sidecars(
 
     Parameters
     ----------
-    outcomes : sequence of CaseOutcome
-    scans : mapping of case to Path or Series
     digests : mapping of Path or Series to str
         Digests of the scans, computed earlier, since a scan may be gone by now.
     labels_folder : Path
@@ -39,7 +37,6 @@ def write_sidecars(
         runs are removed.
     record : mapping
         Content of `run.json`.
-    settings : Settings
     folder : Path
         Output folder.
     """
@@ -75,14 +72,12 @@ def sidecar(
 
     Parameters
     ----------
-    outcome : CaseOutcome
     scan : str
         File name of the scan, without folders, which may identify the patient.
     scan_sha256, label_sha256 : str
         Hashes of both files; that of the label allows detecting later corrections.
     record : mapping
         Content of `run.json`: `clisc_nnunet`, `models` and `versions`.
-    settings : Settings
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What the pictures show of a case: slice, CAM, region, prompts and pseudo-label of some planes."""
+"""Planes of a case for pictures: slice, CAM, region, prompts and pseudo-label."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from clisc_nnunet.stages.pseudo_label import fill_holes
 from clisc_nnunet.stages.sam.prompts import make_prompts
 from clisc_nnunet.stages.sam.types import Masks, Prompts, stack_masks
 
-# Okabe and Ito's palette: told apart by people with any kind of colour vision.
+# Okabe and Ito's palette, distinguishable with all kinds of colour vision.
 ROI_COLOUR, LABEL_COLOUR, POSITIVE, NEGATIVE = "#e69f00", "#56b4e9", "#f0e442", "#cc79a7"
-# What SAM drew, but was not sure of: the case has no label.
+# Masks with a low predicted IoU; the case has no label.
 REJECTED_COLOUR = "#b8b8b8"
 
 
@@ -25,15 +25,15 @@ class PlaneView:
     Parameters
     ----------
     plane : int
-        Counted from 0, inferior to superior, in the models' slices.
+        Index in the stack of slices, from inferior to superior.
     pixels : uint8 ndarray
     cam : float32 ndarray
         0..1.
     roi, label : bool ndarray
     prompts : Prompts or None
-        Of this slice; None where there is no region.
+        Prompts of this slice; None without a region.
     rejected : bool
-        `label` is what SAM drew, but the case is left without one.
+        `label` is SAM's mask, but the case has no label.
     """
 
     plane: int
@@ -46,21 +46,21 @@ class PlaneView:
 
 
 def plane_views(results: RunResults, outcome: CaseOutcome, count: int = 1) -> list[PlaneView]:
-    """The most telling plane of a case, and others above and below it.
+    """Representative planes of a case.
 
     Parameters
     ----------
     results : RunResults
-        After its last stage.
+        After the last stage.
     outcome : CaseOutcome
-        Of a case that did not fail.
+        Outcome of a case that did not fail.
     count : int
-        At most so many planes.
+        Largest number of planes.
 
     Returns
     -------
     list of PlaneView
-        The most telling plane first, then the others from inferior to superior.
+        The most representative plane first, then the others from inferior to superior.
     """
     case, settings = outcome.case, results.config.settings
     stage = "raw" if settings.masking.mode == "off" else "enhanced"
@@ -68,8 +68,8 @@ def plane_views(results: RunResults, outcome: CaseOutcome, count: int = 1) -> li
     logits = _logits(results, case, pixels.shape)
     labels = results.arrays(case, "labels")
     seen, probability = labels["planes"], labels["probability"]
-    first = telling_plane(logits > 0, region, seen, probability)
-    shown = planes_round(first, logits > 0, region, seen, count)
+    first = representative_plane(logits > 0, region, seen, probability)
+    shown = spread_planes(first, logits > 0, region, seen, count)
 
     found = results.arrays(case, f"{stage}_regions")
     views = []
@@ -97,10 +97,10 @@ def plane_views(results: RunResults, outcome: CaseOutcome, count: int = 1) -> li
     return views
 
 
-def telling_plane(
+def representative_plane(
     label: np.ndarray, region: np.ndarray, seen: np.ndarray, probability: np.ndarray
 ) -> int:
-    """Plane of the largest label, else of the largest region, else the likeliest one for CLIP.
+    """Plane with the largest label, else the largest region, else CLIP's highest probability.
 
     Parameters
     ----------
@@ -108,16 +108,16 @@ def telling_plane(
     seen : int ndarray of shape (n,)
         Planes with brain.
     probability : float ndarray of shape (n,)
-        CLIP's, of a tumour in each.
+        CLIP's probability of a tumour in these planes.
     """
     for mask in (label, region):
         if mask.any():
             return int(mask.sum(axis=(1, 2)).argmax())
     likely = seen[probability == probability.max()]
-    return int(likely[len(likely) // 2])  # given labels are often equal in all planes
+    return int(likely[len(likely) // 2])  # given labels are often the same in all planes
 
 
-def planes_round(
+def spread_planes(
     first: int, label: np.ndarray, region: np.ndarray, seen: np.ndarray, count: int
 ) -> list[int]:
     """Planes spread evenly over the label, else the region, else the brain.
@@ -125,19 +125,18 @@ def planes_round(
     Parameters
     ----------
     first : int
-        Always among them, in place of the one that is nearest to it.
+        Always included, instead of the plane closest to it.
     label, region, seen
-        As for `telling_plane`.
-    count : int
+        As for `representative_plane`.
 
     Returns
     -------
     list of int
-        At most `count`, in order.
+        At most `count`, sorted.
     """
     masked = (np.flatnonzero(mask.any(axis=(1, 2))) for mask in (label, region))
     planes = next((found for found in masked if len(found)), seen)
-    # The first and the last plane hardly show anything: the middles of equal parts do.
+    # The outermost planes show little, so the middles of equal parts are taken.
     middles = (np.arange(count) + 0.5) / count * len(planes)
     chosen = planes[np.unique(middles.astype(int))]
     chosen[np.abs(chosen - first).argmin()] = first
@@ -145,7 +144,7 @@ def planes_round(
 
 
 def _logits(results: RunResults, case: str, shape: tuple[int, int, int]) -> np.ndarray:
-    """What SAM drew on the models' slices, float32 (plane, row, column)."""
+    """SAM's logits for all slices, float32 (plane, row, column)."""
     kept = results.arrays(case, "masks")
     masks = Masks(kept["logits"].astype(np.float32), kept["predicted_iou"])
     return stack_masks(masks, kept["planes"], shape)

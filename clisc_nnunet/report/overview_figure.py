@@ -1,4 +1,4 @@
-"""One picture of a run: a row per case, from the slice to its pseudo-label."""
+"""Overview figure of a run: one row per case, from the slice to the pseudo-label."""
 
 from __future__ import annotations
 
@@ -26,25 +26,24 @@ from clisc_nnunet.report.case_planes import (
 )
 
 MAX_ROWS = 40
-# Failed cases that are named; a whole folder of them would hide the picture.
+# Largest number of failed cases that are named.
 MAX_NAMES = 40
 COLUMNS = ("slice", "CAM", "region, box and points", "pseudo-label")
 
 
 def overview(results: RunResults, outcomes: Sequence[CaseOutcome], path: Path) -> None:
-    """Write the picture of a run, the least sure cases on top; failed ones are named below.
+    """Write the overview, the least confident cases on top; failed cases are listed below.
 
     Parameters
     ----------
     results : RunResults
-        After its last stage; one case at a time is read from its store.
-    outcomes : sequence of CaseOutcome
+        After the last stage; arrays are read one case at a time.
     path : Path
-        A PNG file; written whole or not at all.
+        PNG file, written atomically.
 
     Notes
     -----
-    Slices are those of the models, on their own grid, with the patient's right on the left.
+    Shows the slices of stage 1, with the patient's right on the left.
     """
     shown, title, failed = contents(outcomes)
     figure = Figure(figsize=(9.6, 0.8 + 2.55 * max(len(shown), 1)), layout="constrained")
@@ -63,21 +62,21 @@ def overview(results: RunResults, outcomes: Sequence[CaseOutcome], path: Path) -
 
 
 def contents(outcomes: Sequence[CaseOutcome]) -> tuple[list[CaseOutcome], str, str]:
-    """What the picture of a run shows.
+    """Rows and texts of the overview.
 
     Returns
     -------
     shown : list of CaseOutcome
-        At most `MAX_ROWS` cases, the least sure first.
+        At most `MAX_ROWS` cases, the least confident first.
     title : str
     failed : str
-        The line below that names the cases that failed; empty if none did.
+        Line that lists the failed cases; empty without any.
     """
     usable = [o for o in least_sure_first(outcomes) if o.status in ("labelled", "empty")]
     shown = usable[:MAX_ROWS]
-    title = f"{len(outcomes)} cases, the least sure on top"
+    title = f"{len(outcomes)} cases, the least confident on top"
     if len(shown) < len(usable):
-        title += f"; the {len(shown)} least sure of {len(usable)} usable ones are shown"
+        title += f"; showing the {len(shown)} least confident of {len(usable)} usable ones"
     names = [o.case for o in outcomes if o.status == "failed"]
     failed = f"{len(names)} failed: {', '.join(names[:MAX_NAMES])}" if names else ""
     if len(names) > MAX_NAMES:
@@ -86,7 +85,7 @@ def contents(outcomes: Sequence[CaseOutcome]) -> tuple[list[CaseOutcome], str, s
 
 
 def row_title(outcome: CaseOutcome) -> str:
-    """What is written into a row: the case, what became of it, and how sure it is or why not."""
+    """Text of a row: case, status, volume, and confidence or reason."""
     title = f"{outcome.case}\n{outcome.status}, {outcome.label_ml:.0f} ml"
     if outcome.status == "labelled":
         return f"{title}\nconfidence {outcome.confidence:.2f}"
@@ -97,7 +96,7 @@ def draw_row(axes: Sequence[Axes], title: str, view: PlaneView) -> None:
     """Draw one row into four axes, one for each of `COLUMNS`."""
     for axis in axes:
         axis.imshow(view.pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-    # The more active, the more opaque: where the CAM is low, the brain is seen.
+    # Opacity follows the CAM, so that the brain remains visible.
     axes[1].imshow(view.cam, cmap="inferno", vmin=0, vmax=1, alpha=0.8 * view.cam)
     _outline(axes[2], view.roi, ROI_COLOUR)
     if view.prompts is not None:
@@ -116,7 +115,7 @@ def draw_row(axes: Sequence[Axes], title: str, view: PlaneView) -> None:
         fontsize=7,
         va="top",
         clip_on=True,
-        parse_math=False,  # a dollar in a case's name is a dollar
+        parse_math=False,  # case names may contain dollar signs
         bbox={"facecolor": "black", "alpha": 0.5, "linewidth": 0, "pad": 1},
     )
 

@@ -1,4 +1,4 @@
-"""`report.html`: one page of a run that opens from disk, needs no network and no other file."""
+"""`report.html`: the report of a run, a single page without external files or network access."""
 
 from __future__ import annotations
 
@@ -17,23 +17,22 @@ from clisc_nnunet.report.html import environment
 from clisc_nnunet.report.run_summary import changes, share_bars, totals, volume_bars
 from clisc_nnunet.report.svg import OUTLINE_UNITS, PlanePicture, plane_picture
 
-# Planes of a case where there is room for them.
+# Largest number of planes per case.
 MAX_PLANES = 5
-# Planes in the page, about 6 kB each: 500 cases with 5 planes make some 15 MB.
+# Largest number of planes in the page, about 6 kB each: 500 cases with 5 planes take 15 MB.
 PLANE_BUDGET = 2500
 
 
 @dataclass(frozen=True)
 class Card:
-    """What the page shows of a case.
+    """Content of the page for one case.
 
     Parameters
     ----------
-    outcome : CaseOutcome
     rank : int
-        1 is the case to look at first.
+        1 is the case to review first.
     planes : tuple of PlanePicture
-        The most telling one first; empty for a failed case and where the page has no room.
+        The most representative one first; empty for failed cases and beyond `PLANE_BUDGET`.
     """
 
     outcome: CaseOutcome
@@ -59,23 +58,22 @@ def write_report(
     Parameters
     ----------
     results : RunResults
-        After its last stage; one case at a time is read from its store.
-    outcomes : sequence of CaseOutcome
+        After the last stage; arrays are read one case at a time.
     record : mapping
-        How the labels came about, as in `run.json`: `command`, `clisc_nnunet`, `machine`,
-        `versions`, `models` and `seconds`.
+        Content of `run.json`: `command`, `clisc_nnunet`, `machine`, `versions`, `models` and
+        `seconds`.
     dataset : DatasetLayout
         Its name is the title; its `report.html` is written atomically, and starts with the marks
         of its `trusted.txt` and `exclude.txt`.
     keep_empty : bool
-        Cases without a tumour are in the dataset, as background.
+        Cases without a tumour belong to the dataset, as background.
 
     Raises
     ------
     UserError
-        If one of these lists is no text.
+        If one of these lists is not a text file.
     """
-    planes, pictured = room(len(outcomes))
+    planes, pictured = planes_per_case(len(outcomes))
     page = render(
         title=dataset.folder.absolute().name,
         cards=cards(results, outcomes, planes, pictured),
@@ -95,9 +93,9 @@ def write_report(
 
 
 def listed(dataset: DatasetLayout, outcomes: Sequence[CaseOutcome]) -> dict[str, dict[str, str]]:
-    """Cases by what people have made of them, `trusted` or `exclude`, each with its line.
+    """Cases in the lists `trusted` and `exclude`, each with its line.
 
-    A label that somebody has corrected is trusted, though its case may not be in the list yet.
+    Cases with corrected labels count as trusted, even if the list does not contain them yet.
     """
     corrected = {o.case: o.case for o in outcomes if o.status == "trusted"}
     return {
@@ -106,35 +104,33 @@ def listed(dataset: DatasetLayout, outcomes: Sequence[CaseOutcome]) -> dict[str,
     }
 
 
-def room(cases: int) -> tuple[int, int]:
-    """Planes of each case, and cases with pictures, that keep the page below some 20 MB."""
+def planes_per_case(cases: int) -> tuple[int, int]:
+    """Planes per case, and number of cases with pictures, for a page below about 20 MB."""
     return max(1, min(MAX_PLANES, PLANE_BUDGET // max(cases, 1))), PLANE_BUDGET
 
 
 def cards(
     results: RunResults, outcomes: Sequence[CaseOutcome], planes: int, pictured: int
 ) -> Iterator[Card]:
-    """Cases in the order of the page, drawn one after the other.
+    """Cases in the order of the page, rendered one at a time.
 
     Parameters
     ----------
-    results : RunResults
-    outcomes : sequence of CaseOutcome
     planes : int
-        Of each case.
+        Planes per case.
     pictured : int
-        Only so many of the least sure cases have pictures.
+        Number of cases with pictures, the least confident ones.
     """
     for rank, outcome in enumerate(least_sure_first(outcomes), start=1):
         views = []
-        # What was drawn for a trusted case is not what its label shows.
+        # The label of a trusted case may differ from the masks of this run.
         if outcome.status in ("labelled", "empty") and rank <= pictured:
             views = plane_views(results, outcome, planes)
         yield Card(outcome, rank, tuple(plane_picture(view) for view in views))
 
 
 def numbers(outcome: CaseOutcome) -> list[tuple[str, str]]:
-    """What the page tells of a case in figures: term and value."""
+    """Numbers of a case on the page: term and value."""
     return [
         ("confidence", f"{outcome.confidence:.2f}"),
         ("SAM's IoU", f"{outcome.predicted_iou:.2f}"),
@@ -150,16 +146,15 @@ def numbers(outcome: CaseOutcome) -> list[tuple[str, str]]:
 def render(
     *, cards: Iterator[Card] | Sequence[Card], outcomes: Sequence[CaseOutcome], **values: Any
 ) -> Iterator[str]:
-    """The page in pieces, so that the pictures of one case at a time are in memory.
+    """The page in pieces, so that the pictures of only one case are in memory.
 
     Parameters
     ----------
     cards : iterable of Card
-        One for each outcome.
-    outcomes : sequence of CaseOutcome
+        One per outcome.
     values
-        `title`, `record`, `settings`, `pictured`, `in_dataset`, `lists` and `written`, as
-        `write_report` gives them.
+        `title`, `record`, `settings`, `pictured`, `in_dataset`, `lists` and `written`, see
+        `write_report`.
     """
     settings = values["settings"]
     drawn = [o for o in outcomes if o.status != "failed"]

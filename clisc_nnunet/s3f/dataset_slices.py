@@ -34,7 +34,7 @@ class DatasetSlices:
 
     def find(self, case: str, scan: Geometry) -> SliceStack | None:
         """Slices of a case, or None if there are none for a scan with this geometry."""
-        kept = ResultCache(self.folder / "stages").as_kept(case, "slices")
+        kept = ResultCache(self.folder / "stages").load_any(case, "slices")
         if kept is None:
             return None
         arrays, fingerprint = kept

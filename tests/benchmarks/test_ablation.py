@@ -77,7 +77,7 @@ def test_variants_are_compared_with_the_default(folders, conversions, capsys):
     assert "-1.000 (two)" in off
 
 
-def test_what_is_finished_is_not_made_again(folders, conversions):
+def test_what_is_finished_is_not_recomputed(folders, conversions):
     assert run(folders, "--arms", "amda-off") == 0
     assert len(conversions) == 2
     assert run(folders, "--arms", "amda-off", "margin-0") == 0

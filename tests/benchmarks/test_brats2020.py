@@ -84,7 +84,7 @@ def test_another_variant_or_other_data_are_refused(brats, tmp_path, monkeypatch,
     assert "data = " in capsys.readouterr().err
 
 
-def test_what_was_begun_goes_on(tmp_path):
+def test_an_interrupted_run_resumes(tmp_path):
     fold = tmp_path / "nnUNet_results/Dataset501_CLISC/nnUNetTrainerCLISC_paper__P__3d/fold_all"
     fold.mkdir(parents=True)
     (fold / "checkpoint_latest.pth").touch()

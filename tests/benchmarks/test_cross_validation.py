@@ -97,7 +97,7 @@ def test_no_time_no_training_and_what_is_there_is_shown(folders, trained, capsys
     assert "No variant is finished with any fold yet" in text
 
 
-def test_it_goes_on_and_compares_what_both_have(folders, trained, monkeypatch, capsys):
+def test_it_resumes_and_compares_what_both_have(folders, trained, monkeypatch, capsys):
     work = CrossValidation.run
 
     def stopped(bench, variant, seed, fold):
@@ -119,7 +119,7 @@ def test_it_goes_on_and_compares_what_both_have(folders, trained, monkeypatch, c
     assert len(trained) == 3 * FOLDS and len(trained[before:]) == 3 * FOLDS - before
 
 
-def test_predictions_without_scores_are_scored_and_not_made_again(folders, trained):
+def test_predictions_without_scores_are_scored_and_not_recomputed(folders, trained):
     assert call(folders, "--arms", "CLISC") == 0
     (folders / "out" / "results" / "CLISC_seed0_fold2.json").unlink()
     before = list(trained)

@@ -79,7 +79,7 @@ def trained(monkeypatch):
     return done
 
 
-def test_it_goes_on_and_shows_what_is_finished(tmp_path, trained, capsys):
+def test_it_resumes_and_shows_what_is_finished(tmp_path, trained, capsys):
     call = ["-i", str(tmp_path), "-o", str(tmp_path / "out"), "--arms", "none", "default"]
     assert main([*call, "--minutes", "0"]) == 0
     assert "no variant is finished yet" in capsys.readouterr().out

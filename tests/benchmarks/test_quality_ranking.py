@@ -25,7 +25,7 @@ def test_the_interval_holds_the_value_and_narrows_with_cases():
     assert few[1] - few[0] > high - low
 
 
-def test_the_least_trusted_are_set_aside():
+def test_the_least_trusted_are_rejected():
     trust, true = np.array([0.5, 0.1, 0.9, 0.7, 0.8]), np.array([0.6, 0.2, 0.8, 0.7, 0.9])
     assert mean_after_exclusion(trust, true, 0.2) == pytest.approx(0.75)
     assert mean_after_exclusion(-trust, true, 0.2) == pytest.approx(0.6)

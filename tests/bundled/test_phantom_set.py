@@ -49,7 +49,7 @@ def test_volumes_and_heads_are_restored(folder):
     assert 50 < np.median(head.values[head.brain]) <= 105
 
 
-def test_a_set_is_continued_not_made_again(folder):
+def test_a_set_is_continued_not_recomputed(folder):
     path = folder / "phantom_000001.npz"
     before = path.stat().st_mtime_ns
     (folder / "phantom_000000.npz").rename(folder / "aside.npz")

@@ -98,7 +98,7 @@ def test_brain_metrics_tell_a_good_network_from_a_bad_one():
     assert bad["dice_brain"] < 0.1
 
 
-def test_a_training_that_was_stopped_goes_on_to_the_same_weights(tmp_path):
+def test_a_training_that_was_stopped_resumes_to_the_same_weights(tmp_path):
     def run(steps, checkpoint):
         torch.manual_seed(0)
         module = torch.nn.Linear(3, 1)
@@ -146,7 +146,7 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path):
     assert log == [f"already finished: step 4 of 4 in {checkpoint}"]
 
 
-def test_a_checkpoint_of_before_there_were_records_goes_on(tmp_path):
+def test_a_checkpoint_without_a_record_resumes(tmp_path):
     checkpoint = tmp_path / "sam.checkpoint.pt"
     _train_a_little(checkpoint, None)
     saved = torch.load(checkpoint, weights_only=True)

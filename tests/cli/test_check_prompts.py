@@ -35,11 +35,11 @@ def test_sets_are_compared_on_a_few_volumes(scans, tmp_path, capsys):
     assert "slice of a" in page and "slice of c" in page and "slice of b" not in page
 
 
-def test_a_scan_that_cannot_be_used_is_set_aside(scans, tmp_path, capsys):
+def test_a_scan_that_cannot_be_used_is_skipped(scans, tmp_path, capsys):
     (scans / "b.nii.gz").write_bytes(b"cut")
     call = ["-i", str(scans), "-o", str(tmp_path / "out.png"), "-device", "cpu"]
     assert main(call) == 3
-    assert "set aside: b: " in capsys.readouterr().err
+    assert "skipped: b: " in capsys.readouterr().err
     assert (tmp_path / "out.png").stat().st_size > 10_000
 
 
@@ -54,18 +54,18 @@ def test_a_scan_that_cannot_be_used_is_set_aside(scans, tmp_path, capsys):
         (["-o", "out.png", "--brain-mask", "nowhere"], "nowhere: found no such folder"),
     ],
 )
-def test_mistakes_are_told_before_any_work(scans, capsys, options, message):
+def test_mistakes_are_reported_before_any_work(scans, capsys, options, message):
     assert main(["-i", str(scans), *options]) == 2
     assert message in capsys.readouterr().err
 
 
-def test_words_outside_of_the_vocabulary_are_told(scans, tmp_path, capsys):
+def test_words_outside_of_the_vocabulary_are_reported(scans, tmp_path, capsys):
     words = prompt_file(tmp_path / "words.json", "a photograph of a zebra")
     assert main(["-i", str(scans), "-o", str(tmp_path / "o.png"), "--prompts", words]) == 2
     assert "words that the bundled CLIP does not know" in capsys.readouterr().err
 
 
-def test_another_channel_is_looked_at(head, tmp_path, capsys):
+def test_another_channel_is_used(head, tmp_path, capsys):
     folder = tmp_path / "scans"
     write_volume(folder / "a_t2.nii.gz", head[0].array, head[0].geometry)
     for name in "bc":
@@ -91,7 +91,7 @@ def test_without_one_usable_scan_there_is_nothing_to_show(tmp_path, capsys):
 
 
 def test_slices_are_cut_from_a_given_brain(scans, head, tmp_path, capsys):
-    """The middle planes alone are brain to the mask; a case without one is set aside."""
+    """The given masks contain the middle planes only; a case without a mask is skipped."""
     scan = head[0]
     brain = (scan.array > 50).astype(np.uint8)
     brain[:20] = brain[40:] = 0
@@ -102,5 +102,5 @@ def test_slices_are_cut_from_a_given_brain(scans, head, tmp_path, capsys):
     slices = int(capsys.readouterr().out.splitlines()[1].split()[1])
     assert main([*call, "--brain-mask", str(tmp_path / "brains")]) == 3
     found = capsys.readouterr()
-    assert f"set aside: c: {tmp_path / 'brains' / 'c.nii.gz'}: " in found.err
+    assert f"skipped: c: {tmp_path / 'brains' / 'c.nii.gz'}: " in found.err
     assert 2 * 18 <= int(found.out.splitlines()[1].split()[1]) <= 2 * 22 < slices

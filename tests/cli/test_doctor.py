@@ -21,10 +21,10 @@ def states(findings):
     return {finding.topic: finding.state for finding in findings}
 
 
-def test_a_whole_installation_has_nothing_to_mend(folders, capsys):
+def test_a_complete_installation_has_nothing_to_fix(folders, capsys):
     assert doctor.main([]) == 0
     text = capsys.readouterr().out
-    assert "Everything is there." in text
+    assert "Nothing is missing." in text
     assert "found by clisc_nnunet.pth in clisc_nnunet.trainers.nnUNetTrainerCLISC" in text
 
 
@@ -35,7 +35,7 @@ def test_what_is_missing_comes_with_the_line_to_type(folders, monkeypatch, capsy
     text = capsys.readouterr().out
     assert "-> export nnUNet_results=" in text
     assert f"-> mkdir -p {folders / 'nnUNet_raw'}" in text
-    assert "2 to mend" in text
+    assert "2 to fix" in text
 
 
 @pytest.mark.parametrize("kind", ["ImportError", "OSError", "RuntimeError"])
@@ -64,14 +64,14 @@ def test_json_says_the_same(folders, capsys):
     }
 
 
-def test_a_trainer_that_nnunet_does_not_find_is_told(monkeypatch):
+def test_a_trainer_that_nnunet_does_not_find_is_reported(monkeypatch):
     monkeypatch.setattr(doctor, "TRAINER", "nnUNetTrainerCLISC_nowhere")
     (finding,) = doctor.trainer_resolves()
     assert finding.state == "missing"
     assert finding.hint.startswith("export nnUNet_extTrainer=")
 
 
-def test_a_tampered_bundled_model_is_told(monkeypatch, tmp_path):
+def test_a_tampered_bundled_model_is_reported(monkeypatch, tmp_path):
     from clisc_nnunet.models import weights
 
     for path in weights.BUNDLED.iterdir():
@@ -91,7 +91,7 @@ def test_published_weights_that_are_absent_are_no_fault(monkeypatch, tmp_path):
     assert found["ViT-B-32"] == "note"
 
 
-def test_offline_mode_is_told(monkeypatch, tmp_path):
+def test_offline_mode_is_reported(monkeypatch, tmp_path):
     monkeypatch.setenv("CLISC_WEIGHTS", str(tmp_path))
     monkeypatch.setenv("CLISC_OFFLINE", "1")
     assert states(doctor.published_weights())["offline"] == "note"
@@ -100,7 +100,7 @@ def test_offline_mode_is_told(monkeypatch, tmp_path):
     assert "offline" not in states(doctor.published_weights())
 
 
-def test_an_absent_package_is_told(monkeypatch):
+def test_an_absent_package_is_reported(monkeypatch):
     monkeypatch.setattr(doctor, "PACKAGES", ("no-such-package",))
     assert states(doctor.installed_packages())["no-such-package"] == "missing"
 
@@ -111,4 +111,4 @@ def test_an_absent_package_is_told(monkeypatch):
 def test_help_answers_at_once(module):
     started = time.monotonic()
     subprocess.run([sys.executable, "-m", module, "--help"], check=True, capture_output=True)
-    assert time.monotonic() - started < 2  # a second of its own, on a busy machine
+    assert time.monotonic() - started < 2  # about a second alone, more on a busy machine

@@ -34,7 +34,7 @@ def test_all_about_a_model(capsys):
     assert "sha256 ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912, stated" in text
 
 
-def test_what_cannot_be_had_is_told_and_the_rest_is_fetched(folder, monkeypatch, capsys):
+def test_what_cannot_be_had_is_reported_and_the_rest_is_fetched(folder, monkeypatch, capsys):
     with publishing() as publisher:
         publisher.files["/a"] = b"PK..weights"
         source = registry.Web(f"{publisher.url}/a")
@@ -42,5 +42,5 @@ def test_what_cannot_be_had_is_told_and_the_rest_is_fetched(folder, monkeypatch,
         monkeypatch.setitem(registry.ENTRIES, "medsam", entry)
         assert download_weights.main(["sam_x", "medsam"]) == 2
     captured = capsys.readouterr()
-    assert "error: sam_x: found no model of this name" in captured.err
+    assert "error: sam_x: found an unknown model" in captured.err
     assert (folder / "medsam_vit_b.pth").read_bytes() == b"PK..weights"

@@ -24,7 +24,7 @@ FAST = ["--looks", "axial", "--repeats", "2", "-device", "cpu", "-np", "1"]
 
 @pytest.fixture
 def folders(head, tmp_path):
-    """Three scans of one head; a good and a misplaced prediction, and an empty one."""
+    """Three scans of one head; a good, a misplaced and an empty prediction."""
     volume, blob = head
     masks = {"good": blob, "moved": np.roll(blob, -25, axis=1), "none": np.zeros_like(blob)}
     for name, mask in masks.items():
@@ -59,12 +59,12 @@ def test_ranks_the_cases_of_nnunets_folders(folders, capsys):
     assert "3 predictions: 2 scored, 1 empty, 0 failed" in capsys.readouterr().out
     page = (out / "quality.html").read_text(encoding="utf-8")
     assert page.index("1. none") < page.index("2. moved") < page.index("3. good")
-    # The folder of results lies beside the predictions, and is none itself.
+    # The results are beside the predictions, and must not count as one.
     assert call(folders, "-np", "2", "-o", str(folders / "again")) == 0
     assert result(folders / "again")["cases"] == found["cases"]
 
 
-def test_an_earlier_estimate_is_brought_up_to_date_only_when_asked(folders, head, capsys):
+def test_an_earlier_estimate_is_brought_up_to_date_only_on_request(folders, head, capsys):
     volume, blob = head
     out = folders / "predictions" / "quality"
     assert call(folders) == 0
@@ -80,15 +80,15 @@ def test_an_earlier_estimate_is_brought_up_to_date_only_when_asked(folders, head
     assert found["taken_over"] == 2
     by_case = {case["case"]: case for case in found["cases"]}
     assert by_case["moved"]["similarity"] == by_case["good"]["similarity"]
-    # All as if it had been made at once, the page with its pictures too.
-    assert call(folders, "-o", str(folders / "anew")) == 0
-    assert result(folders / "anew")["cases"] == found["cases"]
-    pages = [(f / "quality.html").read_text(encoding="utf-8") for f in (out, folders / "anew")]
+    # Equal to an estimate in one go, including the page and its pictures.
+    assert call(folders, "-o", str(folders / "again")) == 0
+    assert result(folders / "again")["cases"] == found["cases"]
+    pages = [(f / "quality.html").read_text(encoding="utf-8") for f in (out, folders / "again")]
     articles = [page[page.index("<article>") : page.rindex("</article>")] for page in pages]
     assert articles[0] == articles[1] and articles[0].count("<image") >= 3
 
 
-def test_the_same_file_taken_for_another_sam_judges_anew(folders, monkeypatch, capsys):
+def test_the_same_file_taken_for_another_sam_scores_again(folders, monkeypatch, capsys):
     assert call(folders) == 0
     monkeypatch.setattr(SamModel, "identity", "the same file, normalised otherwise")
     assert call(folders, "--continue") == 0
@@ -105,7 +105,7 @@ def test_the_sam_of_the_labels_is_found_by_the_datasets_record(
     assert call(folders) == 2
     assert "mine.pth: found no such file" in (error := capsys.readouterr().err)
     assert error.endswith("--sam FILE\n") and error.count("\n") == 1
-    # As nnU-Net leaves it beside predictions.
+    # As written by nnU-Net beside predictions.
     (folders / "predictions" / "plans.json").write_text('{"dataset_name": "Dataset501_CLISC"}')
     record = folders / "raw" / "Dataset501_CLISC" / "clisc" / "run.json"
     record.parent.mkdir(parents=True)
@@ -115,7 +115,8 @@ def test_the_sam_of_the_labels_is_found_by_the_datasets_record(
     assert result(folders / "predictions" / "quality")["sam"]["name"] == str(sam_file)
 
 
-def test_killed_at_any_moment_it_goes_on(folders):
+@pytest.mark.slow
+def test_killed_at_any_moment_it_resumes(folders):
     assert call(folders, "-o", str(folders / "unbroken")) == 0
     out, rng = folders / "out", random.Random(os.getpid())
     where = ["-i", str(folders / "images"), "-p", str(folders / "predictions"), "-o", str(out)]
@@ -136,7 +137,7 @@ def test_killed_at_any_moment_it_goes_on(folders):
         )
         while process.poll() is None and len(list(out.glob("judged/*/quality.npz"))) < count:
             time.sleep(0.01)
-        time.sleep(rng.random() * 0.3)  # in the middle of whatever comes next
+        time.sleep(rng.random() * 0.3)  # at a random point of the next step
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert call(folders, "-o", str(out), "--continue") == 0
@@ -153,24 +154,24 @@ def test_what_is_interrupted_says_how_to_go_on(folders, monkeypatch, capsys):
         "clisc_nnunet.quality_control.score_predictions.ScoreCache.score", interrupt
     )
     assert call(folders) == 130
-    assert "the same command with --continue goes on" in capsys.readouterr().err
+    assert "--continue to resume" in capsys.readouterr().err
 
 
-def test_what_cannot_be_judged_is_set_aside(folders, head, capsys):
+def test_what_cannot_be_scored_is_skipped(folders, head, capsys):
     volume, blob = head
     predictions = folders / "predictions"
     shifted = Geometry((70, 80, 60), (2.0, 2.0, 2.0), (0.0, 0.0, 0.0), volume.geometry.direction)
     write_volume(predictions / "moved.nii.gz", blob, shifted)
-    write_volume(predictions / "stranger.nii.gz", blob, volume.geometry)
+    write_volume(predictions / "unknown.nii.gz", blob, volume.geometry)
     (predictions / "none.nii.gz").write_bytes(b"cut")
     out = folders / "elsewhere"
     assert call(folders, "-o", str(out)) == 3
     cases = {case["case"]: case for case in result(out)["cases"]}
     assert cases["good"]["rank"] == 1
     assert "resample it" in cases["moved"]["reason"]
-    assert "no scan of this name" in cases["stranger"]["reason"]
+    assert "no scan of this name" in cases["unknown"]["reason"]
     assert "cannot be read" in cases["none"]["reason"]
-    assert "not scored: stranger" in capsys.readouterr().out
+    assert "not scored: unknown" in capsys.readouterr().out
 
 
 def test_training_images_are_shown_as_the_converter_saw_them(folders, head):
@@ -185,15 +186,15 @@ def test_training_images_are_shown_as_the_converter_saw_them(folders, head):
     assert result(predictions / "quality")["cases_on_the_slices_of_their_labels"] == 1
 
 
-def several_channels(folders, head, tell):
-    """Beside each scan one without a tumour, of number 0; the scan itself has number 1."""
+def several_channels(folders, head, changes):
+    """Each scan becomes channel 1, beside a scan without a tumour as channel 0."""
     images = folders / "images"
     for scan in sorted(images.iterdir()):
         scan.rename(images / scan.name.replace("_0000", "_0001"))
         write_volume(scan, np.where(head[1], 100.0, head[0].array), head[0].geometry)
     path = folders / "predictions" / "dataset.json"
     content = json.loads(path.read_text())
-    path.write_text(json.dumps({**content, **tell}))
+    path.write_text(json.dumps({**content, **changes}))
 
 
 @pytest.mark.parametrize(
@@ -205,7 +206,7 @@ def test_the_channel_that_labels_were_drawn_on_is_judged(folders, head, names, a
     content = json.loads(path.read_text())
     content["clisc"]["prompt_channel"] = 1
     path.write_text(json.dumps(content))
-    if alone:  # one case, whose channels could be scans of their own by their names
+    if alone:  # one case, whose channels could be separate scans by their names
         for scan in [*folders.rglob("moved*.nii.gz"), *folders.rglob("none*.nii.gz")]:
             scan.unlink()
     assert call(folders) == 0
@@ -251,26 +252,26 @@ def test_images_without_a_prediction_are_counted(folders):
         (["-p", "nowhere"], "nowhere: found no such folder; expected a folder of predictions"),
     ],
 )
-def test_mistakes_are_told(folders, capsys, options, message):
+def test_mistakes_are_reported(folders, capsys, options, message):
     images, predictions = str(folders / "images"), str(folders / "predictions")
     assert main(["-i", images, "-p", predictions, *options]) == 2
     assert message in capsys.readouterr().err
 
 
-def test_names_that_fit_nowhere_are_told(folders, capsys):
+def test_names_that_fit_nowhere_are_reported(folders, capsys):
     for path in (folders / "predictions").glob("*.nii.gz"):
         path.rename(path.with_name(f"pred_{path.name}"))
     assert call(folders) == 2
     assert "no prediction for any scan" in capsys.readouterr().err
 
 
-def test_a_folder_that_cannot_be_written_is_told_first(folders, capsys):
+def test_a_folder_that_cannot_be_written_is_reported_first(folders, capsys):
     (folders / "file").write_text("")
     assert call(folders, "-o", str(folders / "file" / "out")) == 2
     assert "expected a writable folder" in capsys.readouterr().err
 
 
-def test_two_predictions_for_a_case_are_told(tmp_path):
+def test_two_predictions_for_a_case_are_reported(tmp_path):
     from clisc_nnunet.errors import UserError
 
     for name in ("a.nii.gz", "a.mha", "plans.json"):
@@ -287,6 +288,6 @@ def test_the_dataset_json_of_labels_lies_beside_their_folder(tmp_path):
     assert dataset_json(labels) == {}
     (tmp_path / "dataset.json").write_text('{"clisc": {"sam": {"name": "x"}}}')
     assert dataset_json(labels)["clisc"]["sam"]["name"] == "x"
-    # A stranger's file says nothing about SAM, and hides none that does.
+    # A dataset.json of other software is ignored, and does not hide another one.
     (labels / "dataset.json").write_text('{"labels": {}}')
     assert dataset_json(labels)["clisc"]["sam"]["name"] == "x"

@@ -1,4 +1,4 @@
-"""Scans that change, vanish or break while they are placed: that case alone is set aside."""
+"""Scans that change, vanish or break while they are placed: only that case is skipped."""
 
 import errno
 import shutil
@@ -9,7 +9,7 @@ import pytest
 from helpers.cases import make_config
 
 from clisc_nnunet.dataset_conversion import nnunet_dataset
-from clisc_nnunet.dataset_conversion.image_placement import place_cases, take_out_all_but
+from clisc_nnunet.dataset_conversion.image_placement import place_cases, remove_all_but
 from clisc_nnunet.errors import StorageError
 from clisc_nnunet.io.hashing import file_sha256
 from clisc_nnunet.io.volume import Geometry, write_volume
@@ -33,7 +33,7 @@ def write(path, seed):
 
 @pytest.fixture
 def run(tmp_path):
-    """Two labelled cases of two channels each, after stage 11; a function that places them."""
+    """Two labelled cases with two channels after stage 11, and a function that places them."""
     pool = local_pool(1)
     cases = []
     for number, name in enumerate("ab"):
@@ -66,7 +66,7 @@ OF_A = ["a_0000.nii.gz", "a_0001.nii.gz"]
 ALL = [*OF_A, "b_0000.nii.gz", "b_0001.nii.gz"]
 
 
-def test_whole_cases_are_placed_and_their_outcomes_stay(run):
+def test_complete_cases_are_placed_and_their_outcomes_stay(run):
     outcomes, tracker = run.place()
     assert run.placed() == ALL
     assert [o.status for o in outcomes] == ["labelled", "labelled"]
@@ -78,14 +78,14 @@ def test_whole_cases_are_placed_and_their_outcomes_stay(run):
     ("spoil", "message"),
     [
         (lambda path: path.unlink(), "No such file"),
-        (lambda path: write(path, 9), "another content than when the slices were cut"),
+        (lambda path: write(path, 9), "other content than when"),
         (lambda path: path.write_bytes(path.read_bytes()[:60]), "another content"),
     ],
 )
 @pytest.mark.parametrize("before", [True, False])
-def test_a_spoilt_scan_sets_its_case_aside(run, spoil, message, channel, before):
+def test_a_spoilt_scan_skips_its_case(run, spoil, message, channel, before):
     if before:
-        run.place()  # images of an earlier run lie there
+        run.place()  # images of an earlier run exist
     path = run.cases[1].channels[channel]
     spoil(path)
     outcomes, tracker = run.place()
@@ -134,7 +134,7 @@ def test_a_scan_that_was_replaced_with_its_label_takes_the_place_of_the_old_imag
 
 
 def test_what_is_no_part_of_the_dataset_any_more_is_taken_out(run, capsys):
-    """Of the cases of earlier runs, `a` stays; of what people have put there or checked, all."""
+    """Of earlier cases only `a` stays; files of the user and checked labels all stay."""
     run.place()
     labels = {name: run.folder / "labelsTr" / f"{name}.nii.gz" for name in "abcde"}
     cache = ResultCache(run.folder / "clisc" / "stages")
@@ -145,7 +145,7 @@ def test_what_is_no_part_of_the_dataset_any_more_is_taken_out(run, capsys):
             cache.write_record(name, RECORD, {"sha256": [drawn]})
     write(run.folder / "imagesTr" / "d_0001.nii.gz", 3)
     (run.folder / "clisc" / "trusted.txt").write_text("e")
-    take_out_all_but(["a"], 1, run.folder, cache)
+    remove_all_but(["a"], 1, run.folder, cache)
     assert run.placed() == ["a_0000.nii.gz", "d_0001.nii.gz"]
     assert [name for name in labels if labels[name].exists()] == ["a", "c", "d", "e"]
-    assert "taken out of imagesTr: b_0000.nii.gz" in capsys.readouterr().out
+    assert "removed from imagesTr: b_0000.nii.gz" in capsys.readouterr().out

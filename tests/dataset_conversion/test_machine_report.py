@@ -7,7 +7,7 @@ from clisc_nnunet.pipeline.case_result import CaseOutcome
 OUTCOMES = [CaseOutcome("a", "labelled", "drawn", label_ml=2.0), CaseOutcome("b", "failed", "x")]
 
 
-def test_a_run_is_told_case_by_case(tmp_path):
+def test_a_run_is_reported_case_by_case(tmp_path):
     report = machine_report("clisc -i x", 3, OUTCOMES, tmp_path)
     write_report(tmp_path / "run.json", report)
     kept = json.loads((tmp_path / "run.json").read_text())
@@ -17,7 +17,7 @@ def test_a_run_is_told_case_by_case(tmp_path):
     assert kept["error"] is None
 
 
-def test_a_mistake_is_told_in_its_parts():
+def test_a_mistake_is_reported_in_its_parts():
     report = machine_report("clisc", 2, [], error=ScanError("a.nii", "x", "y", "z"))
     assert report["status"] == "bad input"
     assert report["error"] == {"where": "a.nii", "found": "x", "expected": "y", "cure": "z"}

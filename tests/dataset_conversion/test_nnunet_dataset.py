@@ -72,17 +72,17 @@ def test_no_root():
 
 def test_root_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="expected a folder that can be written"):
+    with pytest.raises(UserError, match="expected a writable folder"):
         dataset_folder(501, "CLISC", tmp_path / "file")
 
 
 def test_id_taken_by_another_name(tmp_path, monkeypatch):
     (tmp_path / "raw" / "Dataset501_Other").mkdir(parents=True)
-    with pytest.raises(UserError, match="Dataset501_Other: found dataset id 501 taken"):
+    with pytest.raises(UserError, match="Dataset501_Other: found dataset id 501 in use"):
         dataset_folder(501, "CLISC", tmp_path / "raw", resume=True)
     monkeypatch.setenv("nnUNet_results", str(tmp_path / "results"))
     (tmp_path / "results" / "Dataset502_Other").mkdir(parents=True)
-    with pytest.raises(UserError, match=r"results.Dataset502_Other: found dataset id 502 taken"):
+    with pytest.raises(UserError, match=r"results.Dataset502_Other: found dataset id 502 in use"):
         dataset_folder(502, "CLISC", tmp_path / "raw")
 
 
@@ -90,7 +90,7 @@ def test_own_dataset_only_on_resume(tmp_path):
     folder = dataset_folder(501, "CLISC", tmp_path)
     kept = folder / "imagesTr" / "a.nii.gz"
     kept.touch()
-    with pytest.raises(UserError, match="a dataset that this command has begun or finished"):
+    with pytest.raises(UserError, match="an existing dataset of this command"):
         dataset_folder(501, "CLISC", tmp_path)
     assert dataset_folder(501, "CLISC", tmp_path, resume=True) == folder
     assert kept.exists()
@@ -98,7 +98,7 @@ def test_own_dataset_only_on_resume(tmp_path):
 
 def test_dataset_of_others_is_never_continued(tmp_path):
     (tmp_path / "Dataset501_CLISC" / "imagesTr").mkdir(parents=True)
-    with pytest.raises(UserError, match="a dataset that this command did not make"):
+    with pytest.raises(UserError, match="not made by this command"):
         dataset_folder(501, "CLISC", tmp_path, resume=True)
 
 
@@ -148,7 +148,7 @@ def test_without_symbolic_links(tmp_path, scan, monkeypatch):
 def test_another_image_is_not_replaced(tmp_path, scan):
     target = dataset_folder(501, "CLISC", tmp_path) / "imagesTr" / "a_0000.nii.gz"
     target.write_bytes(gzip.compress(b"another"))
-    with pytest.raises(UserError, match="found a file that is there already"):
+    with pytest.raises(UserError, match="found an existing file"):
         place_image(scan, target)
     assert gzip.decompress(target.read_bytes()) == b"another"
 
@@ -222,7 +222,7 @@ def test_where_nothing_is_set_for_the_trainer_nothing_is_added(tmp_path, content
 @pytest.mark.parametrize("text", ['{"clisc": {"trainer": {},}}', "[]"])
 def test_a_dataset_json_that_cannot_be_read_is_not_replaced(tmp_path, text):
     (tmp_path / "dataset.json").write_text(text)
-    with pytest.raises(UserError, match=r"dataset.json: found no JSON object.*; mend it"):
+    with pytest.raises(UserError, match=r"dataset.json: .*expected a JSON object; fix"):
         write_dataset_json(tmp_path, n_cases=4, clisc={}, overwrite=True)
     assert (tmp_path / "dataset.json").read_text() == text
 
@@ -247,7 +247,7 @@ def test_next_commands_name_the_dataset():
     assert "nnUNetv2_train 501 3d_fullres all" in describe_next_commands(501)
 
 
-def test_a_case_with_two_channels_and_a_mended_header(tmp_path, scan):
+def test_a_case_with_two_channels_and_a_repaired_header(tmp_path, scan):
     folder = dataset_folder(501, "CLISC", tmp_path)
     rounded = replace(GEOMETRY, origin=(-3.0002, 4.0, 5.0))
     write_volume(tmp_path / "t1.nii.gz", make_volume().array, rounded)

@@ -17,7 +17,7 @@ def call(**given):
         ({"processes": 0}, "-np: found 0"),
         ({"parts": 2, "part": 2, "stage": "slices"}, "-part_id: found 2 of 2"),
         ({"parts": 2}, "-num_parts: found no --stage"),
-        ({"parts": 2, "stage": "classifier"}, "learns from all cases"),
+        ({"parts": 2, "stage": "classifier"}, "needs all cases"),
     ],
 )
 def test_numbers_that_make_no_sense_are_refused(given, message):
@@ -26,10 +26,10 @@ def test_numbers_that_make_no_sense_are_refused(given, message):
 
 
 def test_parts_and_retries_go_on_with_what_is_there():
-    assert not call().goes_on
-    assert call(resume=True).goes_on
-    assert call(retry_failed=True).goes_on
-    assert call(stage="slices").goes_on
+    assert not call().resumes
+    assert call(resume=True).resumes
+    assert call(retry_failed=True).resumes
+    assert call(stage="slices").resumes
 
 
 def test_files_of_models_are_absolute_for_other_processes(tmp_path, monkeypatch):

@@ -62,7 +62,7 @@ def test_dicom_becomes_nifti(tmp_path):
     assert names(tmp_path / "out") == ["one_0000.nii.gz"]
 
 
-def test_a_damaged_scan_is_set_aside(scans, tmp_path, capsys):
+def test_a_damaged_scan_is_skipped(scans, tmp_path, capsys):
     (scans / "a" / "a_flair.nii.gz").write_bytes(b"cut")
     assert prepare(scans, tmp_path / "out") == EXIT_SOME_CASES_FAILED
     assert "a_flair.nii.gz" in capsys.readouterr().err

@@ -14,7 +14,7 @@ NETWORKS = "dynamic_network_architectures.architectures.unet."
 
 
 def make_plans(spacing=(1.0, 1.0, 1.0), shape=(140.0, 172.0, 139.0), order=(0, 1, 2)) -> dict:
-    """What nnU-Net 2.8 writes, as far as a network can be built from it."""
+    """Plans of nnU-Net 2.8, reduced to what is needed to build a network."""
     configuration = {
         "data_identifier": "nnUNetPlans_3d_fullres",
         "batch_size": 2,

@@ -1,7 +1,7 @@
-"""Any folder of any files: cases and what is left out, or one line; nothing lost, nothing touched.
+"""Any folder of any files gives cases and ignored files, or a one-line error; nothing is changed.
 
 Trees of all layouts are mixed with odd names, duplicates, stray files, and files that are empty,
-cut or not what their ending says.
+truncated or of another format than their ending.
 """
 
 import contextlib
@@ -24,6 +24,8 @@ from clisc_nnunet.inputs.channels import parse_channels
 from clisc_nnunet.inputs.find_cases import describe, scan_ending
 from clisc_nnunet.io.dicom_series import Series
 from clisc_nnunet.io.volume import Geometry, read_volume, scan_digest, write_volume
+
+pytestmark = pytest.mark.slow
 
 GRID = Geometry((6, 5, 4), (1.0, 1.0, 2.0), (0.0, 0.0, 0.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
 NAMES = [
@@ -52,7 +54,7 @@ LAYOUTS = {
 
 
 class Contents(dict):
-    """Bytes of files by kind."""
+    """Contents of files by kind."""
 
     def __repr__(self):
         return "contents"
@@ -77,7 +79,7 @@ def contents(tmp_path_factory):
 
 kinds = st.sampled_from(CONTENTS)
 files = st.one_of(
-    # Mostly of one layout, as folders are, or of any.
+    # Mostly of one layout, as real folders; sometimes mixed.
     st.sampled_from(sorted(LAYOUTS)).flatmap(
         lambda layout: st.lists(st.tuples(LAYOUTS[layout], kinds), max_size=10)
     ),
@@ -92,7 +94,7 @@ any_folder = settings(
 
 
 def plant(root, wanted, contents):
-    """Make the files, as far as their names leave room for one another."""
+    """Create the files whose names do not conflict with others."""
     for relative, kind in wanted:
         path = root / relative
         with contextlib.suppress(OSError):  # a file where a folder should be, or the reverse
@@ -108,7 +110,7 @@ def plant(root, wanted, contents):
 
 
 def snapshot(root):
-    """All there is under a folder, links not followed."""
+    """Complete content of a folder; links are not followed."""
     found = {}
     for folder, folders, names in os.walk(root):
         for path in (Path(folder) / name for name in (*folders, *names)):
@@ -124,7 +126,7 @@ def is_a_line(error):
 
 
 def look(root, words):
-    """Input as the command finds it, or its error."""
+    """Input found by the command, or its error."""
     try:
         return chosen_input(root, parse_channels(words), "flair")
     except UserError as error:
@@ -132,8 +134,8 @@ def look(root, words):
         return str(error)
 
 
-def told_of(found):
-    """Paths that are accounted for, by themselves or by what holds them; cases at fault."""
+def reported_paths(found):
+    """Paths that are reported, themselves or by a parent folder; and faulty cases."""
     sources = [source for source, _ in found.ignored]
     sources += [source for case in found.cases for source in case.channels]
     paths = set()
@@ -144,7 +146,7 @@ def told_of(found):
 
 @any_folder
 @given(wanted=files, words=asked)
-def test_each_scan_is_found_or_told_about(contents, wanted, words):
+def test_each_scan_is_found_or_reported(contents, wanted, words):
     with TemporaryDirectory() as folder:
         root = Path(folder)
         plant(root, wanted, contents)
@@ -158,7 +160,7 @@ def test_each_scan_is_found_or_told_about(contents, wanted, words):
             is_a_line(fault)
         names = [case.name for case in found.cases]
         assert names == sorted(set(names)) and not set(names) & {c for c, _ in found.faults}
-        paths, at_fault = told_of(found)
+        paths, at_fault = reported_paths(found)
         slices = [contents[kind] for kind in contents if kind.startswith(("flair", "t1"))]
         for path in before:
             dicom = found.layout == "DICOM" and before[path][1] in slices
@@ -177,14 +179,14 @@ def test_each_scan_is_found_or_told_about(contents, wanted, words):
 
 
 def _stems(parts):
-    """What a case of this path may be called, without what `_ses-` or `_study` add."""
+    """Possible names of a case of this path, without suffixes such as `_ses-` or `_study`."""
     stem = parts[-1][: -len(scan_ending(Path(parts[-1])) or "") or None]
     cuts = {stem[:n] for n in range(len(stem) + 1)}
     return {*parts, *cuts, *(part.removeprefix("ses-") for part in parts)}
 
 
 class Reversed:
-    """A listing of a folder from its end."""
+    """Lists folders in reverse order."""
 
     def __init__(self, entries):
         self.entries = list(entries)[::-1]
@@ -209,12 +211,12 @@ def test_the_order_of_files_does_not_matter(contents, wanted, words):
         scandir, listdir = os.scandir, os.listdir
         patch.setattr(os, "scandir", lambda *path: Reversed(scandir(*path)))
         patch.setattr(os, "listdir", lambda *path: listdir(*path)[::-1])
-        assert told(look(root, words)) == told(forwards)
+        assert report(look(root, words)) == report(forwards)
         patch.undo()
 
 
-def told(found):
-    """All that is told of an input folder, comparable."""
+def report(found):
+    """Everything reported about an input folder, in comparable form."""
     return found if isinstance(found, str) else (describe(found), found.cases, found.ignored)
 
 
@@ -225,7 +227,7 @@ def test_the_command_ends_with_a_status_and_no_traceback(contents, wanted, words
         scans, root = Path(folder) / "scans", Path(folder) / "raw"
         scans.mkdir()
         plant(scans, wanted, contents)
-        # A terminal takes nothing that is no text.
+        # Terminals accept valid text only.
         out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2))
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             call = ["-i", str(scans), "-d", "501", "-o", str(root), "--channels", *words]

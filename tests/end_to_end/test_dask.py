@@ -1,4 +1,4 @@
-"""The command on a Dask cluster of two workers, one of which is killed in mid-run."""
+"""The command on a Dask cluster of two workers, one of which is killed during the run."""
 
 import math
 import os
@@ -14,6 +14,8 @@ from clisc_nnunet.cli.make_phantoms import main as make_phantoms
 from clisc_nnunet.errors import ScanError
 from clisc_nnunet.processes import dask_pool
 
+pytestmark = pytest.mark.slow
+
 distributed = pytest.importorskip("distributed")
 
 
@@ -26,7 +28,7 @@ def cluster():
 
 
 def crash_once(flag):
-    """Take the worker down the first time."""
+    """Kill the worker in the first call."""
     if not flag.exists():
         flag.touch()
         os._exit(7)

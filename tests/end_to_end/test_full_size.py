@@ -1,6 +1,6 @@
 """Published architectures at full size with random weights, in their publishers' formats.
 
-`CLISC_TEST_LARGE=1` takes ViT-L and ViT-H too.
+With `CLISC_TEST_LARGE=1`, also ViT-L and ViT-H.
 """
 
 import hashlib
@@ -25,6 +25,8 @@ from clisc_nnunet.settings import PromptSettings, SamSettings
 from clisc_nnunet.stages.clip_labels import PAPER_TEXT_PROMPTS, class_embeddings, tumour_probability
 from clisc_nnunet.stages.sam.batched_predictor import embed, segment
 from clisc_nnunet.stages.sam.prompts import make_prompts
+
+pytestmark = pytest.mark.slow
 
 CPU = torch.device("cpu")
 LARGE = pytest.mark.skipif(not os.environ.get("CLISC_TEST_LARGE"), reason="CLISC_TEST_LARGE")
@@ -155,7 +157,7 @@ def test_an_archive_of_openai_opens_once_its_hash_is_a_published_one(tmp_path, m
 
 
 def scripted(holder):
-    """TorchScript archive of a module's weights alone: none of its methods is compiled."""
+    """TorchScript archive with the weights of a module, without compiled methods."""
     return torch.jit._recursive.create_script_module(
         holder, lambda module: [], share_types=False, is_tracing=False
     )

@@ -15,8 +15,10 @@ from packaging.requirements import Requirement
 
 import clisc_nnunet
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
-# Folders of this repository and where an installation has them.
+# Folders of this repository, and their place in an installation.
 INSTALLED = {
     "clisc_nnunet": "clisc_nnunet",
     "dataset_conversion": "clisc_nnunet/dataset_conversion",
@@ -40,12 +42,12 @@ def _build(kind: str, folder: Path, out: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> ZipFile:
-    """The wheel that pip builds from the source distribution, in folders of their own."""
+    """The wheel that pip builds from the source distribution, in separate folders."""
     folder = tmp_path_factory.mktemp("build")
     source = folder / "source"
     source.mkdir()
     for path in ROOT.iterdir():
-        # Nothing that an earlier build left behind may slip in.
+        # No files of earlier builds may be included.
         if path.name not in (".git", ".venv", "build", "dist") and path.suffix != ".egg-info":
             (source / path.name).symlink_to(path)
     with tarfile.open(_build("sdist", source, folder)) as archive:

@@ -1,4 +1,4 @@
-"""nnUNetTrainerCLISC: what a round changes, and what it survives."""
+"""nnUNetTrainerCLISC: effects of a round, and interruptions."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ from clisc_nnunet.pipeline.result_cache import Fingerprint, ResultCache
 from clisc_nnunet.settings import SliceSettings
 from clisc_nnunet.trainers import filter_round
 from clisc_nnunet.trainers.nnUNetTrainerCLISC import nnUNetTrainerCLISC
+
+pytestmark = pytest.mark.slow
 
 
 def digest(folder):
@@ -110,7 +112,7 @@ def test_the_network_before_the_round_is_kept(nnunet_root):
     assert [held["name"] for held in after["clisc"]["rounds"]] == ["round_01"]
 
 
-def test_pictures_and_the_log_tell_of_the_round(nnunet_root):
+def test_pictures_and_the_log_describe_the_round(nnunet_root):
     trainer = train(make_trainer(nnunet_root))
     assert (clisc_folder(trainer) / "round_01.png").stat().st_size > 10_000
     log = log_of(trainer)
@@ -131,7 +133,7 @@ def test_training_needs_no_image_or_label_of_the_raw_dataset(nnunet_root):
 @pytest.mark.parametrize(
     "moment", ["_predict_all", "_case_agreement", "_write_labels", "draw_round", "write_text"]
 )
-def test_killed_in_a_round_it_goes_on_as_if_it_had_not_been(nnunet_root, moment, monkeypatch):
+def test_killed_in_a_round_it_resumes_as_if_uninterrupted(nnunet_root, moment, monkeypatch):
     whole = train(make_trainer(nnunet_root))
     expected = facts(whole)["cases"]
     shutil.rmtree(nnunet_root / "nnUNet_results")

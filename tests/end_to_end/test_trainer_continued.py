@@ -1,4 +1,4 @@
-"""With what a training goes on by `--c`: the settings it was started with, and no more of SAM."""
+"""Training resumed with `--c` uses its original settings, and needs SAM only for further rounds."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import pytest
 from helpers.clisc_training import DEFAULT, continued, log_of, make_trainer
 from helpers.tiny_nnunet import CASES
 
+pytestmark = pytest.mark.slow
+
 
 def stopped(root, settings=DEFAULT, rounds=()):
-    """A training that was killed after its first epoch, in which rounds had been held."""
+    """A training that was killed after its first epoch, with these finished rounds."""
     trainer = make_trainer(root, settings)
     trainer.initialize()
     trainer.state["rounds"] = [
@@ -21,7 +23,7 @@ def stopped(root, settings=DEFAULT, rounds=()):
     return trainer
 
 
-def test_it_goes_on_with_the_settings_it_was_started_with(nnunet_root, monkeypatch):
+def test_it_resumes_with_the_settings_it_was_started_with(nnunet_root, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setenv("CLISC_ROUNDS", "0.25,0.5")
         patch.setenv("CLISC_KEEP_RATIO", "0.5")
@@ -35,7 +37,7 @@ def test_it_goes_on_with_the_settings_it_was_started_with(nnunet_root, monkeypat
     assert "keep_ratio 0.5 (now requested: 0.8)" in line
     resumed._prepare()
     assert "CLISC: rounds after epochs [1, 2] of 4" in log_of(resumed)
-    # And is noted so, for the next time.
+    # The checkpoint records them for the next time.
     resumed.save_checkpoint(str(Path(resumed.output_folder) / "checkpoint_latest.pth"))
     assert continued(nnunet_root).rounds == resumed.rounds
 
@@ -45,7 +47,7 @@ def test_where_nothing_has_changed_nothing_is_said(nnunet_root):
     assert "settings of the checkpoint" not in log_of(continued(nnunet_root))
 
 
-def test_settings_that_cannot_be_used_are_told_in_one_line(nnunet_root, capsys, monkeypatch):
+def test_settings_that_cannot_be_used_are_reported_in_one_line(nnunet_root, capsys, monkeypatch):
     trainer = stopped(nnunet_root)
     name = type(trainer).__mro__[1].__module__
     monkeypatch.setattr(f"{name}.read_entry", lambda *_: {"rounds": [], "settings": {"soft": 1}})
@@ -55,7 +57,7 @@ def test_settings_that_cannot_be_used_are_told_in_one_line(nnunet_root, capsys, 
     assert "checkpoint: clisc: settings: found unknown key 'soft'" in capsys.readouterr().out
 
 
-def test_sam_is_not_asked_for_where_no_round_is_left(nnunet_root, capsys):
+def test_sam_is_not_required_where_no_round_is_left(nnunet_root, capsys):
     absent = replace(DEFAULT, sam="sam_vit_b")
     stopped(nnunet_root, absent, rounds=["round_01"])
     continued(nnunet_root, absent)._prepare()

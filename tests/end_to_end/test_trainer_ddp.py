@@ -1,4 +1,4 @@
-"""A round shared by two processes on the CPU; nnUNetv2_train offers this for GPUs alone."""
+"""A round shared by two processes on the CPU, which nnUNetv2_train supports on GPUs only."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import os
 import socket
 from pathlib import Path
 
+import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from helpers.tiny_nnunet import CASES, CONFIGURATION, NAME, PLANS, make_dataset
+
+pytestmark = pytest.mark.slow
 
 
 def _train(rank: int, port: int, root: str) -> None:
@@ -29,7 +32,7 @@ def _train(rank: int, port: int, root: str) -> None:
     from clisc_nnunet.trainers.nnUNetTrainerCLISC import nnUNetTrainerCLISC
     from clisc_nnunet.trainers.round_settings import RoundSettings
 
-    # nnU-Net's distributed training is for GPUs alone: these three lines let it run on a CPU.
+    # nnU-Net trains in several processes on GPUs only; these three lines allow the CPU.
     module.DDP = lambda network, device_ids: torch.nn.parallel.DistributedDataParallel(network)
 
     class Trainer(nnUNetTrainerCLISC):

@@ -1,4 +1,4 @@
-"""What a round of the trainer decides, and when the network starts again."""
+"""Decisions of a round, and when the network is reset."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ from clisc_nnunet.trainers.preprocessed_case import PreprocessedCase
 from clisc_nnunet.trainers.round_settings import PAPER
 from clisc_nnunet.trainers.variants import nnUNetTrainerCLISC_paper
 
+pytestmark = pytest.mark.slow
+
 
 def predict(monkeypatch, draw):
-    """Let all predictions be empty but for what `draw` puts into them."""
+    """Replace all predictions by empty ones with the voxels that `draw` adds."""
 
     def predict_all(due):
         for case in due.cases.names:
@@ -55,7 +57,7 @@ def test_cases_without_support_are_rejected_however_many_they_are(nnunet_root):
     assert "no case is left" in log_of(trainer)
 
 
-def test_if_nothing_is_found_anywhere_training_goes_on_with_what_it_had(nnunet_root, monkeypatch):
+def test_if_nothing_is_found_anywhere_training_continues_unchanged(nnunet_root, monkeypatch):
     predict_nothing(monkeypatch)
     trainer = train(make_trainer(nnunet_root))
     reasons = {known["reason"] for known in facts(trainer)["cases"].values()}
@@ -98,7 +100,7 @@ def test_a_speck_that_no_slice_shows_is_an_empty_prediction(nnunet_root, monkeyp
     assert {known["predicted_iou"] for known in found.values()} == {None}
 
 
-def test_a_round_that_keeps_nobody_leaves_what_the_one_before_has_kept(nnunet_root):
+def test_a_round_that_keeps_no_case_leaves_those_of_the_previous_one(nnunet_root):
     trainer = train(make_trainer(nnunet_root))
     before, _ = trainer.get_tr_and_val_datasets()
     trainer.state["rounds"].append({**trainer.state["rounds"][-1], "name": "round_02", "kept": []})

@@ -1,4 +1,4 @@
-"""Cases that a person has checked or excluded, in a training."""
+"""Training with lists of trusted and excluded cases."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from helpers.clisc_training import (
 from helpers.tiny_nnunet import CASES, NAME
 
 from clisc_nnunet.trainers.relabelled_dataset import overlay_files
+
+pytestmark = pytest.mark.slow
 
 
 def test_excluded_cases_are_left_out_of_a_validation_alone(nnunet_root):
@@ -45,7 +47,7 @@ def test_trusted_cases_keep_their_labels_and_excluded_ones_are_never_seen(nnunet
     assert "1 trusted and 1 excluded" in log_of(trainer)
 
 
-def test_cases_excluded_after_a_round_are_not_seen_when_training_goes_on(nnunet_root):
+def test_cases_excluded_after_a_round_are_not_seen_when_training_continues(nnunet_root):
     trainer = train(make_trainer(nnunet_root))
     latest = Path(trainer.output_folder) / "checkpoint_latest.pth"
     shutil.copy(Path(trainer.output_folder) / "checkpoint_final.pth", latest)

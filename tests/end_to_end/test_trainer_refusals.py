@@ -1,4 +1,4 @@
-"""What the trainer refuses before it begins, in one line."""
+"""Errors that the trainer reports in one line before training."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from helpers.tiny_nnunet import NAME, PLANS
 from clisc_nnunet.io.hashing import file_sha256
 from clisc_nnunet.trainers.nnUNetTrainerCLISC import nnUNetTrainerCLISC
 
+pytestmark = pytest.mark.slow
+
 
 def test_absent_weights_of_sam_end_it_before_the_first_epoch(nnunet_root, capsys):
     trainer = make_trainer(nnunet_root, replace(DEFAULT, sam="sam_vit_b"))
@@ -23,7 +25,7 @@ def test_absent_weights_of_sam_end_it_before_the_first_epoch(nnunet_root, capsys
     assert trainer.current_epoch == 0
 
 
-def test_the_file_of_sam_is_the_converters_or_asked_for(nnunet_root, sam_file, capsys):
+def test_the_file_of_sam_is_the_converters_or_requested(nnunet_root, sam_file, capsys):
     file = nnunet_root / "nnUNet_preprocessed" / NAME / "dataset.json"
     content = json.loads(file.read_text())
     content["clisc"]["sam"] = {"name": "mine.pth", "sha256": file_sha256(sam_file)}

@@ -1,1 +1,1 @@
-"""What tests of several modules build: scans, datasets, finished runs, servers."""
+"""Test data shared by several modules: scans, datasets, finished runs, servers."""

@@ -7,7 +7,7 @@ from clisc_nnunet.io.volume import Geometry, Volume
 
 
 def turned(volume: Volume, orientation: str) -> Volume:
-    """The volume with its axes in another order, such as `RAS`; nothing moves in the patient."""
+    """The volume with its axes in another order, such as `RAS`, but the same place in space."""
     image = sitk.GetImageFromArray(volume.array)
     image.SetSpacing(volume.geometry.spacing)
     image.SetOrigin(volume.geometry.origin)
@@ -20,6 +20,6 @@ def turned(volume: Volume, orientation: str) -> Volume:
 
 
 def tilted(degrees: float) -> tuple[float, ...]:
-    """Direction cosines of an axial scan, tilted about the axis from ear to ear and another."""
+    """Direction cosines of an axial scan, tilted about the left-right axis and another."""
     angles = (degrees, degrees / 2)
     return tuple(Rotation.from_euler("xz", angles, degrees=True).as_matrix().flat)

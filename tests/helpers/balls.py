@@ -1,4 +1,4 @@
-"""Made-up training volumes: brains with or without a bright ball, heads with skull and scalp."""
+"""Synthetic training volumes: brains with or without a bright ball, heads with skull and scalp."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ TUMOUR_GREY = 220
 
 
 def ball_volume(index: int, tumour: bool) -> TrainingVolume:
-    """A noisy ellipsoid of 60 planes; the ball's place depends on the index."""
+    """A noisy ellipsoid of 60 planes; the position of the ball depends on the index."""
     plane, row, column = np.indices((60, 128, 100))
     brain = ((plane - 30) / 28) ** 2 + ((row - 64) / 50) ** 2 + ((column - 50) / 45) ** 2 < 1
     rng = np.random.default_rng(index)

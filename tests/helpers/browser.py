@@ -1,4 +1,4 @@
-"""A headless Chromium with real keys and clicks, over the DevTools protocol; nothing to install.
+"""A headless Chromium with real keys and clicks, over the DevTools protocol.
 
 Chromium talks through two pipes (`--remote-debugging-pipe`): JSON, each message ended by a zero
 byte.
@@ -23,7 +23,7 @@ QUIET = [
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--disable-quic", "--disable-extensions", "--hide-scrollbars", "--mute-audio",
 ]  # fmt: skip
-# What a key is to the browser: code, virtual key code, text.
+# Keys for the browser: code, virtual key code, text.
 KEYS = {
     "Enter": ("Enter", 13, "\r"),
     "Escape": ("Escape", 27, ""),
@@ -36,7 +36,7 @@ KEYS = {
 
 
 class Browser:
-    """One page in a browser of its own; a context manager."""
+    """A page in a separate browser; a context manager."""
 
     def __init__(self, width: int = 1400, height: int = 900) -> None:
         self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
@@ -86,7 +86,7 @@ class Browser:
         self._profile.cleanup()
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """Send a command and wait for its answer; events that come before it are kept."""
+        """Send a command and wait for its response; earlier events are kept."""
         self._count += 1
         message: dict[str, Any] = {"id": self._count, "method": method, "params": parameters}
         if self._session:
@@ -110,7 +110,7 @@ class Browser:
         return message
 
     def open(self, path: Path, scheme: str = "light") -> None:
-        """Open a file from disk and wait until it is there."""
+        """Open a file from disk and wait until it is loaded."""
         self.call(
             "Emulation.setEmulatedMedia",
             features=[{"name": "prefers-color-scheme", "value": scheme}],
@@ -129,7 +129,7 @@ class Browser:
         return answer["result"].get("value")
 
     def press(self, *keys: str) -> None:
-        """Press keys one after the other, as a person does."""
+        """Press keys one after the other."""
         for key in keys:
             code, number, text = KEYS.get(key, ("", ord(key.upper()[0]), key))
             shared = {"key": key, "code": code, "windowsVirtualKeyCode": number}
@@ -137,7 +137,7 @@ class Browser:
             self.call("Input.dispatchKeyEvent", type="keyUp", **shared)
 
     def screenshot(self, path: Path) -> None:
-        """Write what is seen as a PNG."""
+        """Save a screenshot as PNG."""
         path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot")["data"]))
 
     @property
@@ -148,7 +148,7 @@ class Browser:
 
     @property
     def requests(self) -> list[str]:
-        """What was asked for since the page was opened, but for pictures inside the page."""
+        """Addresses requested since the page was opened, except pictures inside the page."""
         sent = (e["params"] for e in self.events if e["method"] == "Network.requestWillBeSent")
         urls = [event["request"]["url"] for event in sent]
         return [url for url in urls if not url.startswith("data:")]

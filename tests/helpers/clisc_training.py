@@ -1,4 +1,4 @@
-"""Short trainings with nnUNetTrainerCLISC, as nnU-Net drives it, on a few small heads."""
+"""Short trainings with nnUNetTrainerCLISC, as run by nnU-Net, on a few small heads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from clisc_nnunet.trainers.nnUNetTrainerCLISC import nnUNetTrainerCLISC
 from clisc_nnunet.trainers.round_settings import RoundSettings
 from helpers.tiny_nnunet import CONFIGURATION, NAME, PLANS
 
-# These networks learn next to nothing in two epochs: nothing they agree to is called too little.
+# These networks learn little in two epochs, so no agreement counts as too low.
 DEFAULT = RoundSettings(rounds=(0.5,), min_similarity=0.0)
 
 
@@ -47,7 +47,7 @@ def train(trainer, seed=0):
 
 
 def continued(root, settings=DEFAULT, **how):
-    """What `nnUNetv2_train --c` makes."""
+    """Trainer as created by `nnUNetv2_train --c`."""
     trainer = make_trainer(root, settings, **how)
     trainer.load_checkpoint(str(Path(trainer.output_folder) / "checkpoint_latest.pth"))
     return trainer

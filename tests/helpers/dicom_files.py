@@ -13,7 +13,7 @@ ARRAY = np.random.default_rng(0).integers(0, 900, GRID.shape).astype(np.int16)
 
 
 def write_series(folder, uid, description="FLAIR", planes=range(6), study="1.9"):
-    """Slices of ARRAY, each in a file whose name says nothing."""
+    """Slices of ARRAY in files with arbitrary names."""
     folder.mkdir(parents=True, exist_ok=True)
     before = locale.setlocale(locale.LC_ALL)
     writer = sitk.ImageFileWriter()
@@ -40,5 +40,5 @@ def write_series(folder, uid, description="FLAIR", planes=range(6), study="1.9")
         writer.SetFileName(str(folder / f"{uid}_{plane}_{place}.dcm"))
         writer.SetImageIO("GDCMImageIO")
         writer.Execute(image)
-    # GDCM leaves the C locale behind, in which Python's text files are ASCII.
+    # GDCM sets the C locale, in which Python's text files are ASCII.
     locale.setlocale(locale.LC_ALL, before)

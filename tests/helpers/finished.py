@@ -1,4 +1,4 @@
-"""A finished conversion without models: each stage's result as its maker would have kept it."""
+"""A finished conversion without models: cached results of each stage from given masks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from clisc_nnunet.settings import Settings
 from clisc_nnunet.stages.slice_extraction import SliceStack
 
 SHAPE = (8, 32, 32)  # plane, row, column; SAM wants squares
-# 1.5 x 1.5 x 6 mm; the scan counts its columns from the other side and starts elsewhere.
+# 1.5 x 1.5 x 6 mm; the columns of the scan are reversed, and its origin differs.
 SLICES = Geometry(SHAPE[::-1], (1.5, 1.5, 6.0), (0.0, 0.0, 0.0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
 SCAN = Geometry(SHAPE[::-1], (1.5, 1.5, 6.0), (1.5 * 31, 0.0, 0.0), (-1, 0, 0, 0, 1, 0, 0, 0, 1))
 
@@ -30,7 +30,7 @@ class FinishedCase:
     enhanced: np.ndarray
     label: np.ndarray
     probability: np.ndarray
-    """Of CLIP and both classifiers, (plane,)."""
+    """Probability by CLIP and both classifiers, (plane,)."""
     voted: np.ndarray
 
 
@@ -47,7 +47,7 @@ def on_scan(mask: np.ndarray) -> np.ndarray:
 
 
 def stage_arrays(case: FinishedCase) -> dict[str, dict[str, np.ndarray]]:
-    """Arrays by stage, as in the store."""
+    """Arrays by stage, as in the cache."""
     pixels = np.full(SHAPE, 80, np.uint8)
     pixels[case.label] = 200
     planes = np.arange(SHAPE[0])
@@ -79,7 +79,7 @@ def stage_arrays(case: FinishedCase) -> dict[str, dict[str, np.ndarray]]:
 
 
 class FinishedRun:
-    """What the pictures ask `RunResults` for, from arrays in memory."""
+    """Stands in for `RunResults`, with arrays in memory."""
 
     def __init__(self, cases: dict[str, FinishedCase], settings: Settings) -> None:
         self.config = SimpleNamespace(settings=settings)

@@ -1,4 +1,4 @@
-"""NIfTI files with whatever header a test wants, also ones that no library would write."""
+"""NIfTI files with arbitrary headers, including ones that no library would write."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def write_nifti(
 ) -> Path:
     """Write an array (x, y, z) with axes (3, 3) in RAS as its sform.
 
-    `fields` replace those of the header as they are; `codes` are those of qform and sform.
+    `fields` replace those of the header; `codes` are those of qform and sform.
     """
     header = nib.Nifti1Header()
     header.set_data_dtype(array.dtype)

@@ -1,4 +1,4 @@
-"""A publisher of weights on this machine: a web server, and the Hugging Face hub."""
+"""A local publisher of weights: a web server, and the Hugging Face hub."""
 
 import contextlib
 import hashlib
@@ -12,16 +12,16 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 @dataclass
 class Publisher:
-    """What is served, and what was asked for.
+    """Served files, and recorded requests.
 
     Parameters
     ----------
     files : dict
-        Content by path; text is an address to go on to.
+        Content by path; text is an address to redirect to.
     broken : dict
-        How many answers of a path break off half-way.
+        Number of truncated responses by path.
     slow : set
-        Paths whose answer stalls.
+        Paths whose response stalls.
     """
 
     url: str = ""

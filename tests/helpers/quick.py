@@ -1,4 +1,4 @@
-"""The command on phantoms in little time: thick planes and few epochs, the stages are the same."""
+"""Fast conversions of phantoms: thick planes and few epochs, but the same stages."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def call(scans: Path, root: Path, *more: str) -> list[str]:
 
 
 def convert(scans: Path, root: Path, *more: str) -> int:
-    """Run the command here; its exit status."""
+    """Run the command in this process; returns the exit status."""
     return main(call(scans, root, *more))
 
 
 def start(scans: Path, root: Path, *more: str) -> subprocess.Popen[bytes]:
-    """Run the command in a process of its own."""
+    """Run the command in a separate process."""
     module = "clisc_nnunet.dataset_conversion.make_pseudo_dataset"
     return subprocess.Popen(
         [sys.executable, "-m", module, *call(scans, root, *more)],

@@ -1,4 +1,4 @@
-"""A run with a case of every kind, and its page."""
+"""A run with cases of every status, and its page."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +9,7 @@ from clisc_nnunet.report.run_report import write_report
 from clisc_nnunet.settings import RoiSettings, Settings
 from helpers.finished import CASE, EMPTY, FinishedRun
 
-# Whatever file systems allow; a script that ran would change the page's title.
+# Characters allowed by file systems; an injected script would change the title.
 NASTY = """<img src=x onerror="document.title='run'"></script> & 'a' "b" {{ 7*7 }} \\ 脑"""
 RECORD = {
     "command": "clisc_make_pseudo_dataset -i 'my scans' && <b>",
@@ -53,7 +53,7 @@ def write_page(folder: Path) -> Path:
 
 
 def write_page_with_lists(dataset, trusted="", exclude=""):
-    """The page of a run over a dataset with these lists; its `sure` label is a corrected one."""
+    """The page of a run over a dataset with these lists; the label of case `sure` was corrected."""
     dataset.clisc.mkdir(exist_ok=True)
     dataset.trusted_txt.write_text(trusted, encoding="utf-8")
     dataset.exclude_txt.write_text(exclude, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Slices with and without a bright square, and a backbone small enough to learn them fast."""
+"""Slices with and without a bright square, and a backbone small enough for fast training."""
 
 import numpy as np
 import torch

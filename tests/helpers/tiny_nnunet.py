@@ -1,4 +1,4 @@
-"""A preprocessed nnU-Net dataset of a few small heads, made in a second, without planning."""
+"""A preprocessed nnU-Net dataset of a few small heads, created in a second, without planning."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def configuration(patch: list[int], spacing: list[float], dimension: int = 3) ->
 
 
 def plans() -> dict:
-    """Plans with the configurations that the trainer knows, and one of the cascade."""
+    """Plans with all configurations supported by the trainer, and one of the cascade."""
     full = configuration([16, 24, 16], [SPACING] * 3)
     flat = configuration([24, 16], [SPACING] * 2, dimension=2)
     cascade = {"inherits_from": CONFIGURATION, "previous_stage": "3d_lowres"}
@@ -102,7 +102,7 @@ def plans() -> dict:
 
 
 def dataset_json() -> dict:
-    """As the converter writes it; thick planes, so that SAM is asked about few."""
+    """dataset.json as written by the converter; thick planes, so that SAM gets few slices."""
     return {
         "channel_names": {"0": "FLAIR"},
         "labels": {"background": 0, "tumour": 1},

@@ -7,7 +7,7 @@ from clisc_nnunet.pipeline.case_result import CaseOutcome, least_sure_first, sum
 
 OUTCOMES = [
     CaseOutcome("a", "labelled", "SAM drew on 3 slices", 90, 4, 5, 3, 12.3456, 0.7, 0.5),
-    CaseOutcome("b", "empty", "the classifier calls no slice a tumour", 80),
+    CaseOutcome("b", "empty", "the classifier finds a tumour in no slice", 80),
     CaseOutcome("c", "failed", "c.nii.gz: found nothing, really; expected more"),
 ]
 

@@ -1,4 +1,4 @@
-"""What is kept, made, set aside and tried again; the work is a stand-in."""
+"""Reuse, failures, skipping and retries of cases; the jobs are stand-ins."""
 
 from functools import partial
 
@@ -20,7 +20,7 @@ def make(cache, case, fingerprint, error=None):
 
 @pytest.fixture
 def run(tmp_path):
-    """Run stage `slices` for cases a and b; b may fail. Ledger and results."""
+    """Function that runs stage `slices` for cases a and b; returns tracker and results."""
 
     def go(error=None, settings="s", **options):
         cache = ResultCache(tmp_path)
@@ -36,7 +36,7 @@ def run(tmp_path):
     return go
 
 
-def test_what_matches_is_kept_and_what_does_not_is_told(run):
+def test_what_matches_is_kept_and_what_does_not_is_reported(run):
     tracker, made = run()
     assert (made, tracker.notes) == ({"a": "made", "b": "made"}, [])
     tracker, made = run()
@@ -47,7 +47,7 @@ def test_what_matches_is_kept_and_what_does_not_is_told(run):
     assert tracker.notes == [expected]
 
 
-def test_a_failed_case_is_set_aside_and_not_tried_again(run):
+def test_a_failed_case_is_skipped_and_not_tried_again(run):
     tracker, made = run(ValueError("a bug\nof two lines"))
     assert made == {"a": "made"}
     assert tracker.cases == ["a"]
@@ -62,7 +62,7 @@ def test_without_a_case_a_run_ends_with_the_first_reason(run):
     tracker, _ = run()
     tracker.require_a_case()
     for case in "ab":
-        tracker.set_aside(case, f"{case}.nii: cut")
+        tracker.skip(case, f"{case}.nii: cut")
     with pytest.raises(UserError, match=r"no usable scan among 2 \(a.nii: cut\)"):
         tracker.require_a_case()
 
@@ -74,7 +74,7 @@ def test_retried_it_comes_in_late(run):
     assert tracker.cache.read_record("b", FAILURE) == {}
     assert tracker.cache.read_record("b", LATE) == {"stage": "slices"}
     assert tracker.on_time("slices") == ["a"]
-    tracker.forget_latecomers()
+    tracker.clear_late_marks()
     assert tracker.on_time("slices") == ["a", "b"]
 
 
@@ -106,7 +106,7 @@ def test_who_is_late_at_a_later_stage_was_on_time_before(run):
     assert tracker.on_time("raw_regions") == ["a"]
 
 
-def test_a_full_disk_is_nobodys_failure(run):
+def test_a_full_disk_is_no_cases_failure(run):
     with pytest.raises(StorageError):
         run(StorageError("b", "no space", "room", "make room"))
     tracker, made = run()

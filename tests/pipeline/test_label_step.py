@@ -33,7 +33,7 @@ INPUTS = ("slices", "labels", "raw_regions", "masks")
 
 
 class Stage11:
-    """Stage 11 of a case whose earlier stages are done."""
+    """Stage 11 of a case with cached results of the earlier stages."""
 
     def __init__(self, folder):
         self.cache = ResultCache(folder / "clisc" / "stages")
@@ -55,7 +55,7 @@ class Stage11:
         self.notes = []
 
     def run(self, **changes):
-        """Outcome, or None if the kept label fits; what is said of it goes into `notes`."""
+        """Outcome, or None if the kept label is valid; messages go into `notes`."""
         tracker = CaseTracker(self.cache, cases=["a"])
         tracker.signatures |= {("a", stage): "signed" for stage in INPUTS}
         config = replace(self.config, **changes)
@@ -66,7 +66,7 @@ class Stage11:
         return done["a"].value if done else None
 
     def strict(self):
-        """Settings by which SAM is not sure enough of the case."""
+        """Settings by which SAM's predicted IoU is too low for a label."""
         return replace(self.config.settings, pseudo_label=PseudoLabelSettings(min_case_iou=0.99))
 
 
@@ -79,10 +79,10 @@ def test_masks_from_the_whole_brain_are_mentioned(stage):
     masks = {**stage_arrays(CASE)["masks"], "second_opinion": np.array(True)}
     masks |= {"agreement": np.ones(len(masks["planes"]))}
     stage.cache.save("a", "masks", "signed", masks)
-    assert "from the whole brain" in stage.run().reason
+    assert "prompted by the whole brain" in stage.run().reason
 
 
-def test_a_label_is_put_in_place_and_recorded(stage):
+def test_a_label_is_placed_and_recorded(stage):
     outcome = stage.run()
     assert (outcome.status, outcome.slices) == ("labelled", SHAPE[0])
     assert outcome.label_ml > 0
@@ -98,7 +98,7 @@ def test_a_label_that_a_person_has_edited_is_not_ours_and_stays(stage):
     stage.label.write_bytes(b"corrected")
     assert not written_by_us(stage.cache, "a", stage.label)
     outcome = stage.run()
-    assert "a file that is gone" in stage.notes[0]
+    assert "a missing file" in stage.notes[0]
     assert (outcome.case, outcome.status) == ("a", "trusted")
     assert stage.label.read_bytes() == b"corrected"
     assert not list((stage.cache.root / "a").glob("*.nii.gz"))
@@ -110,14 +110,14 @@ def test_every_label_that_a_run_ever_wrote_is_known(stage):
     outcome = stage.run(settings=stage.strict())
     assert "settings min_case_iou" in stage.notes[0]
     assert outcome.status == "empty"
-    assert "SAM is not sure" in outcome.reason
+    assert "predicted IoU" in outcome.reason
     for content in (stage.label.read_bytes(), first):
         stage.label.write_bytes(content)
         assert written_by_us(stage.cache, "a", stage.label)
     stage.label.unlink()
     assert stage.run(settings=stage.strict()) is None  # a case without a tumour needs none
     again = stage.run(settings=stage.strict(), empty_labels=True)
-    assert again.status == "empty" and "a file that is gone" in stage.notes[0]
+    assert again.status == "empty" and "a missing file" in stage.notes[0]
 
 
 @pytest.fixture
@@ -175,7 +175,7 @@ def test_label_cam_and_region_lie_on_the_scans_grid(blob_case):
     region = read_mask(config.dataset.roi("case"), geometry)
     assert 0.35 < region.sum() / truth.sum() < 0.65
     assert (region & ~label).mean() < 0.001
-    # Both shrink alike where they are interpolated; at the limit itself rounding decides.
+    # Both are interpolated alike, up to rounding at the threshold.
     assert (cam.array[region] >= 100).all()
     assert region[cam.array > 100].all()
 
@@ -198,7 +198,7 @@ def _planes(config):
 
 
 def test_the_label_is_written_last(blob_case, monkeypatch):
-    """Where a label is, the case is done."""
+    """If a label exists, the case is complete."""
     write, config, _ = blob_case
     written = []
 

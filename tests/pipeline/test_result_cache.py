@@ -44,14 +44,14 @@ def test_what_changed_is_reported(tmp_path, fingerprint, expected):
     assert cache.mismatch("case", "stage", fingerprint) == expected
 
 
-def test_another_version_of_the_code_is_told(tmp_path, monkeypatch):
+def test_another_version_of_the_code_is_reported(tmp_path, monkeypatch):
     cache, fingerprint = ResultCache(tmp_path), Fingerprint("scan")
     cache.save("case", "stage", fingerprint, {"values": np.arange(3)})
     monkeypatch.setattr("clisc_nnunet.pipeline.result_cache.FORMAT", 99)
     assert cache.mismatch("case", "stage", fingerprint) == "other code"
 
 
-def test_a_damaged_file_is_told(tmp_path):
+def test_a_damaged_file_is_reported(tmp_path):
     cache = ResultCache(tmp_path)
     cache.save("case", "stage", Fingerprint("scan"), {"values": np.arange(3)})
     cache.path("case", "stage").write_bytes(b"PK")
@@ -68,7 +68,7 @@ def test_records_are_read_back_and_forgotten(tmp_path):
     assert cache.read_record("case", "failure") == {}
 
 
-def test_leftovers_go_only_when_they_are_nobodys(tmp_path):
+def test_leftovers_go_only_when_they_are_old(tmp_path):
     old, young = tmp_path / "case" / ".1.slices.npz", tmp_path / "case" / ".2.slices.npz"
     old.parent.mkdir()
     for path in (old, young):
@@ -85,23 +85,23 @@ def test_a_truncated_result_counts_as_absent(tmp_path, keep):
     path = cache.path("case", "stage")
     path.write_bytes(path.read_bytes()[:keep])
     assert cache.load("case", "stage", "abc") is None
-    with pytest.raises(RuntimeError, match="is gone or was changed"):
+    with pytest.raises(RuntimeError, match="removed or changed"):
         cache.require("case", "stage", "abc")
 
 
 def test_a_damaged_result_counts_as_absent_unless_it_is_still_the_same(tmp_path):
     cache, values = ResultCache(tmp_path), np.arange(20)
     cache.save("case", "stage", "abc", {"values": values})
-    whole = cache.path("case", "stage").read_bytes()
+    content = cache.path("case", "stage").read_bytes()
     found = 0
-    for place in range(len(whole)):
-        damaged = bytearray(whole)
+    for place in range(len(content)):
+        damaged = bytearray(content)
         damaged[place] ^= 1
         cache.path("case", "stage").write_bytes(bytes(damaged))
         kept = cache.load("case", "stage", "abc")
         found += kept is None
         assert kept is None or np.array_equal(kept["values"], values)
-    assert found > len(whole) / 2  # the rest are dates and the like
+    assert found > len(content) / 2  # the other bytes are dates and the like
 
 
 def test_a_failed_save_leaves_the_earlier_result(tmp_path):
@@ -124,7 +124,7 @@ def test_nothing_half_written_is_left(tmp_path):
     assert list((tmp_path / "case").iterdir()) == []
 
 
-def test_text_is_replaced_whole(tmp_path):
+def test_text_is_replaced_atomically(tmp_path):
     write_text(tmp_path / "a" / "b.txt", "one")
     write_text(tmp_path / "a" / "b.txt", "two")
     assert [p.read_text() for p in (tmp_path / "a").iterdir()] == ["two"]

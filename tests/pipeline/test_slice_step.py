@@ -1,4 +1,4 @@
-"""Stage 1 on files."""
+"""Stage 1 from files."""
 
 from contextlib import nullcontext
 from dataclasses import replace
@@ -20,7 +20,7 @@ from clisc_nnunet.processes import local_pool
 from clisc_nnunet.settings import SliceSettings
 from clisc_nnunet.stages.slice_extraction import make_slices
 
-# The head is made up and has no skull.
+# The synthetic head has no skull.
 GIVEN = SliceSettings(brain="given")
 
 
@@ -31,7 +31,7 @@ def cache(tmp_path):
 
 @pytest.fixture
 def scan(head, tmp_path):
-    """The head on a file, acquired from front to back."""
+    """The head in a file, acquired from front to back."""
     acquired = turned(head[0], "PIR")
     path = tmp_path / "scan.nii.gz"
     write_volume(path, acquired.array, acquired.geometry)
@@ -39,7 +39,7 @@ def scan(head, tmp_path):
 
 
 def extract(cache, path, settings=GIVEN, brain=None):
-    """Arrays of stage 1, the files it read, and why it failed."""
+    """Arrays of stage 1, the files it read, and the reason of a failure."""
     tracker = CaseTracker(cache, cases=["case"])
     case = CaseInput("case", path, brain_mask=brain, digests={path: "content"})
     with local_pool(1) as pool:

@@ -54,7 +54,7 @@ def test_sam_confirms_what_lies_on_the_tumour(segmenter, opened):
     ("volume_ml", "reason"),
     [(0.0, "the prediction is empty"), (0.003, "too small to show on a slice (0.003 ml)")],
 )
-def test_nothing_to_judge_is_told_and_shown(segmenter, opened, volume_ml, reason):
+def test_nothing_to_judge_is_reported_and_shown(segmenter, opened, volume_ml, reason):
     empty = replace(opened, mask=np.zeros_like(opened.mask), volume_ml=volume_ml)
     found, views = score_prediction(segmenter, empty, JITTER)
     assert found.status == "empty" and reason in found.reason

@@ -136,7 +136,7 @@ def test_another_sam_or_other_looks_are_asked_again(
     assert asked == [*"abc", *"abc"]
 
 
-def test_a_damaged_judgement_is_made_again(tmp_path, files, asked, capsys):
+def test_a_damaged_judgement_is_recomputed(tmp_path, files, asked, capsys):
     first = score(tmp_path, files)
     path = first.cache.path("b", STAGE)
     path.write_bytes(path.read_bytes()[:50])
@@ -151,7 +151,7 @@ def test_what_cannot_be_read_is_a_failure_and_tried_again(tmp_path, files, asked
 
     def refuse(case, *_):
         if case == "b":
-            raise ScanError("b", "noise", "a scan", "mend it")
+            raise ScanError("b", "noise", "a scan", "fix it")
         return case
 
     with monkeypatch.context() as patch:

@@ -23,7 +23,7 @@ def write(folder, outcomes, scans):
     write_sidecars(outcomes, scans, digests, labels, RECORD, SETTINGS, folder / "sidecars")
 
 
-def test_tells_where_a_label_comes_from():
+def test_records_where_a_label_comes_from():
     content = sidecar(OUTCOME, "a_flair.nii.gz", "1a", "2b", RECORD, SETTINGS)
     assert content["Sources"] == ["a_flair.nii.gz"]
     assert (content["SourcesSha256"], content["LabelSha256"]) == (["1a"], "2b")

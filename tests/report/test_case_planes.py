@@ -13,7 +13,7 @@ from helpers.finished import (
 )
 
 from clisc_nnunet.pipeline.case_result import CaseOutcome
-from clisc_nnunet.report.case_planes import plane_views, planes_round, telling_plane
+from clisc_nnunet.report.case_planes import plane_views, representative_plane, spread_planes
 from clisc_nnunet.settings import MaskingSettings, Settings
 
 SEEN = np.arange(8)
@@ -71,12 +71,12 @@ def test_without_masking_the_raw_regions_are_shown():
 
 
 @pytest.mark.parametrize(("probability", "plane"), [(PROBABILITY, 7), (np.full(8, 0.5), 4)])
-def test_without_label_and_region_the_likeliest_plane_is_telling(probability, plane):
-    assert telling_plane(EMPTY, EMPTY, SEEN, probability) == plane
+def test_without_label_and_region_the_likeliest_plane_is_representative(probability, plane):
+    assert representative_plane(EMPTY, EMPTY, SEEN, probability) == plane
 
 
-def test_without_a_label_the_largest_region_is_telling():
-    assert telling_plane(EMPTY, REGION, SEEN, PROBABILITY) == 2
+def test_without_a_label_the_largest_region_is_representative():
+    assert representative_plane(EMPTY, REGION, SEEN, PROBABILITY) == 2
 
 
 @pytest.mark.parametrize(
@@ -84,8 +84,8 @@ def test_without_a_label_the_largest_region_is_telling():
     [(4, 1, [4]), (4, 2, [4, 5]), (2, 2, [2, 5]), (5, 9, [2, 3, 4, 5])],
 )
 def test_planes_are_spread_over_the_label(first, count, expected):
-    assert planes_round(first, LABEL, REGION, SEEN, count) == expected
+    assert spread_planes(first, LABEL, REGION, SEEN, count) == expected
 
 
 def test_planes_are_spread_over_the_brain_where_nothing_is_drawn():
-    assert planes_round(7, EMPTY, EMPTY, SEEN, 4) == [1, 3, 5, 7]
+    assert spread_planes(7, EMPTY, EMPTY, SEEN, 4) == [1, 3, 5, 7]

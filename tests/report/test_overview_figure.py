@@ -50,16 +50,16 @@ def test_least_sure_first_and_failed_below():
     outcomes = [outcome("b", iou=0.9), outcome("c", "failed", 0.0), outcome("a", iou=0.3)]
     shown, title, failed = contents(outcomes)
     assert [o.case for o in shown] == ["a", "b"]
-    assert title == "3 cases, the least sure on top"
+    assert title == "3 cases, the least confident on top"
     assert failed == "1 failed: c"
 
 
-def test_more_cases_than_rows_are_told():
+def test_more_cases_than_rows_are_reported():
     outcomes = [outcome(str(k), iou=1 - k / 100) for k in range(MAX_ROWS + 5)]
     shown, title, failed = contents(outcomes)
     assert len(shown) == MAX_ROWS
     assert shown[0].case == str(MAX_ROWS + 4)
-    assert f"the {MAX_ROWS} least sure of {MAX_ROWS + 5} usable ones are shown" in title
+    assert f"the {MAX_ROWS} least confident of {MAX_ROWS + 5} usable ones" in title
     assert failed == ""
 
 

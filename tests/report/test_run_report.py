@@ -1,4 +1,4 @@
-"""What is in the page."""
+"""Content of the page."""
 
 import json
 from html.parser import HTMLParser
@@ -18,7 +18,7 @@ from helpers.report_run import (
 from clisc_nnunet.dataset_layout import DatasetLayout
 from clisc_nnunet.errors import UserError
 from clisc_nnunet.report import run_report
-from clisc_nnunet.report.run_report import MAX_PLANES, cards, room, write_report
+from clisc_nnunet.report.run_report import MAX_PLANES, cards, planes_per_case, write_report
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def text(tmp_path_factory):
     return write_page(tmp_path_factory.mktemp("raw")).read_text(encoding="utf-8")
 
 
-def test_tells_how_the_labels_were_made(text):
+def test_shows_how_the_labels_were_made(text):
     assert "<h1>Dataset501_CLISC</h1>" in text
     assert "f00d" * 4 in text
     assert "roi.threshold" in text and "<strong>0.3</strong>" in text
@@ -34,22 +34,22 @@ def test_tells_how_the_labels_were_made(text):
 
 
 class Reader(HTMLParser):
-    """Names of cases as a parser sees them, and elements that no template has."""
+    """Parsed names of cases, and elements that are in no template."""
 
     def __init__(self):
         super().__init__()
-        self.names, self.strangers = [], []
+        self.names, self.unexpected = [], []
 
     def handle_starttag(self, tag, attrs):
         self.names += [value for key, value in attrs if key == "data-name"]
-        self.strangers += [tag] if tag == "img" else []
+        self.unexpected += [tag] if tag == "img" else []
 
 
 def test_names_are_text_and_nothing_else(text):
     reader = Reader()
     reader.feed(text)
     assert reader.names == ORDER
-    assert reader.strangers == []
+    assert reader.unexpected == []
 
 
 def test_nothing_is_fetched_from_elsewhere(text):
@@ -76,7 +76,7 @@ def test_cases_beyond_the_room_have_no_pictures():
 
 @pytest.mark.parametrize(("n", "planes"), [(0, 5), (3, MAX_PLANES), (500, 5), (1000, 2), (9000, 1)])
 def test_planes_share_the_room(n, planes):
-    assert room(n)[0] == planes
+    assert planes_per_case(n)[0] == planes
 
 
 def test_a_run_with_nothing_but_failures_has_a_page(tmp_path):

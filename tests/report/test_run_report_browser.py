@@ -1,4 +1,4 @@
-"""The page in a real browser, with real keys."""
+"""The page in a real browser, with keyboard input."""
 
 import numpy as np
 import pytest
@@ -16,6 +16,8 @@ from helpers.report_run import (
 
 from clisc_nnunet.dataset_layout import DatasetLayout
 from clisc_nnunet.report.run_report import write_report
+
+pytestmark = pytest.mark.slow
 
 in_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 
@@ -108,7 +110,7 @@ def test_enter_enlarges_and_escape_closes(opened):
     assert enlarged(opened) == NASTY
     opened.press("Escape")
     assert enlarged(opened) is None
-    # The page moves the focus when it hears that the dialog has closed, which is a task of its own.
+    # The page moves the focus in the close event of the dialog, which is a separate task.
     opened.value("new Promise((done) => setTimeout(done, 300))")
     assert focused(opened) == NASTY
     opened.press("k", "Enter")
@@ -206,7 +208,7 @@ BADGES = """Object.fromEntries([...document.querySelectorAll('.case')]
 
 
 def saved(opened, kind):
-    """The list that a click on its button saves."""
+    """List saved by a click on its button."""
     opened.value(
         "URL.createObjectURL = (blob) => { window.saved = blob; return '#'; };"
         f"document.querySelector('[data-save={kind}]').click()"
@@ -220,11 +222,11 @@ def test_a_new_page_starts_with_what_the_lists_say(chromium, tmp_path):
     write_page_with_lists(dataset, *LISTS)
     chromium.open(dataset.report_html)
     assert chromium.value(BADGES) == {"unsure": "trusted", NASTY: "left out"}
-    # Saved again without a change they say the same, remarks and cases that failed today and all.
+    # Saved again unchanged they have the same content, with comments and cases that failed today.
     assert saved(chromium, "trusted") == "elsewhere\nsure\nunsure  # seen on Monday\n"
     assert saved(chromium, "exclude") == f"{NASTY}\n"
     chromium.press("j", "j", "j", "t", "j", "t", "j", "t")  # unsure, NASTY, sure
-    assert chromium.value(BADGES) == {NASTY: "trusted", "sure": "not trusted any more"}
+    assert chromium.value(BADGES) == {NASTY: "trusted", "sure": "no longer trusted"}
     assert saved(chromium, "trusted") == "".join(sorted([f"{NASTY}\n", "elsewhere\n"]))
     assert saved(chromium, "exclude") == ""
     assert chromium.complaints == []
@@ -236,10 +238,10 @@ def test_marks_that_were_not_saved_stay_and_changed_files_count(chromium, tmp_pa
     write_page_with_lists(dataset)
     chromium.open(dataset.report_html)
     chromium.press("j", "j", "j", "t", "j", "x")  # unsure, NASTY
-    write_page_with_lists(dataset, trusted="unsure\n")  # one of the two lists was put in place
+    write_page_with_lists(dataset, trusted="unsure\n")  # one of the lists was saved
     chromium.open(dataset.report_html)
     assert chromium.value(BADGES) == {"unsure": "trusted", NASTY: "left out"}
-    write_page_with_lists(dataset, exclude="unsure\n")  # and then changed by hand
+    write_page_with_lists(dataset, exclude="unsure\n")  # and then edited by hand
     chromium.open(dataset.report_html)
     assert chromium.value(BADGES) == {"unsure": "left out", NASTY: "left out"}
 

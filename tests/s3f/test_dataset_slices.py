@@ -74,8 +74,8 @@ def test_what_cannot_be_read_or_says_too_little_is_ignored(cut, head, tmp_path, 
 def test_a_result_is_read_with_its_recipe(tmp_path):
     cache = ResultCache(tmp_path)
     cache.save("a", "slices", Fingerprint("x", {"n": 1}), {"values": np.arange(3)})
-    arrays, fingerprint = cache.as_kept("a", "slices")
+    arrays, fingerprint = cache.load_any("a", "slices")
     assert arrays["values"].tolist() == [0, 1, 2]
     assert fingerprint == json.loads(Fingerprint("x", {"n": 1}).text)
     cache.save("a", "slices", "signed", {"values": np.arange(3)})
-    assert cache.as_kept("a", "slices") is None and cache.as_kept("b", "slices") is None
+    assert cache.load_any("a", "slices") is None and cache.load_any("b", "slices") is None

@@ -110,7 +110,7 @@ def test_a_copy_is_made_where_links_are_unknown(tmp_path, monkeypatch):
     assert read_entry(str(tmp_path / "kept.pth"), "clisc") == 1
 
 
-def test_the_rate_starts_anew_and_ends_at_the_end_of_the_schedule():
+def test_the_rate_restarts_and_ends_at_the_end_of_the_schedule():
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     schedule = RestartedPolyLR(optimizer, 0.01, first=6, last=10)
     rates = []

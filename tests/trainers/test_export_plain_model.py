@@ -135,7 +135,7 @@ def test_a_full_disk_leaves_nothing_behind(model, tmp_path, monkeypatch, capsys)
 
 
 @pytest.mark.parametrize("where", ["thesis.txt", "thesis.txt/out"])
-def test_a_file_in_the_way_is_told_and_kept(model, tmp_path, capsys, where):
+def test_a_file_in_the_way_is_reported_and_kept(model, tmp_path, capsys, where):
     (tmp_path / "thesis.txt").write_text("mine")
     assert main(["-i", str(model), "-o", str(tmp_path / where)]) == 2
     assert capsys.readouterr().err.count("\n") == 1

@@ -148,7 +148,7 @@ def test_the_log_shows_every_value():
     assert all(f'"{name}"' in line for name in OTHER)
 
 
-def test_a_continued_training_goes_on_with_what_it_was_started_with():
+def test_a_continued_training_uses_the_settings_it_was_started_with():
     old, now = RoundSettings(rounds=(0.4, 0.7), keep_ratio=0.9), RoundSettings(keep_ratio=0.6)
     settings, differences = settings_to_resume(as_plain(old), now, {})
     assert settings == old

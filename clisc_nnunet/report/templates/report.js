@@ -1,5 +1,5 @@
 "use strict";
-// Cases are in the page as they are; this filters, orders and enlarges them.
+// The page contains all cases; this script filters, sorts and enlarges them.
 const find = (id) => document.getElementById(id);
 const list = find("list"), viewer = find("viewer");
 const cases = [...list.children];
@@ -7,7 +7,7 @@ const buttons = new Map(cases.map((item) => [item, item.querySelector(".open")])
 for (const item of cases) item.words = item.querySelector(".text").textContent.toLowerCase();
 let visible = cases, current = null, plane = 0;
 
-// Filters and order ------------------------------------------------------------------------------
+// Filters and sorting ----------------------------------------------------------------------------
 function number(id, otherwise) {
   const value = parseFloat(find(id).value);
   return Number.isNaN(value) ? otherwise : value;
@@ -16,11 +16,11 @@ function number(id, otherwise) {
 function filter() {
   const allowed = new Set([...document.querySelectorAll("[name=status]:checked")].map((box) => box.value));
   const words = find("text").value.toLowerCase().split(/\s+/).filter(Boolean);
-  // Confidences are shown with two digits: so they are compared.
+  // Confidences are compared as displayed, with two digits.
   const low = number("low", 0) - 0.005, high = number("high", 1) + 0.005;
   for (const item of cases) {
     const { status, confidence } = item.dataset;
-    // A case that failed has no confidence to be asked for.
+    // Failed cases have no confidence.
     const inRange = ["failed", "trusted"].includes(status) || (confidence >= low && confidence <= high);
     item.hidden = !(allowed.has(status) && inRange && words.every((word) => item.words.includes(word)));
   }
@@ -52,20 +52,20 @@ function reset() {
   filter();
 }
 
-// What a person makes of a case: lists that the trainer reads -------------------------------------
+// Marks of the user: lists that the trainer reads --------------------------------------------------
 const memory = `clisc_nnunet ${location.pathname}`;
-// What the files beside the page said when it was made: verdict of a case, and its line.
-const told = new Map(), lines = new Map();
+// Content of the list files when the page was written: mark of a case, and its line.
+const recorded = new Map(), lines = new Map();
 for (const [kind, names] of Object.entries(JSON.parse(find("lists").textContent)).sort()) {
-  for (const [name, line] of Object.entries(names)) { told.set(name, kind); lines.set(`${kind} ${name}`, line); }
+  for (const [name, line] of Object.entries(names)) { recorded.set(name, kind); lines.set(`${kind} ${name}`, line); }
 }
-const verdicts = new Map(told);
+const verdicts = new Map(recorded);
 try {
   const kept = JSON.parse(localStorage.getItem(memory)) ?? {};
-  const before = new Map(kept.told), marked = new Map(kept.verdicts);
-  // Marks that nobody has saved stay, but where the files have changed since, the files count.
+  const before = new Map(kept.recorded), marked = new Map(kept.verdicts);
+  // Unsaved marks are kept, unless the files have changed since.
   for (const name of new Set([...before.keys(), ...marked.keys()])) {
-    if (told.get(name) === before.get(name)) setVerdict(name, marked.get(name));
+    if (recorded.get(name) === before.get(name)) setVerdict(name, marked.get(name));
   }
 } catch { /* private windows keep nothing */ }
 
@@ -73,21 +73,21 @@ function setVerdict(name, verdict) {
   if (verdict) verdicts.set(name, verdict); else verdicts.delete(name);
 }
 
-// Only cases of the dataset may be put into a list.
+// Only cases of the dataset can be added to a list.
 const inDataset = (item) => "inDataset" in item.dataset;
 
 function judge(item, verdict) {
   if (!inDataset(item)) return;
   const name = item.dataset.name;
   setVerdict(name, verdicts.get(name) === verdict ? null : verdict);
-  try { localStorage.setItem(memory, JSON.stringify({ told: [...told], verdicts: [...verdicts] })); } catch { /* as above */ }
+  try { localStorage.setItem(memory, JSON.stringify({ recorded: [...recorded], verdicts: [...verdicts] })); } catch { /* as above */ }
   showVerdicts();
 }
 
 function badgeText(item) {
   const verdict = verdicts.get(item.dataset.name);
   if (verdict === "exclude") return "left out";
-  if (item.dataset.status === "trusted") return verdict ? "" : "not trusted any more";
+  if (item.dataset.status === "trusted") return verdict ? "" : "no longer trusted";
   return verdict ?? "";
 }
 
@@ -103,20 +103,20 @@ function showVerdicts() {
   }
   for (const button of document.querySelectorAll("[data-save]")) {
     const kind = button.dataset.save, count = listed(kind).length;
-    // A list that has become empty is worth saving, too.
-    button.disabled = !count && ![...told.values()].includes(kind);
+    // Lists that have become empty need saving too.
+    button.disabled = !count && ![...recorded.values()].includes(kind);
     button.textContent = `Save ${kind}.txt` + (count ? ` (${count})` : "");
   }
 }
 
 function listed(kind) {
-  // A case that is not in the dataset this time stays in the list that it is in, but comes into none.
+  // Cases that are not in the dataset this time stay in their list, but cannot be added.
   const known = new Set(cases.filter(inDataset).map((item) => item.dataset.name));
-  return [...verdicts.keys()].filter((name) => verdicts.get(name) === kind && (known.has(name) || told.get(name) === kind)).sort();
+  return [...verdicts.keys()].filter((name) => verdicts.get(name) === kind && (known.has(name) || recorded.get(name) === kind)).sort();
 }
 
 function save(kind) {
-  // The list that is saved replaces the one there is, remarks and all.
+  // The saved list replaces the existing one, including its comments.
   const text = listed(kind).map((name) => (lines.get(`${kind} ${name}`) ?? name) + "\n").join("");
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([text], { type: "text/plain" }));
