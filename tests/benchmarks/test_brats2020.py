@@ -78,7 +78,7 @@ def test_another_variant_or_other_data_are_refused(brats, tmp_path, monkeypatch,
     out = str(tmp_path / "out")
     assert main(["-i", str(brats), "-o", out]) == 0
     assert main(["-i", str(brats), "-o", out, "--variant", "paper"]) == 2
-    assert "variant "default"; expected variant "paper"" in capsys.readouterr().err
+    assert 'variant "default"; expected variant "paper"' in capsys.readouterr().err
     other = brats.rename(tmp_path / "other")
     assert main(["-i", str(other), "-o", out]) == 2
     assert "data = " in capsys.readouterr().err
@@ -115,7 +115,8 @@ def test_a_missing_scan_is_reported(brats, tmp_path, capsys):
 
 
 def test_the_docs_have_the_same_split():
-    text = (Path(__file__).parents[2] / "docs" / "how-to" / "brats2020.md").read_text(encoding="utf-8")
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "brats2020.md"
+    text = page.read_text(encoding="utf-8")
     listed = {
         row[1]: tuple(map(int, row[3].split()))
         for row in (line.split("|") for line in text.splitlines() if line.startswith("| "))
