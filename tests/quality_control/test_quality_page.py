@@ -64,7 +64,7 @@ def test_the_table_has_reasons_and_counts():
     assert lines[1].endswith("the prediction is empty")
     assert lines[2].split() == ["2", "a<b", "0.40", "0.81", "0.70", "0.90", "12.3", "3"]
     assert "not scored: odd: found another grid" in text
-    assert "3 predictions: 1 judged, 1 empty, 1 failed" in text
+    assert "3 predictions: 1 scored, 1 empty, 1 failed" in text
 
 
 def test_a_long_table_is_cut():
