@@ -79,7 +79,7 @@ def test_complete_cases_are_placed_and_their_outcomes_stay(run):
     [
         (lambda path: path.unlink(), "No such file"),
         (lambda path: write(path, 9), "other content than when"),
-        (lambda path: path.write_bytes(path.read_bytes()[:60]), "another content"),
+        (lambda path: path.write_bytes(path.read_bytes()[:60]), "other content"),
     ],
 )
 @pytest.mark.parametrize("before", [True, False])

@@ -66,7 +66,7 @@ def test_sam_sees_the_slices_of_the_labels_where_the_dataset_has_them(nnunet_roo
     trainer = train(make_trainer(nnunet_root))
     known = {case: found["kept_slices"] for case, found in facts(trainer)["cases"].items()}
     assert known == {case: case in CASES[:4] for case in CASES}
-    assert log_of(trainer).count("2 of 6 cases have no slices of stage 1 that fit") == 1
+    assert log_of(trainer).count("2 of 6 cases have no matching slices of stage 1") == 1
 
 
 @pytest.mark.parametrize("relabel", ["network", "vote"])
