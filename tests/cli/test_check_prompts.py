@@ -50,7 +50,7 @@ def test_a_scan_that_cannot_be_used_is_skipped(scans, tmp_path, capsys):
         (["-o", "out.png", "-n", "0"], "-n: found 0"),
         (["-o", "out.png", "--clip", "none.pt"], "neither a known clip nor a file"),
         (["-o", "out.png", "--prompts", "none.json"], "no text prompts"),
-        (["-o", "out.png", "--prompts", "paper", "--prompts", "paper"], "two prompt sets with the same name"),
+        (["-o", "out.png", "--prompts", "paper", "--prompts", "paper"], "same name"),
         (["-o", "out.png", "--brain-mask", "nowhere"], "nowhere: found no such folder"),
     ],
 )

@@ -79,13 +79,9 @@ def test_a_file_of_ones_own_brings_the_normalisation_of_what_it_is_like(sam_file
 
 
 def test_another_architecture_than_named_is_one_line(sam_file, tmp_path):
-    with pytest.raises(
-        WeightsError, match="SAM ViT-B; expected a checkpoint of SAM ViT-L"
-    ):
+    with pytest.raises(WeightsError, match="SAM ViT-B; expected a checkpoint of SAM ViT-L"):
         load_sam(f"sam_vit_l={sam_file}", CPU)
-    with pytest.raises(
-        WeightsError, match=r"looks like SAM ViT-B; expected a CLIP of open_clip"
-    ) as caught:
+    with pytest.raises(WeightsError, match=r"SAM ViT-B; expected a CLIP of open_clip") as caught:
         load_clip(str(sam_file), CPU)
     assert "\n" not in str(caught.value)
 
