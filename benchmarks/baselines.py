@@ -38,7 +38,7 @@ from clisc_nnunet.stages.brain_extraction import extract_brain
 from clisc_nnunet.stages.connected_components import large_components
 from clisc_nnunet.stages.pseudo_label import make_pseudo_label
 from clisc_nnunet.stages.sam.embedding_cache import EmbeddingCache
-from clisc_nnunet.stages.sam.types import stack_masks
+from clisc_nnunet.stages.sam.mask_stacking import stack_masks
 from clisc_nnunet.stages.sam.volume_segmenter import VolumeSegmenter
 from clisc_nnunet.stages.slice_extraction import SliceStack, make_slices
 

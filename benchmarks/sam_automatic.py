@@ -14,7 +14,7 @@ from segment_anything.modeling import Sam
 
 from clisc_nnunet.settings import SamSettings
 from clisc_nnunet.stages.sam.batched_predictor import decode, embed
-from clisc_nnunet.stages.sam.types import Masks
+from clisc_nnunet.stages.sam.prompts_and_masks import Masks
 
 POINTS_PER_SIDE = 8
 

@@ -23,7 +23,7 @@ from clisc_nnunet.io.volume import (
     scan_digest,
 )
 from clisc_nnunet.pipeline.case_result import CaseOutcome
-from clisc_nnunet.pipeline.label_step import corrected_outcome, recorded_outcome, written_by_us
+from clisc_nnunet.pipeline.label_placement import corrected_outcome, recorded_outcome, written_by_us
 from clisc_nnunet.pipeline.result_cache import ResultCache
 
 

@@ -14,11 +14,11 @@ from clisc_nnunet.dataset_conversion.nnunet_dataset import place_case
 from clisc_nnunet.dataset_layout import FILE_ENDING, DatasetLayout, read_names
 from clisc_nnunet.errors import ScanError
 from clisc_nnunet.io.volume import scan_digest
-from clisc_nnunet.pipeline.case_steps import CaseStep
 from clisc_nnunet.pipeline.config import CaseInput, RunConfig
-from clisc_nnunet.pipeline.label_step import written_by_us
+from clisc_nnunet.pipeline.label_placement import written_by_us
 from clisc_nnunet.pipeline.pseudo_label_pipeline import PseudoLabelPipeline
 from clisc_nnunet.pipeline.result_cache import Fingerprint, ResultCache
+from clisc_nnunet.pipeline.run_step import CaseStep
 
 STAGE = "images"
 

@@ -18,7 +18,7 @@ from clisc_nnunet.settings import PromptSettings, SamSettings
 from clisc_nnunet.stages.clip_labels import PAPER_TEXT_PROMPTS, class_embeddings, tumour_probability
 from clisc_nnunet.stages.sam.batched_predictor import embed, segment
 from clisc_nnunet.stages.sam.prompts import corner_points, make_prompts
-from clisc_nnunet.stages.sam.types import Masks, Prompts
+from clisc_nnunet.stages.sam.prompts_and_masks import Masks, Prompts
 
 
 def labelled_slices(volumes: Sequence[TrainingVolume]) -> tuple[np.ndarray, np.ndarray]:

@@ -24,7 +24,7 @@ from clisc_nnunet.evaluation.stage_scores import (
     tumour_shares,
 )
 from clisc_nnunet.evaluation.tables import markdown
-from clisc_nnunet.pipeline.label_step import RECORD, written_by_us
+from clisc_nnunet.pipeline.label_placement import RECORD, written_by_us
 from clisc_nnunet.pipeline.result_cache import ResultCache
 from clisc_nnunet.stages.slice_classes import TUMOUR, UNSURE
 

@@ -12,25 +12,21 @@ import torch
 from clisc_nnunet.errors import ScanError
 from clisc_nnunet.metrics import dice
 from clisc_nnunet.models.slice_classifier import SliceClassifier
-from clisc_nnunet.pipeline.case_steps import CaseStep
 from clisc_nnunet.pipeline.classifier_file import load_classifier
 from clisc_nnunet.pipeline.config import CaseInput, RunConfig
 from clisc_nnunet.pipeline.result_cache import Fingerprint, sign
+from clisc_nnunet.pipeline.run_step import CaseStep
 from clisc_nnunet.pipeline.serialization import unpack_region, unpack_stack
 from clisc_nnunet.settings import Settings
 from clisc_nnunet.stages import clip_labels, layer_cam, roi
-from clisc_nnunet.stages.cam_selection import spread
 from clisc_nnunet.stages.sam.embedding_cache import EmbeddingCache
 from clisc_nnunet.stages.sam.volume_segmenter import (
     VolumeSegmenter,
     mean_predicted_iou,
     whole_brain_retry,
 )
-from clisc_nnunet.stages.slice_classes import TUMOUR, UNSURE
+from clisc_nnunet.stages.slice_classes import UNSURE
 from clisc_nnunet.stages.slice_extraction import SliceStack
-
-# Slices of a case on which the CAM's layer and threshold are selected.
-SAMPLE_SLICES = 10
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -49,14 +45,6 @@ class CamChoice:
 
     layer: str
     threshold: float
-
-
-@dataclass(frozen=True)
-class CamGrid:
-    """Candidate layers and thresholds."""
-
-    layers: tuple[str, ...]
-    thresholds: tuple[float, ...]
 
 
 # Stages 2 and 3
@@ -212,80 +200,6 @@ def _cam_fingerprint(
 ) -> Fingerprint:
     settings = [chosen.layer, chosen.threshold, config.settings.roi]
     return Fingerprint([classifier.signature, *signatures], settings)
-
-
-# Selection of layer and threshold
-
-
-def trial_step(classifier: TrainedClassifier, grid: CamGrid) -> CaseStep:
-    """Step that prompts SAM with the region of every candidate on some slices of a case."""
-    return CaseStep(
-        f"{classifier.name}_trials",
-        f"{classifier.name} choice",
-        partial(try_cams, classifier=classifier, grid=grid),
-        partial(_trial_fingerprint, classifier=classifier, grid=grid),
-        ("slices", "labels"),
-    )
-
-
-def try_cams(
-    config: RunConfig,
-    case: CaseInput,
-    slices: Arrays,
-    labels: Arrays,
-    *,
-    classifier: TrainedClassifier,
-    grid: CamGrid,
-) -> dict[str, np.ndarray]:
-    """SAM's masks for the region of every layer and threshold, on a sample of tumour slices.
-
-    Returns
-    -------
-    dict
-        `predicted_iou` by SAM and `agreement` (Dice) of its masks with the regions, both float64
-        (layer, threshold, plane); 0 if the region is empty in a plane, as the highest threshold
-        would win otherwise.
-    """
-    stack, planes = unpack_stack(slices), sample_planes(labels)
-    network, segmenter = load_trained(config, classifier), new_segmenter(config)
-    shape = (len(grid.layers), len(grid.thresholds), len(planes))
-    ious, agreements = np.zeros(shape), np.zeros(shape)
-    for i, layer in enumerate(grid.layers):
-        volume, _, _ = cam_volume(network, stack, layer, config.device)
-        for j, threshold in enumerate(grid.thresholds):
-            region = region_of(volume, stack, threshold, config.settings)
-            shown = region[planes].any(axis=(1, 2))
-            prompted = planes[shown]
-            masks = segmenter.axial(case.name, stack, prompted, region)
-            ious[i, j, shown] = masks.predicted_iou
-            agreements[i, j, shown] = dice(
-                masks.logits > 0, region[prompted], both_empty=0.0, axis=(1, 2)
-            )
-    return {"predicted_iou": ious, "agreement": agreements}
-
-
-def sample_planes(labels: Arrays) -> np.ndarray:
-    """Planes of a case on which candidates are compared, int (n,)."""
-    planes, label = sure_slices(labels)
-    return spread(planes[label == TUMOUR], SAMPLE_SLICES)
-
-
-def _trial_fingerprint(
-    config: RunConfig,
-    case: CaseInput,
-    signatures: tuple[str, ...],
-    *,
-    classifier: TrainedClassifier,
-    grid: CamGrid,
-) -> Fingerprint:
-    slices, labels = signatures
-    planes = sample_planes(config.cache.require(case.name, "labels", labels)).tolist()
-    s = config.settings
-    return Fingerprint(
-        [classifier.signature, slices, planes],
-        [grid.layers, grid.thresholds, s.roi, s.prompts, s.sam.axial_only()],
-        config.models.sam.identity,
-    )
 
 
 # Stages 9 and 10

@@ -14,23 +14,23 @@ from types import MappingProxyType
 
 from clisc_nnunet.errors import ScanError
 from clisc_nnunet.io.volume import Source, scan_digest
-from clisc_nnunet.pipeline import shared_steps
+from clisc_nnunet.pipeline import cam_choice, classifier_step
+from clisc_nnunet.pipeline.cam_choice import CamGrid, trial_step
 from clisc_nnunet.pipeline.case_result import CaseOutcome, failed_outcomes
-from clisc_nnunet.pipeline.case_steps import CaseStep, StepOutput, run_step
 from clisc_nnunet.pipeline.case_tracker import CaseTracker
 from clisc_nnunet.pipeline.config import CaseInput, RunConfig
-from clisc_nnunet.pipeline.label_step import label_step, recorded_outcome
+from clisc_nnunet.pipeline.label_placement import recorded_outcome
+from clisc_nnunet.pipeline.label_step import label_step
 from clisc_nnunet.pipeline.model_steps import (
     LABEL_SLICES,
     CamChoice,
-    CamGrid,
     TrainedClassifier,
     cam_step,
     segment_step,
     sure_slices,
-    trial_step,
 )
 from clisc_nnunet.pipeline.run_results import RunResults
+from clisc_nnunet.pipeline.run_step import CaseStep, StepOutput, run_step
 from clisc_nnunet.pipeline.slice_step import CHECK_CHANNELS, EXTRACT_SLICES, slices_fingerprint
 from clisc_nnunet.processes import WorkerPool
 from clisc_nnunet.stages import clip_labels
@@ -187,8 +187,8 @@ class PseudoLabelPipeline:
         """Stage 4, or 7 and 8 if the slices are masked by the regions of an earlier classifier."""
         with self._clock(f"{name} classifier"):
             if self.share:
-                return shared_steps.take_trained(self.config, self.tracker, name)
-            return shared_steps.train_or_keep(
+                return classifier_step.take_trained(self.config, self.tracker, name)
+            return classifier_step.train_or_keep(
                 self.config, self.tracker, self.results, name, masked_by
             )
 
@@ -198,18 +198,18 @@ class PseudoLabelPipeline:
         layers, thresholds = candidates(config.settings, config.models.backbone.layers)
         if len(layers) * len(thresholds) == 1:
             return CamChoice(layers[0], thresholds[0])
-        file = shared_steps.choice_file(config, name)
-        signature = shared_steps.choice_signature(config, classifier)
+        file = cam_choice.choice_file(config, name)
+        signature = cam_choice.choice_signature(config, classifier)
         if self.share:
-            chosen = shared_steps.read_choice(file, signature)
+            chosen = cam_choice.read_choice(file, signature)
             if chosen is None:
                 found = f"no choice of a CAM for this {name} classifier"
-                raise shared_steps.not_trained_yet(file, found, name)
+                raise classifier_step.not_trained_yet(file, found, name)
             return chosen
         grid = CamGrid(tuple(layers), tuple(thresholds))
         sample = self._try_on_sample(trial_step(classifier, grid))
-        trial, self._trials[name] = shared_steps.choose(self.results, sample, name, grid)
-        shared_steps.write_choice(file, signature, trial)
+        trial, self._trials[name] = cam_choice.choose(self.results, sample, name, grid)
+        cam_choice.write_choice(file, signature, trial)
         return CamChoice(trial.layer, trial.threshold)
 
     def write_labels(self, classifier: str, trusted: Mapping[str, CaseOutcome]) -> None:
@@ -244,7 +244,7 @@ class PseudoLabelPipeline:
     def _try_on_sample(self, step: CaseStep) -> list[str]:
         """Run the trials on a sample of cases; on another sample if one of them fails."""
         while True:
-            sample = shared_steps.sample_cases(self.results, self.tracker.on_time(step.name))
+            sample = cam_choice.sample_cases(self.results, self.tracker.on_time(step.name))
             self.map(step, sample)
             if not sample or set(sample) <= set(self.tracker.cases):
                 return sample

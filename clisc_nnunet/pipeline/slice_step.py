@@ -18,9 +18,9 @@ from clisc_nnunet.io.volume import (
     scan_digest,
 )
 from clisc_nnunet.models.weights import read_card
-from clisc_nnunet.pipeline.case_steps import CaseStep, save_arrays
 from clisc_nnunet.pipeline.config import CaseInput, RunConfig
 from clisc_nnunet.pipeline.result_cache import Fingerprint
+from clisc_nnunet.pipeline.run_step import CaseStep, save_arrays
 from clisc_nnunet.pipeline.serialization import pack_geometry, pack_stack
 from clisc_nnunet.settings import SliceSettings
 from clisc_nnunet.stages.brain_extraction import extract_brain, read_brain_mask

@@ -12,7 +12,7 @@ import numpy as np
 from clisc_nnunet.metrics import dice
 from clisc_nnunet.stages.sam import batched_predictor
 from clisc_nnunet.stages.sam.prompts import make_prompts
-from clisc_nnunet.stages.sam.types import Prompts
+from clisc_nnunet.stages.sam.prompts_and_masks import Prompts
 from clisc_nnunet.stages.sam.volume_segmenter import VolumeSegmenter
 from clisc_nnunet.stages.slice_extraction import SliceStack
 

@@ -9,8 +9,9 @@ import numpy as np
 from clisc_nnunet.pipeline.case_result import CaseOutcome
 from clisc_nnunet.pipeline.run_results import RunResults
 from clisc_nnunet.stages.pseudo_label import fill_holes
+from clisc_nnunet.stages.sam.mask_stacking import stack_masks
 from clisc_nnunet.stages.sam.prompts import make_prompts
-from clisc_nnunet.stages.sam.types import Masks, Prompts, stack_masks
+from clisc_nnunet.stages.sam.prompts_and_masks import Masks, Prompts
 
 # Okabe and Ito's palette, distinguishable with all kinds of colour vision.
 ROI_COLOUR, LABEL_COLOUR, POSITIVE, NEGATIVE = "#e69f00", "#56b4e9", "#f0e442", "#cc79a7"

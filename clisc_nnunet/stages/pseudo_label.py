@@ -8,7 +8,7 @@ from scipy.ndimage import binary_fill_holes
 from clisc_nnunet.io.volume import Geometry
 from clisc_nnunet.settings import PseudoLabelSettings
 from clisc_nnunet.stages.connected_components import large_components
-from clisc_nnunet.stages.sam.types import OUTSIDE_LOGIT
+from clisc_nnunet.stages.sam.mask_stacking import OUTSIDE_LOGIT
 from clisc_nnunet.stages.slice_extraction import SliceStack, to_scan_grid
 
 # Logit of filled holes, a typical value of mask pixels.

@@ -8,7 +8,7 @@ from torch import nn
 
 from clisc_nnunet.bundled.held_out_metrics import PROMPTS, corrupted_box_masks, sam_metrics
 from clisc_nnunet.bundled.phantom_set import TrainingVolume
-from clisc_nnunet.stages.sam.types import Masks
+from clisc_nnunet.stages.sam.prompts_and_masks import Masks
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from clisc_nnunet.io.volume import Geometry, write_volume
 from clisc_nnunet.pipeline.case_result import CaseOutcome, with_failures
 from clisc_nnunet.pipeline.case_tracker import FAILURE
 from clisc_nnunet.pipeline.config import CaseInput
-from clisc_nnunet.pipeline.label_step import RECORD
+from clisc_nnunet.pipeline.label_placement import RECORD
 from clisc_nnunet.pipeline.pseudo_label_pipeline import PseudoLabelPipeline
 from clisc_nnunet.pipeline.result_cache import ResultCache
 from clisc_nnunet.processes import local_pool

@@ -1,4 +1,5 @@
 import errno
+import json
 import pickle
 import resource
 import signal
@@ -6,8 +7,8 @@ import signal
 import numpy as np
 import pytest
 
-from clisc_nnunet.errors import EXIT_CANNOT_WRITE, StorageError
-from clisc_nnunet.io.atomic_write import atomic_file, storage_error
+from clisc_nnunet.errors import EXIT_CANNOT_WRITE, StorageError, UserError
+from clisc_nnunet.io.atomic_write import atomic_file, storage_error, write_json
 from clisc_nnunet.io.volume import Geometry, write_volume
 from clisc_nnunet.pipeline.result_cache import ResultCache
 
@@ -66,3 +67,21 @@ def test_only_disk_errors_are_storage_errors():
     assert str(full).startswith("/data/x: found No space left on device (errno 28)")
     assert str(pickle.loads(pickle.dumps(full))) == str(full)
     assert storage_error(FileNotFoundError(errno.ENOENT, "no such file")) is None
+
+
+def test_json_with_the_same_content_is_kept(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, {"b": [1]}, overwrite=False)
+    write_json(path, {"b": [1]}, overwrite=False)
+    assert json.loads(path.read_text()) == {"b": [1]}
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_other_json_is_replaced_only_on_request(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, {"b": 1}, overwrite=False)
+    with pytest.raises(UserError, match="found a file with other content"):
+        write_json(path, {"b": 2}, overwrite=False)
+    assert json.loads(path.read_text()) == {"b": 1}
+    write_json(path, {"b": 2}, overwrite=True)
+    assert json.loads(path.read_text()) == {"b": 2}

@@ -12,20 +12,11 @@ from clisc_nnunet.models.backbones import TinyBackboneConfig, build_tiny_backbon
 from clisc_nnunet.models.slice_classifier import SliceClassifier
 from clisc_nnunet.pipeline import model_steps
 from clisc_nnunet.pipeline.config import CaseInput
-from clisc_nnunet.pipeline.model_steps import (
-    CamChoice,
-    CamGrid,
-    TrainedClassifier,
-    find_region,
-    segment,
-    try_cams,
-)
+from clisc_nnunet.pipeline.model_steps import CamChoice, TrainedClassifier, find_region, segment
 from clisc_nnunet.pipeline.result_cache import ResultCache
 from clisc_nnunet.pipeline.serialization import pack_stack, unpack_region
 from clisc_nnunet.settings import PseudoLabelSettings, SamSettings, SliceSettings
-from clisc_nnunet.stages.cam_selection import gather
 from clisc_nnunet.stages.sam.volume_segmenter import VolumeMasks
-from clisc_nnunet.stages.slice_classes import TUMOUR
 from clisc_nnunet.stages.slice_extraction import make_slices
 
 CASE = CaseInput("case", "scan.nii.gz")
@@ -95,19 +86,6 @@ def test_an_unsure_case_that_gets_a_label_is_segmented_once_more(
     found = masks_of(config(**settings), stack, region)
     assert found["second_opinion"] == asked
     assert (found["planes"].tolist() == [5]) == asked
-
-
-def test_every_layer_and_threshold_is_tried(config, seen):
-    stack, _, blob = seen
-    planes = np.flatnonzero(blob.any(axis=(1, 2)))[::4]
-    labels = {"planes": planes, "voted": np.full(len(planes), TUMOUR)}
-    grid = CamGrid(("layer1", "layer2"), (0.2, 0.4))
-    found = try_cams(config(), CASE, pack_stack(stack), labels, classifier=RAW, grid=grid)
-    assert found["predicted_iou"].shape == found["agreement"].shape == (2, 2, len(planes))
-    trials = gather(grid.layers, grid.thresholds, [(found["predicted_iou"], found["agreement"])])
-    assert [(t.layer, t.threshold) for t in trials] == [
-        ("layer1", 0.2), ("layer1", 0.4), ("layer2", 0.2), ("layer2", 0.4),
-    ]  # fmt: skip
 
 
 def test_the_region_is_that_of_the_kept_cam(config, seen):

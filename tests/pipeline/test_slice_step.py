@@ -10,10 +10,10 @@ from helpers.cases import make_config
 
 from clisc_nnunet.errors import ScanError
 from clisc_nnunet.io.volume import read_volume, write_volume
-from clisc_nnunet.pipeline.case_steps import run_step
 from clisc_nnunet.pipeline.case_tracker import CaseTracker
 from clisc_nnunet.pipeline.config import CaseInput
 from clisc_nnunet.pipeline.result_cache import ResultCache
+from clisc_nnunet.pipeline.run_step import run_step
 from clisc_nnunet.pipeline.serialization import pack_stack, unpack_stack
 from clisc_nnunet.pipeline.slice_step import EXTRACT_SLICES, check_channels, extract_slices
 from clisc_nnunet.processes import local_pool

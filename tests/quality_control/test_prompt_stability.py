@@ -16,7 +16,7 @@ from clisc_nnunet.quality_control.prompt_stability import (
 from clisc_nnunet.s3f.similarity import make_volume_segmenter
 from clisc_nnunet.settings import PromptSettings, Settings
 from clisc_nnunet.stages.sam.prompts import make_prompts
-from clisc_nnunet.stages.sam.types import Prompts
+from clisc_nnunet.stages.sam.prompts_and_masks import Prompts
 from clisc_nnunet.stages.slice_extraction import make_slices
 
 SIDE = 64
@@ -119,7 +119,7 @@ def test_seed_and_case_decide_and_nothing_else(sam, seen):
 
 def test_a_sam_that_draws_nothing_is_not_called_stable(sam, seen, monkeypatch):
     from clisc_nnunet.quality_control import prompt_stability as module
-    from clisc_nnunet.stages.sam.types import Masks
+    from clisc_nnunet.stages.sam.prompts_and_masks import Masks
 
     stack, blob = seen
 

@@ -20,7 +20,7 @@ from clisc_nnunet.report.svg import (
     outline,
     plane_picture,
 )
-from clisc_nnunet.stages.sam.types import Prompts
+from clisc_nnunet.stages.sam.prompts_and_masks import Prompts
 
 
 def decoded(uri):

@@ -2,8 +2,6 @@ import numpy as np
 import pytest
 
 from clisc_nnunet.errors import UserError
-from clisc_nnunet.pipeline.model_steps import CamChoice
-from clisc_nnunet.pipeline.shared_steps import read_choice, write_choice
 from clisc_nnunet.settings import CamSettings, RoiSettings, Settings
 from clisc_nnunet.stages.cam_selection import Trial, best, candidates, gather, spread
 
@@ -26,16 +24,6 @@ def test_every_plane_has_the_same_weight():
     assert [(t.layer, t.threshold) for t in trials] == [("layer1", 0.1), ("layer1", 0.2)]
     assert trials[0].predicted_iou == pytest.approx(0.5)
     assert trials[0].agreement == pytest.approx(0.25)
-
-
-def test_a_selection_is_read_back_with_its_signature(tmp_path):
-    path = tmp_path / "choice.json"
-    assert read_choice(path, "signed") is None
-    write_choice(path, "signed", Trial("layer2", 0.3, predicted_iou=0.9, agreement=0.8))
-    assert read_choice(path, "signed") == CamChoice("layer2", 0.3)
-    assert read_choice(path, "other") is None
-    path.write_text("[")
-    assert read_choice(path, "signed") is None
 
 
 def test_a_threshold_that_is_set_is_the_only_one():

@@ -14,7 +14,7 @@ from skimage.exposure import equalize_hist
 
 from clisc_nnunet.models.device import at_precision
 from clisc_nnunet.settings import SamSettings
-from clisc_nnunet.stages.sam.types import Masks, Prompts
+from clisc_nnunet.stages.sam.prompts_and_masks import Masks, Prompts
 
 
 @torch.inference_mode()

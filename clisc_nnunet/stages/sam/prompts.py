@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from clisc_nnunet.settings import PromptSettings
-from clisc_nnunet.stages.sam.types import Prompts
+from clisc_nnunet.stages.sam.prompts_and_masks import Prompts
 
 
 def make_prompts(pixels: np.ndarray, rois: np.ndarray, settings: PromptSettings) -> Prompts:

@@ -23,6 +23,7 @@ from clisc_nnunet.settings import PromptSettings, SamSettings
 from clisc_nnunet.stages.connected_components import large_components
 from clisc_nnunet.stages.sam import batched_predictor
 from clisc_nnunet.stages.sam.embedding_cache import EmbeddingCache
+from clisc_nnunet.stages.sam.mask_stacking import OUTSIDE_LOGIT, case_iou, stack_masks
 from clisc_nnunet.stages.sam.plane_views import (
     AXES,
     from_square_planes,
@@ -30,7 +31,7 @@ from clisc_nnunet.stages.sam.plane_views import (
     window_around,
 )
 from clisc_nnunet.stages.sam.prompts import make_prompts
-from clisc_nnunet.stages.sam.types import OUTSIDE_LOGIT, Masks, case_iou, stack_masks
+from clisc_nnunet.stages.sam.prompts_and_masks import Masks
 from clisc_nnunet.stages.slice_extraction import SliceStack
 
 # Parts of a mask that prompt the next pass: components of at least this share of the largest, in

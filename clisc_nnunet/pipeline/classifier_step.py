@@ -1,8 +1,7 @@
-"""Steps that need all cases: training a classifier, and selecting layer and threshold."""
+"""Stages 4, 7 and 8: train a slice classifier on all cases, or reuse the one that is on disk."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -10,31 +9,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
-from clisc_nnunet.errors import NoTumourError, UserError
-from clisc_nnunet.io.atomic_write import write_text
+from clisc_nnunet.errors import UserError
 from clisc_nnunet.pipeline.case_tracker import CaseTracker
 from clisc_nnunet.pipeline.classifier_file import kept_fingerprint, save_classifier
 from clisc_nnunet.pipeline.config import RunConfig
-from clisc_nnunet.pipeline.model_steps import (
-    CamChoice,
-    CamGrid,
-    TrainedClassifier,
-    sure_slices,
-)
+from clisc_nnunet.pipeline.model_steps import TrainedClassifier, sure_slices
 from clisc_nnunet.pipeline.result_cache import Fingerprint, sign
 from clisc_nnunet.pipeline.run_results import RunResults
 from clisc_nnunet.stages import adaptive_masking, classifier_training
-from clisc_nnunet.stages.cam_selection import Trial, best, gather, spread
 from clisc_nnunet.stages.classifier_training import TrainingSlices
-from clisc_nnunet.stages.slice_classes import TUMOUR
-
-# Number of cases on which the CAM's layer and threshold are selected.
-SAMPLE_CASES = 8
-
-
-# Stage 4; 7 and 8 if the slices are masked by the regions of an earlier classifier
 
 
 def train_or_keep(
@@ -42,6 +26,7 @@ def train_or_keep(
 ) -> TrainedClassifier:
     """Train a classifier on all cases, unless the one on disk was trained on the same cases.
 
+    Stage 4; stages 7 and 8 if the slices are masked by the regions of classifier `masked_by`.
     Cases that were skipped during its training and retried later do not invalidate it.
     """
     path = config.classifier_file(name)
@@ -134,68 +119,3 @@ def not_trained_yet(path: Path, found: str, classifier: str) -> UserError:
         "one for all cases, with the same settings and weights",
         f"run --stage {stage} first, without -num_parts",
     )
-
-
-# Selection of the CAM's layer and threshold
-
-
-def sample_cases(results: RunResults, cases: Sequence[str]) -> list[str]:
-    """Cases for the selection: an even sample of those with tumour slices, sorted by name."""
-    shown = [
-        case for case in cases if (sure_slices(results.arrays(case, "labels"))[1] == TUMOUR).any()
-    ]
-    return spread(np.array(shown), SAMPLE_CASES).tolist()
-
-
-def choose(
-    results: RunResults, sample: Sequence[str], classifier: str, grid: CamGrid
-) -> tuple[Trial, list[Trial]]:
-    """Layer and threshold with the highest agreement with SAM, and all trials.
-
-    Raises
-    ------
-    NoTumourError
-        If the sample is empty.
-    """
-    if not sample:
-        raise NoTumourError(
-            "the slice labels",
-            "no usable case with a tumour",
-            "at least one",
-            "see why cases were skipped, then use --retry-failed",
-        )
-    answers = [results.arrays(case, f"{classifier}_trials") for case in sample]
-    pairs = [(answer["predicted_iou"], answer["agreement"]) for answer in answers]
-    trials = gather(grid.layers, grid.thresholds, pairs)
-    chosen = best(trials)
-    tqdm.write(
-        f"{classifier} CAM: layer {chosen.layer}, threshold {chosen.threshold:g} "
-        f"(agreement with SAM {chosen.agreement:.2f}, predicted IoU {chosen.predicted_iou:.2f})"
-    )
-    return chosen, trials
-
-
-def choice_file(config: RunConfig, classifier: str) -> Path:
-    """File with the selected layer and threshold, for runs on a share of the cases."""
-    return config.cache.root / f"choice_{classifier}.json"
-
-
-def choice_signature(config: RunConfig, classifier: TrainedClassifier) -> str:
-    """Signature of everything the selection depends on."""
-    return sign(classifier.signature, [config.settings.cam, config.settings.roi])
-
-
-def write_choice(path: Path, signature: str, chosen: Trial) -> None:
-    """Save layer and threshold for runs on a share of the cases."""
-    content = {"signature": signature, "layer": chosen.layer, "threshold": chosen.threshold}
-    write_text(path, json.dumps(content, indent=1) + "\n")
-
-
-def read_choice(path: Path, signature: str) -> CamChoice | None:
-    """Saved layer and threshold; None without a file with this signature."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        same = content["signature"] == signature
-        return CamChoice(content["layer"], content["threshold"]) if same else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
