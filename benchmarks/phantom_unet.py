@@ -25,7 +25,7 @@ from clisc_nnunet.bundled.slice_sampler import SliceSampler
 from clisc_nnunet.bundled.training_loop import LoopSettings, train
 from clisc_nnunet.errors import WeightsError
 from clisc_nnunet.metrics import dice
-from clisc_nnunet.stages.sam.plane_views import AXES, from_square_planes, square_planes
+from clisc_nnunet.stages.sam.plane_views import AXES, centred_window
 
 SIDE, SLICES, TUMOUR_SHARE = 128, 12, 0.82
 LOOP = LoopSettings(4000, 2e-3)
@@ -78,9 +78,10 @@ def predict(net: nn.Module, pixels: np.ndarray) -> np.ndarray:
     """Mean logits of three views, float32, for a stack of slices, uint8 (plane, row, column)."""
     total, seen_by = np.zeros(pixels.shape, np.float32), np.zeros(pixels.shape, np.float32)
     for axis in AXES.values():
-        planes = torch.from_numpy(square_planes(pixels, axis, SIDE))[:, None].float() / 255
+        window = centred_window(pixels.shape, axis, SIDE)
+        planes = torch.from_numpy(window.cut(pixels))[:, None].float() / 255
         logits = torch.cat([net(part)[:, 0] for part in planes.split(16)]).numpy()
-        moved, seen = from_square_planes(logits, axis, pixels.shape)
+        moved, seen = window.put_back(logits, pixels.shape, outside=0.0)
         total += moved
         seen_by += seen
     return total / np.maximum(seen_by, 1)

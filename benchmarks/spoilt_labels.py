@@ -18,7 +18,7 @@ from clisc_nnunet.errors import UserError
 from clisc_nnunet.inputs.find_cases import find_cases
 from clisc_nnunet.io.atomic_write import write_text
 from clisc_nnunet.io.volume import read_geometry, read_mask, read_volume, write_volume
-from clisc_nnunet.stages.slice_extraction import brain_mask
+from clisc_nnunet.stages.slice_extraction import foreground_mask
 
 KINDS = ("shifted", "elsewhere", "half", "inflated", "empty", "other case")
 
@@ -114,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             label = read_mask(labels[case], scan.geometry)
             if case in kinds and label.any():
                 other = read_mask(others[case], read_geometry(others[case]))
-                label = corrupt(label, brain_mask(scan.array), other, kinds[case], rng)
+                label = corrupt(label, foreground_mask(scan.array), other, kinds[case], rng)
             write_volume(arguments.o / f"{case}.nii.gz", label, scan.geometry)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

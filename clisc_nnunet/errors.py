@@ -67,7 +67,7 @@ class WeightsError(UserError):
 
 
 class NoTumourError(UserError):
-    """No slice of any case shows a tumour: nnU-Net cannot learn from empty labels only."""
+    """Slices of one class only, or no tumour at all: there is nothing to learn from."""
 
     exit_status = EXIT_NO_TUMOUR
 

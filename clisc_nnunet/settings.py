@@ -146,8 +146,9 @@ class SamSettings:
     min_predicted_iou: float = 0.0
     """Masks with a lower SAM-predicted IoU are dropped."""
     second_opinion: Share = 0.7
-    """Cases with a lower mean SAM-predicted IoU are segmented again, prompted by the whole brain;
-    the new masks are used if their predicted IoU is clearly higher. 0: never."""
+    """Cases whose mean SAM-predicted IoU is below this value, but not below
+    `PseudoLabelSettings.min_case_iou`, are segmented again, prompted by the whole brain; the new
+    masks are used if their predicted IoU is clearly higher. 0: never."""
 
     def axial_only(self) -> SamSettings:
         """The same settings with a single axial pass, as in the paper."""
@@ -212,7 +213,7 @@ PRESETS: dict[str, Settings] = {
         cam=CamSettings(layer="layer3"),
         roi=RoiSettings(fill_gaps=False),
         prompts=PromptSettings(margin=10),
-        sam=SamSettings(equalise=True, views=("axial",), close_up=0.0, second_opinion=0.0),
+        sam=SamSettings(equalise=True).axial_only(),
         pseudo_label=PseudoLabelSettings(min_case_iou=0.0, fill_holes=False),
     ),
 }

@@ -124,7 +124,7 @@ def convert(
             settings, models, str(device), cache, absolute, empty_labels=options.keep_empty
         )
         pipeline = PseudoLabelPipeline(
-            config, scan_pool, model_pool, share=options.parts > 1, retry=options.retry_failed
+            config, scan_pool, model_pool, partial=options.parts > 1, retry=options.retry_failed
         )
         for name, fault in (*found.faults, *faults.items()):
             pipeline.tracker.refuse(name, str(fault))
@@ -220,5 +220,5 @@ def _of_earlier_run(scans: Mapping[str, Source], cache: ResultCache) -> dict[str
     new = sorted(scans.keys() - known)
     print(f"{len(failed)} cases were skipped before: {', '.join(failed[:20])}")
     if new:
-        print(f"  left out: {len(new)} new cases (--continue includes them)")
+        print(f"  ignored: {len(new)} new cases (--continue includes them)")
     return {case: path for case, path in scans.items() if case in known}

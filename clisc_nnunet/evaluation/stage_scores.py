@@ -13,7 +13,7 @@ from clisc_nnunet.dataset_layout import DatasetLayout
 from clisc_nnunet.errors import UserError
 from clisc_nnunet.io.volume import Geometry, read_geometry, read_mask, resample
 from clisc_nnunet.metrics import dice, precision, sensitivity
-from clisc_nnunet.pipeline.serialization import unpack_stack
+from clisc_nnunet.pipeline.serialization import unpack_region, unpack_stack
 from clisc_nnunet.settings import from_json
 from clisc_nnunet.stages.slice_classes import TUMOUR, UNSURE
 from clisc_nnunet.stages.slice_extraction import SliceStack, to_scan_grid
@@ -168,8 +168,7 @@ def area_mm2(mask: np.ndarray, scan: Geometry, stack: SliceStack) -> np.ndarray:
 
 def region_on_scan(arrays: dict[str, np.ndarray], stack: SliceStack, scan: Geometry) -> np.ndarray:
     """Stored ROI of a classifier on the scan's grid, bool (plane, row, column)."""
-    shape = stack.pixels.shape
-    region = np.unpackbits(arrays["roi"], count=int(np.prod(shape))).reshape(shape)
+    region = unpack_region(arrays["roi"], stack.pixels.shape).astype(np.uint8)
     return to_scan_grid(region, stack, scan, outside=0.0) > 0.5
 
 

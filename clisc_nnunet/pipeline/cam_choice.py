@@ -154,18 +154,13 @@ def choose(
     return chosen, trials
 
 
-def choice_file(config: RunConfig, classifier: str) -> Path:
-    """File with the selected layer and threshold, for runs on a share of the cases."""
-    return config.cache.root / f"choice_{classifier}.json"
-
-
 def choice_signature(config: RunConfig, classifier: TrainedClassifier) -> str:
     """Signature of everything the selection depends on."""
     return sign(classifier.signature, [config.settings.cam, config.settings.roi])
 
 
 def write_choice(path: Path, signature: str, chosen: Trial) -> None:
-    """Save layer and threshold for runs on a share of the cases."""
+    """Save layer and threshold for runs on a part of the cases."""
     content = {"signature": signature, "layer": chosen.layer, "threshold": chosen.threshold}
     write_text(path, json.dumps(content, indent=1) + "\n")
 

@@ -28,7 +28,8 @@ class CaseOutcome:
     """Slices labelled tumour by CLIP and the vote."""
     classifier_tumour_slices: int = 0
     region_slices: int = 0
-    """Slices with a region of interest, on which SAM is prompted."""
+    """Axial slices with a region of interest, on which SAM is prompted, and those that SAM's later
+    passes add: in them it drew without a region."""
     label_ml: float = 0.0
     predicted_iou: float = 0.0
     """SAM's predicted IoU, mean over the slices with a mask."""

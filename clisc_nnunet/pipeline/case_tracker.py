@@ -22,7 +22,7 @@ STAGES = (
 )  # fmt: skip
 # Records beside the results of a case: why it was skipped; and the stage at which it was once
 # skipped, if it was retried after the other cases had continued without it.
-FAILURE, LATE = "failure", "late"
+FAILURE, RETRIED = "failure", "late"
 
 Mismatch = Callable[[str, Fingerprint], str | None]
 
@@ -53,7 +53,7 @@ class CaseTracker:
         title: str,
         pool: WorkerPool,
         jobs: Mapping[str, tuple[Fingerprint, Job]],
-        mismatch: Mismatch | None = None,
+        mismatch: Mismatch,
     ) -> dict[str, Any]:
         """Run a stage for the cases without a valid cached result.
 
@@ -63,8 +63,8 @@ class CaseTracker:
             One of `STAGES`.
         title : str
             Label of the progress bar.
-        mismatch : callable, optional
-            Reason to run the job of a case; default: that of `ResultCache.mismatch`.
+        mismatch : callable
+            Reason to run the job of a case, or None; see `ResultCache.mismatch`.
 
         Returns
         -------
@@ -76,9 +76,6 @@ class CaseTracker:
         UserError
             For errors that concern more than one case, such as a full disk.
         """
-        mismatch = mismatch or (
-            lambda case, fingerprint: self.cache.mismatch(case, stage, fingerprint)
-        )
         to_do, reasons = {}, Counter[str | None]()
         for case, (fingerprint, job) in jobs.items():
             self.signatures[case, stage] = fingerprint.signature
@@ -123,20 +120,20 @@ class CaseTracker:
                 "the scans", found, "at least one usable scan", "fix or replace the files"
             )
 
-    def on_time(self, last: str) -> list[str]:
-        """Cases that were never skipped up to this stage, i.e. those without a `late` mark."""
+    def never_skipped(self, last: str) -> list[str]:
+        """Cases that were never skipped up to this stage, i.e. those without a retry mark."""
         stages = STAGES[: STAGES.index(last) + 1]
-        late = {
+        retried = {
             case
-            for case in self.cache.cases_with(f"{LATE}.json")
-            if self.cache.read_record(case, LATE).get("stage") in stages
+            for case in self.cache.cases_with(f"{RETRIED}.json")
+            if self.cache.read_record(case, RETRIED).get("stage") in stages
         }
-        return [case for case in self.cases if case not in late]
+        return [case for case in self.cases if case not in retried]
 
-    def clear_late_marks(self) -> None:
-        """Clear all `late` marks; the classifiers are about to be retrained on every case."""
+    def clear_retry_marks(self) -> None:
+        """Clear all retry marks; the classifiers are about to be retrained on every case."""
         for case in self.cases:
-            self.cache.forget_record(case, LATE)
+            self.cache.forget_record(case, RETRIED)
 
     def signatures_of(self, stage: str, cases: Iterable[str]) -> list[str]:
         """Signatures of a stage's results, in the order of the cases."""
@@ -148,7 +145,7 @@ class CaseTracker:
             return False
         if self.retry:
             # Even if the scan was replaced: the other cases continued without this one.
-            self.cache.write_record(case, LATE, {"stage": stage})
+            self.cache.write_record(case, RETRIED, {"stage": stage})
         elif record.get("signature") == fingerprint.signature:
             self.skip(case, str(record["reason"]))
             return True

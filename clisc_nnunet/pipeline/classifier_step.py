@@ -31,8 +31,8 @@ def train_or_keep(
     """
     path = config.classifier_file(name)
     kept = kept_fingerprint(path)
-    on_time = tracker.on_time(f"{masked_by}_regions" if masked_by else "labels")
-    fingerprint = training_fingerprint(config, tracker, on_time, masked_by)
+    never_skipped = tracker.never_skipped(f"{masked_by}_regions" if masked_by else "labels")
+    fingerprint = training_fingerprint(config, tracker, never_skipped, masked_by)
     if kept != fingerprint.text:
         fingerprint = training_fingerprint(config, tracker, tracker.cases, masked_by)
     if kept == fingerprint.text:
@@ -41,13 +41,13 @@ def train_or_keep(
         if kept is not None:
             changes = fingerprint.changes(kept)
             tracker.note(f"{name} classifier: trained again ({changes})")
-        tracker.clear_late_marks()
+        tracker.clear_retry_marks()
         trained = train(config, results, masked_by)
         save_classifier(path, trained, fingerprint)
     return TrainedClassifier(name, fingerprint.signature)
 
 
-def take_trained(config: RunConfig, tracker: CaseTracker, name: str) -> TrainedClassifier:
+def load_shared_classifier(config: RunConfig, tracker: CaseTracker, name: str) -> TrainedClassifier:
     """Classifier trained on all cases, for a run on a share of them.
 
     Raises

@@ -45,6 +45,10 @@ class RunConfig:
         """Weights of the classifier `raw` or `enhanced`."""
         return self.cache.root / f"classifier_{name}.safetensors"
 
+    def choice_file(self, classifier: str) -> Path:
+        """Selected CAM layer and threshold of a classifier, for runs on a part of the cases."""
+        return self.cache.root / f"choice_{classifier}.json"
+
 
 @dataclass(frozen=True)
 class CaseInput:

@@ -1,4 +1,4 @@
-"""Model inference for one case, stages 2 to 10: CLIP, the classifier's CAM, SAM."""
+"""Model inference for one case, stages 2, 3, 5, 6, 9 and 10: CLIP, the classifier's CAM, SAM."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from clisc_nnunet.pipeline.classifier_file import load_classifier
 from clisc_nnunet.pipeline.config import CaseInput, RunConfig
 from clisc_nnunet.pipeline.result_cache import Fingerprint, sign
 from clisc_nnunet.pipeline.run_step import CaseStep
-from clisc_nnunet.pipeline.serialization import unpack_region, unpack_stack
+from clisc_nnunet.pipeline.serialization import pack_region, unpack_region, unpack_stack
 from clisc_nnunet.settings import Settings
 from clisc_nnunet.stages import clip_labels, layer_cam, roi
 from clisc_nnunet.stages.sam.embedding_cache import EmbeddingCache
@@ -155,7 +155,7 @@ def find_region(
         "planes": planes,
         "probability": probability,
         "cam": kept[planes],
-        "roi": np.packbits(region),
+        "roi": pack_region(region),
     }
 
 

@@ -50,8 +50,8 @@ class PseudoLabelPipeline:
     ----------
     scan_pool, model_pool : WorkerPool
         Worker pools for scan files and for the models; may be the same.
-    share : bool
-        The cases are a share of all; classifiers trained on all cases must exist, and are used.
+    partial : bool
+        The cases are a part of all; classifiers trained on all cases must exist, and are used.
     retry : bool
         Retry cases that were skipped in an earlier run.
     """
@@ -59,7 +59,7 @@ class PseudoLabelPipeline:
     config: RunConfig
     scan_pool: WorkerPool
     model_pool: WorkerPool
-    share: bool = False
+    partial: bool = False
     retry: bool = False
 
     tracker: CaseTracker = field(init=False)
@@ -107,21 +107,21 @@ class PseudoLabelPipeline:
         self.label_slices()  # 2, 3: CLIP, and the vote of neighbours
         yield "slices"
 
-        last = raw = self.train_classifier("raw")  # 4
+        final = raw = self.train_classifier("raw")  # 4
         cam = self.choose_cam(raw)
         yield "classifier"
         self.map(cam_step(raw, cam))  # 5, 6: CAM and region of interest
         yield "regions"
 
         if self.config.settings.masking.mode != "off":
-            last = self.train_classifier("enhanced", masked_by="raw")  # 7, 8: adaptive masking
-            cam = self.choose_cam(last)
+            final = self.train_classifier("enhanced", masked_by="raw")  # 7, 8: adaptive masking
+            cam = self.choose_cam(final)
         yield "enhanced"
 
-        if last is not raw:
-            self.map(cam_step(last, cam))
-        self.map(segment_step(last.name))  # 9, 10: prompts, SAM
-        self.write_labels(last.name, trusted)  # 11: back onto the scan's grid
+        if final is not raw:
+            self.map(cam_step(final, cam))
+        self.map(segment_step(final.name))  # 9, 10: prompts, SAM
+        self.write_labels(final.name, trusted)  # 11: back onto the scan's grid
         yield "labels"
 
     @property
@@ -176,7 +176,7 @@ class PseudoLabelPipeline:
         # Fails on unknown words before any slice is labelled.
         clip_labels.class_embeddings(self.config.models.clip, prompts)
         self.map(LABEL_SLICES)
-        if not self.share:
+        if not self.partial:
             self.tracker.require_a_case()
             results, found = self.results, set()
             for case in results.cases:
@@ -186,8 +186,8 @@ class PseudoLabelPipeline:
     def train_classifier(self, name: str, masked_by: str | None = None) -> TrainedClassifier:
         """Stage 4, or 7 and 8 if the slices are masked by the regions of an earlier classifier."""
         with self._clock(f"{name} classifier"):
-            if self.share:
-                return classifier_step.take_trained(self.config, self.tracker, name)
+            if self.partial:
+                return classifier_step.load_shared_classifier(self.config, self.tracker, name)
             return classifier_step.train_or_keep(
                 self.config, self.tracker, self.results, name, masked_by
             )
@@ -198,9 +198,9 @@ class PseudoLabelPipeline:
         layers, thresholds = candidates(config.settings, config.models.backbone.layers)
         if len(layers) * len(thresholds) == 1:
             return CamChoice(layers[0], thresholds[0])
-        file = cam_choice.choice_file(config, name)
+        file = config.choice_file(name)
         signature = cam_choice.choice_signature(config, classifier)
-        if self.share:
+        if self.partial:
             chosen = cam_choice.read_choice(file, signature)
             if chosen is None:
                 found = f"no choice of a CAM for this {name} classifier"
@@ -244,7 +244,7 @@ class PseudoLabelPipeline:
     def _try_on_sample(self, step: CaseStep) -> list[str]:
         """Run the trials on a sample of cases; on another sample if one of them fails."""
         while True:
-            sample = cam_choice.sample_cases(self.results, self.tracker.on_time(step.name))
+            sample = cam_choice.sample_cases(self.results, self.tracker.never_skipped(step.name))
             self.map(step, sample)
             if not sample or set(sample) <= set(self.tracker.cases):
                 return sample

@@ -1,7 +1,7 @@
 """A stage that processes one case at a time: declared once, run by a single loop.
 
 Loading inputs, fingerprints, reuse, failures and saving are handled here and in `case_tracker`;
-the step itself is a function from arrays to arrays.
+the step itself is a function (config, case, arrays of the inputs) -> result.
 """
 
 from __future__ import annotations

@@ -8,9 +8,7 @@ from dataclasses import asdict
 
 import numpy as np
 
-from clisc_nnunet.io.volume import (
-    Geometry,
-)
+from clisc_nnunet.io.volume import Geometry
 from clisc_nnunet.stages.slice_extraction import SliceStack
 
 
@@ -18,7 +16,7 @@ def pack_stack(stack: SliceStack) -> dict[str, np.ndarray]:
     """Slices as plain arrays for the cache."""
     return {
         "pixels": stack.pixels,
-        "brain": np.packbits(stack.brain),
+        "brain": pack_region(stack.brain),
         "geometry": pack_geometry(stack.geometry),
     }
 
@@ -26,7 +24,7 @@ def pack_stack(stack: SliceStack) -> dict[str, np.ndarray]:
 def unpack_stack(arrays: Mapping[str, np.ndarray]) -> SliceStack:
     """Inverse of `pack_stack`."""
     pixels = arrays["pixels"]
-    brain = np.unpackbits(arrays["brain"], count=pixels.size).reshape(pixels.shape).astype(bool)
+    brain = unpack_region(arrays["brain"], pixels.shape)
     return SliceStack(pixels, brain, unpack_geometry(arrays["geometry"]))
 
 
@@ -40,6 +38,11 @@ def unpack_geometry(packed: np.ndarray) -> Geometry:
     return Geometry(**{key: tuple(value) for key, value in json.loads(str(packed)).items()})
 
 
+def pack_region(region: np.ndarray) -> np.ndarray:
+    """A bool volume as packed bits for the cache, uint8 (n,)."""
+    return np.packbits(region)
+
+
 def unpack_region(packed: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Region of interest, bool (plane, row, column), from the packed bits of the cache."""
+    """Inverse of `pack_region`; `shape` is (plane, row, column)."""
     return np.unpackbits(packed, count=int(np.prod(shape))).reshape(shape).astype(bool)

@@ -24,7 +24,7 @@ from clisc_nnunet.pipeline.run_step import CaseStep, save_arrays
 from clisc_nnunet.pipeline.serialization import pack_geometry, pack_stack
 from clisc_nnunet.settings import SliceSettings
 from clisc_nnunet.stages.brain_extraction import extract_brain, read_brain_mask
-from clisc_nnunet.stages.slice_extraction import SliceStack, brain_mask, make_slices
+from clisc_nnunet.stages.slice_extraction import SliceStack, foreground_mask, make_slices
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def extract_slices(config: RunConfig, case: CaseInput) -> ExtractedSlices:
         If the scan cannot be used.
     """
     opened = open_scan(case.scan, config.settings.slices, case.brain_mask)
-    share = np.array(opened.brain.sum() / brain_mask(opened.scan.array).sum(), np.float32)
+    share = np.array(opened.brain.sum() / foreground_mask(opened.scan.array).sum(), np.float32)
     found = {"brain_share": share, "scan": pack_geometry(opened.scan.geometry)}
     return ExtractedSlices({**pack_stack(opened.stack), **found}, opened.scan.repairs)
 

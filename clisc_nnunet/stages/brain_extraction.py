@@ -20,7 +20,7 @@ from clisc_nnunet.io.volume import Geometry, Volume, read_mask, resample, to_axi
 from clisc_nnunet.models.brain_unet import BrainModel, load_brain_model
 from clisc_nnunet.settings import SliceSettings
 from clisc_nnunet.stages.connected_components import large_components
-from clisc_nnunet.stages.slice_extraction import brain_mask
+from clisc_nnunet.stages.slice_extraction import foreground_mask
 
 # Given masks smaller than this are not brains; tumour masks must not be used.
 SMALLEST_BRAIN_ML = 150.0
@@ -47,13 +47,13 @@ def extract_brain(
         In any orientation.
     settings : SliceSettings
     foreground : bool ndarray of scan.array's shape, optional
-        Voxels that are not background; by default `brain_mask(scan.array)`.
+        Voxels that are not background; by default `foreground_mask(scan.array)`.
 
     Returns
     -------
     bool ndarray of the same shape
     """
-    inside = brain_mask(scan.array) if foreground is None else foreground
+    inside = foreground_mask(scan.array) if foreground is None else foreground
     if settings.brain == "given" or not inside.any():
         return inside
     return find_brain(scan, inside, load_brain_model())

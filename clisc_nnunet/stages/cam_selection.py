@@ -9,7 +9,6 @@ import numpy as np
 
 from clisc_nnunet.errors import UserError
 from clisc_nnunet.settings import Settings
-from clisc_nnunet.stages.slice_extraction import SliceStack
 
 
 @dataclass(frozen=True)
@@ -39,15 +38,6 @@ class Trial:
         return self.predicted_iou * self.agreement
 
 
-@dataclass(frozen=True)
-class Sample:
-    """Planes, int (n,), of a case on which layers and thresholds are compared."""
-
-    case: str
-    stack: SliceStack
-    planes: np.ndarray
-
-
 def candidates(settings: Settings, available: Sequence[str]) -> tuple[list[str], list[float]]:
     """Layers and thresholds to compare; a single one each where the settings fix it.
 
@@ -60,7 +50,7 @@ def candidates(settings: Settings, available: Sequence[str]) -> tuple[list[str],
     Raises
     ------
     UserError
-        If available is no layer or no threshold to select from.
+        If there is no layer or no threshold to select from.
     """
     name, requested = "cam.layer", [settings.cam.layer]
     if requested == ["auto"]:
@@ -119,6 +109,6 @@ def best(trials: list[Trial]) -> Trial:
     Raises
     ------
     ValueError
-        If available are no trials.
+        If there are no trials.
     """
     return max(trials, key=lambda trial: trial.score)

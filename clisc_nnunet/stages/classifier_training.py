@@ -64,7 +64,7 @@ def train_classifier(
     NoTumourError
         If no slice is labelled tumour.
     UserError
-        If no slice is labelled normal, or the loss becomes infinite.
+        If no slice is labelled normal, or the loss is not finite.
 
     Notes
     -----
@@ -97,7 +97,7 @@ def train_classifier(
             if not np.isfinite(loss_sum):
                 raise UserError(
                     f"learning rate {settings.learning_rate:g} of the classifier",
-                    f"an infinite loss in epoch {epoch}",
+                    f"a loss that is not finite in epoch {epoch}",
                     "a decreasing loss",
                     "lower it",
                 )

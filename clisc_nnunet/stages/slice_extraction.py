@@ -40,7 +40,7 @@ class SliceStack:
         return np.flatnonzero(self.brain.mean(axis=(1, 2)) >= 0.01)
 
 
-def brain_mask(array: np.ndarray) -> np.ndarray:
+def foreground_mask(array: np.ndarray) -> np.ndarray:
     """Voxels that differ from the background, the most frequent value on the volume's faces.
 
     Parameters
@@ -102,7 +102,7 @@ def make_slices(
     volume : Volume
     settings : SliceSettings
     brain : bool ndarray of the volume's shape, optional
-        Voxels to keep; by default `brain_mask(volume.array)`.
+        Voxels to keep; by default `foreground_mask(volume.array)`.
 
     Returns
     -------
@@ -113,7 +113,7 @@ def make_slices(
     ScanError
         If there is only background.
     """
-    mask = brain_mask(volume.array) if brain is None else brain
+    mask = foreground_mask(volume.array) if brain is None else brain
     # Background may have any value; zero lets the interpolation below correct for it.
     axial = to_axial(Volume(np.where(mask, volume.array, 0.0), volume.geometry))
     axial_mask = to_axial(Volume(mask.astype(np.float32), volume.geometry)).array

@@ -2,9 +2,11 @@ from pathlib import Path
 
 import pytest
 
+from clisc_nnunet.dataset_conversion.make_pseudo_dataset import make_parser
 from clisc_nnunet.dataset_conversion.options import ConversionOptions, check, chosen_models
 from clisc_nnunet.errors import UserError
 from clisc_nnunet.models.model_set import ModelNames
+from clisc_nnunet.pipeline.pseudo_label_pipeline import STEPS
 
 
 def call(**given):
@@ -39,3 +41,9 @@ def test_files_of_models_are_absolute_for_other_processes(tmp_path, monkeypatch)
     assert names == ModelNames("bundled", str(tmp_path / "my_sam.pth"), "bundled")
     names = chosen_models(call(models="paper", sam="medsam=my_sam.pth", clip="medsam=no.pth"))
     assert names == ModelNames("medsam=no.pth", f"medsam={tmp_path / 'my_sam.pth'}", "resnet50")
+
+
+def test_a_run_may_stop_after_every_step():
+    # Listed twice, as --help must not load the pipeline.
+    (stage,) = (a for a in make_parser()._actions if "--stage" in a.option_strings)
+    assert tuple(stage.choices) == STEPS

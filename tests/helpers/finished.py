@@ -12,7 +12,7 @@ import numpy as np
 
 from clisc_nnunet.io.volume import Geometry, write_volume
 from clisc_nnunet.pipeline.result_cache import ResultCache
-from clisc_nnunet.pipeline.serialization import pack_stack, unpack_region, unpack_stack
+from clisc_nnunet.pipeline.serialization import pack_region, pack_stack, unpack_region, unpack_stack
 from clisc_nnunet.settings import Settings
 from clisc_nnunet.stages.slice_extraction import SliceStack
 
@@ -73,7 +73,7 @@ def stage_arrays(case: FinishedCase) -> dict[str, dict[str, np.ndarray]]:
             "planes": found,
             "probability": case.probability.astype(np.float32),
             "cam": (255 * roi[found]).astype(np.uint8),
-            "roi": np.packbits(roi),
+            "roi": pack_region(roi),
         }
     return stages
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from clisc_nnunet.errors import ScanError, StorageError, UserError
-from clisc_nnunet.pipeline.case_tracker import FAILURE, LATE, CaseTracker
+from clisc_nnunet.pipeline.case_tracker import FAILURE, RETRIED, CaseTracker
 from clisc_nnunet.pipeline.result_cache import Fingerprint, ResultCache
 from clisc_nnunet.processes import local_pool
 
@@ -16,6 +16,10 @@ def make(cache, case, fingerprint, error=None):
         raise error
     cache.save(case, "slices", fingerprint, {"values": np.arange(2)})
     return "made"
+
+
+def mismatch_of(cache, case, fingerprint):
+    return cache.mismatch(case, "slices", fingerprint)
 
 
 @pytest.fixture
@@ -31,7 +35,8 @@ def run(tmp_path):
             wrong = error if case == "b" else None
             jobs[case] = fingerprint, partial(make, cache, case, fingerprint, wrong)
         with local_pool(1) as pool:
-            return tracker, tracker.run("slices", "slices", pool, jobs)
+            mismatch = partial(mismatch_of, cache)
+            return tracker, tracker.run("slices", "slices", pool, jobs, mismatch)
 
     return go
 
@@ -67,22 +72,22 @@ def test_without_a_case_a_run_ends_with_the_first_reason(run):
         tracker.require_a_case()
 
 
-def test_retried_it_comes_in_late(run):
+def test_a_retried_case_is_marked(run):
     run(ScanError("b.nii", "x", "y", "z"))
     tracker, made = run(retry=True)
     assert (made, tracker.cases) == ({"b": "made"}, ["a", "b"])
     assert tracker.cache.read_record("b", FAILURE) == {}
-    assert tracker.cache.read_record("b", LATE) == {"stage": "slices"}
-    assert tracker.on_time("slices") == ["a"]
-    tracker.clear_late_marks()
-    assert tracker.on_time("slices") == ["a", "b"]
+    assert tracker.cache.read_record("b", RETRIED) == {"stage": "slices"}
+    assert tracker.never_skipped("slices") == ["a"]
+    tracker.clear_retry_marks()
+    assert tracker.never_skipped("slices") == ["a", "b"]
 
 
-def test_retried_with_another_scan_it_is_late_all_the_same(run):
+def test_retried_with_another_scan_it_is_marked_too(run):
     run(ScanError("b.nii", "x", "y", "z"))
     tracker, made = run(settings="t", retry=True)
     assert sorted(made) == ["a", "b"]
-    assert tracker.on_time("labels") == ["a"]
+    assert tracker.never_skipped("labels") == ["a"]
 
 
 def test_a_scan_that_could_not_be_opened_is_tried_whenever_it_can(run):
@@ -99,11 +104,11 @@ def test_with_other_settings_it_is_tried_again(run):
     assert (sorted(made), tracker.failures) == (["a", "b"], {})
 
 
-def test_who_is_late_at_a_later_stage_was_on_time_before(run):
+def test_a_mark_concerns_the_stage_and_later_ones(run):
     tracker, _ = run()
-    tracker.cache.write_record("b", LATE, {"stage": "raw_regions"})
-    assert tracker.on_time("labels") == ["a", "b"]
-    assert tracker.on_time("raw_regions") == ["a"]
+    tracker.cache.write_record("b", RETRIED, {"stage": "raw_regions"})
+    assert tracker.never_skipped("labels") == ["a", "b"]
+    assert tracker.never_skipped("raw_regions") == ["a"]
 
 
 def test_a_full_disk_is_no_cases_failure(run):

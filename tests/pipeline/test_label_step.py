@@ -12,7 +12,7 @@ from clisc_nnunet.metrics import dice
 from clisc_nnunet.pipeline.config import CaseInput
 from clisc_nnunet.pipeline.label_step import write_label
 from clisc_nnunet.pipeline.result_cache import ResultCache
-from clisc_nnunet.pipeline.serialization import unpack_stack
+from clisc_nnunet.pipeline.serialization import pack_region, unpack_stack
 from clisc_nnunet.settings import PseudoLabelSettings, SliceSettings
 
 GIVEN = SliceSettings(brain="given")
@@ -45,7 +45,7 @@ def blob_case(head, tmp_path):
     regions = {
         "planes": planes,
         "cam": (200 * half[planes]).astype(np.uint8),
-        "roi": np.packbits(half),
+        "roi": pack_region(half),
     }
     labels = {"planes": planes, "voted": np.ones(len(planes), int)}
     config, case = make_config(cache, GIVEN), CaseInput("case", scan)

@@ -14,7 +14,7 @@ from clisc_nnunet.pipeline import model_steps
 from clisc_nnunet.pipeline.config import CaseInput
 from clisc_nnunet.pipeline.model_steps import CamChoice, TrainedClassifier, find_region, segment
 from clisc_nnunet.pipeline.result_cache import ResultCache
-from clisc_nnunet.pipeline.serialization import pack_stack, unpack_region
+from clisc_nnunet.pipeline.serialization import pack_region, pack_stack, unpack_region
 from clisc_nnunet.settings import PseudoLabelSettings, SamSettings, SliceSettings
 from clisc_nnunet.stages.sam.volume_segmenter import VolumeMasks
 from clisc_nnunet.stages.slice_extraction import make_slices
@@ -50,7 +50,7 @@ def seen(head):
 
 
 def masks_of(config, stack, region):
-    return segment(config, CASE, pack_stack(stack), {"roi": np.packbits(region)})
+    return segment(config, CASE, pack_stack(stack), {"roi": pack_region(region)})
 
 
 def test_masks_are_kept_plane_by_plane(config, seen):

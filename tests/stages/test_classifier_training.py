@@ -198,5 +198,5 @@ def test_unsure_or_missing_labels_raise_value_error():
 def test_a_diverging_loss_is_reported():
     slices, labels, _ = squares(32, seed=0)
     bursting = replace(SHORT, learning_rate=1e30, epochs=2)
-    with pytest.raises(UserError, match=r"learning rate 1e\+30.*an infinite loss in epoch"):
+    with pytest.raises(UserError, match=r"learning rate 1e\+30.*not finite in epoch"):
         train_classifier(small_backbone(), slices, labels, bursting, 0, CPU)

@@ -3,15 +3,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clisc_nnunet.stages.sam.plane_views import from_square_planes, square_planes, window_around
+from clisc_nnunet.stages.sam.plane_views import centred_window, window_around
 
 
 @given(st.tuples(*[st.integers(1, 12)] * 3), st.integers(0, 2), st.integers(4, 14))
-def test_square_planes_round_trip(shape, axis, side):
+def test_a_centred_window_round_trips(shape, axis, side):
     volume = np.random.default_rng(0).random(shape)
-    squares = square_planes(volume, axis, side)
+    window = centred_window(shape, axis, side)
+    squares = window.cut(volume)
     assert squares.shape == (shape[axis], side, side)
-    back, seen = from_square_planes(squares, axis, shape)
+    back, seen = window.put_back(squares, shape, outside=0.0)
     assert np.array_equal(back[seen], volume[seen])
     assert not back[~seen].any()
     if max(shape) <= side:
@@ -22,7 +23,7 @@ def test_square_planes_round_trip(shape, axis, side):
 def test_a_voxel_lies_on_the_plane_of_its_index(axis, name):
     volume = np.zeros((5, 6, 7))
     volume[1, 2, 3] = 1
-    squares = square_planes(volume, axis, 9)
+    squares = centred_window(volume.shape, axis, 9).cut(volume)
     assert np.argwhere(squares)[0][0] == (1, 2, 3)[axis]
 
 

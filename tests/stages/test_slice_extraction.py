@@ -10,7 +10,7 @@ from clisc_nnunet.stages.slice_extraction import (
     DARKEST_BRAIN,
     SliceStack,
     background_value,
-    brain_mask,
+    foreground_mask,
     make_slices,
     scale_to_8bit,
     to_scan_grid,
@@ -84,7 +84,7 @@ def test_background_may_have_any_value(head):
     volume, _ = head
     shifted = Volume(np.where(volume.array == 0, -1000, volume.array + 500), volume.geometry)
     assert background_value(shifted.array) == -1000
-    assert np.array_equal(brain_mask(shifted.array), volume.array != 0)
+    assert np.array_equal(foreground_mask(shifted.array), volume.array != 0)
     one, other = (make_slices(v, SliceSettings()).pixels.astype(int) for v in (shifted, volume))
     assert np.abs(one - other).max() <= 1  # rounding
 

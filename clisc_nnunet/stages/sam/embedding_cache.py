@@ -45,8 +45,6 @@ class EmbeddingCache:
         self._cached: OrderedDict[tuple[str, int], torch.Tensor] = OrderedDict()
         # Models without a hash (in tests and benchmarks) have no identity on disk.
         self._store = embedding_store_from_environment() if model.sha256 else None
-        self.encoded = 0
-        """Number of slices encoded so far."""
 
     def get(self, case: str, planes: np.ndarray, pixels: np.ndarray) -> torch.Tensor:
         """Embeddings of planes of a case, float32 (n, channel, h, w), encoded where missing.
@@ -89,7 +87,6 @@ class EmbeddingCache:
 
     def _encode(self, pixels: np.ndarray) -> torch.Tensor:
         # They stay on the device: transferring them takes longer than decoding.
-        self.encoded += len(pixels)
         return embed(self._model.sam, pixels, self._settings)
 
 

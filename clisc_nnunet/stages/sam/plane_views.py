@@ -1,4 +1,4 @@
-"""Square slices of a volume along any axis, complete or cropped, and the inverse operations."""
+"""Square windows of all slices of a volume along any axis: cut out, and put back."""
 
 from __future__ import annotations
 
@@ -8,58 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 AXES = {"axial": 0, "coronal": 1, "sagittal": 2}
-
-
-def square_planes(volume: np.ndarray, axis: int, side: int) -> np.ndarray:
-    """Slices along an axis, padded or cropped to squares about their centre.
-
-    Parameters
-    ----------
-    volume : ndarray of shape (plane, row, column)
-    axis : int
-        0 axial, 1 coronal, 2 sagittal.
-    side : int
-        Pixels.
-
-    Returns
-    -------
-    ndarray of shape (n, side, side)
-        n is the length of the axis; padded with 0.
-    """
-    planes = np.moveaxis(volume, axis, 0)
-    square = np.zeros((len(planes), side, side), volume.dtype)
-    into, out = zip(*(_overlap(length, side) for length in planes.shape[1:]), strict=True)
-    square[(slice(None), *into)] = planes[(slice(None), *out)]
-    return square
-
-
-def from_square_planes(
-    squares: np.ndarray, axis: int, shape: tuple[int, int, int]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Inverse of `square_planes`.
-
-    Parameters
-    ----------
-    squares : ndarray of shape (n, side, side)
-    axis : int
-        0 axial, 1 coronal, 2 sagittal.
-    shape : tuple of 3 int
-        (plane, row, column) of the volume.
-
-    Returns
-    -------
-    volume : ndarray of shape `shape`
-        0 outside the squares.
-    seen : bool ndarray of shape `shape`
-        Voxels inside the squares.
-    """
-    plane_shape = tuple(np.delete(shape, axis))
-    planes = np.zeros((shape[axis], *plane_shape), squares.dtype)
-    seen = np.zeros(planes.shape, bool)
-    into, out = zip(*(_overlap(n, squares.shape[-1]) for n in plane_shape), strict=True)
-    planes[(slice(None), *out)] = squares[(slice(None), *into)]
-    seen[(slice(None), *out)] = True
-    return np.moveaxis(planes, 0, axis), np.moveaxis(seen, 0, axis)
 
 
 @dataclass(frozen=True)
@@ -121,6 +69,22 @@ class Window:
         return in_square, in_plane
 
 
+def centred_window(shape: Sequence[int], axis: int, side: int) -> Window:
+    """Square window centred on the slices along an axis.
+
+    Parameters
+    ----------
+    shape : sequence of 3 int
+        (plane, row, column) of the volume.
+    axis : int
+        0 axial, 1 coronal, 2 sagittal.
+    side : int
+        Pixels.
+    """
+    rows, columns = (length for i, length in enumerate(shape) if i != axis)
+    return Window(axis, (-((side - rows) // 2), -((side - columns) // 2)), side)
+
+
 def window_around(mask: np.ndarray, axis: int, factor: float, narrowest: int) -> Window:
     """Square window centred on a mask.
 
@@ -141,12 +105,3 @@ def window_around(mask: np.ndarray, axis: int, factor: float, narrowest: int) ->
     side = max(round(factor * extent), narrowest)
     first = [round((part[0] + part[-1] + 1 - side) / 2) for part in (rows, columns)]
     return Window(axis, (int(first[0]), int(first[1])), side)
-
-
-def _overlap(length: int, side: int) -> tuple[slice, slice]:
-    """Common part of two concentric intervals, in coordinates of `side` and of `length`."""
-    shift = (side - length) // 2
-    common = min(length, side)
-    start = max(shift, 0)
-    offset = max(-shift, 0)
-    return slice(start, start + common), slice(offset, offset + common)

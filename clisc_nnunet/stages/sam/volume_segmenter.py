@@ -4,8 +4,8 @@
 2. coronal and sagittal planes, prompted by the axial mask;
 3. close-ups: each view again, cropped around the mask and enlarged to SAM's full resolution.
 
-`whole_brain_retry` repeats them with the brain as the region, where the predicted IoU is low. The
-paper has only the first pass; `SamSettings` disables the others.
+`whole_brain_retry` repeats them with the brain as the region, if the predicted IoU is low, but not
+too low for a label. The paper has only the first pass; `SamSettings` disables the others.
 """
 
 from __future__ import annotations
@@ -26,8 +26,7 @@ from clisc_nnunet.stages.sam.embedding_cache import EmbeddingCache
 from clisc_nnunet.stages.sam.mask_stacking import OUTSIDE_LOGIT, case_iou, stack_masks
 from clisc_nnunet.stages.sam.plane_views import (
     AXES,
-    from_square_planes,
-    square_planes,
+    centred_window,
     window_around,
 )
 from clisc_nnunet.stages.sam.prompts import make_prompts
@@ -111,12 +110,12 @@ class VolumeSegmenter:
         total, seen_by = axial.copy(), np.ones(axial.shape, np.float32)
         side = stack.pixels.shape[-1]
         for view in views:
-            pixels = square_planes(stack.pixels, AXES[view], side)
-            seeds = square_planes(mask, AXES[view], side)
+            window = centred_window(axial.shape, AXES[view], side)
+            pixels, seeds = window.cut(stack.pixels), window.cut(mask)
             planes = np.flatnonzero(seeds.sum(axis=(1, 2)) >= SEED_PIXELS)
             masks = self._prompted(pixels, seeds, planes, partial(self._embed, pixels))
             logits = stack_masks(masks, planes, pixels.shape)
-            moved, seen = from_square_planes(logits, AXES[view], axial.shape)
+            moved, seen = window.put_back(logits, axial.shape, outside=0.0)
             total += np.where(seen, moved, 0.0)
             seen_by += seen
         return total / seen_by
