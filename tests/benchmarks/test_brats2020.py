@@ -81,7 +81,7 @@ def test_another_variant_or_other_data_are_refused(brats, tmp_path, monkeypatch,
     assert 'variant "default"; expected variant "paper"' in capsys.readouterr().err
     other = brats.rename(tmp_path / "other")
     assert main(["-i", str(other), "-o", out]) == 2
-    assert "data = " in capsys.readouterr().err
+    assert 'found data "' in capsys.readouterr().err
 
 
 def test_an_interrupted_run_resumes(tmp_path):
