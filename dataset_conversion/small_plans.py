@@ -1,7 +1,9 @@
 """`clisc_add_small_plans`: an nnU-Net plan small enough for a laptop or a CI machine.
 
 nnU-Net plans for a GPU with 8 GB. Here the scans are resampled to 3 mm, so that one patch covers
-most of a brain, and the network is narrow and shallow. Everything else is as planned by nnU-Net.
+most of a brain, and the network is narrow and shallow: by default it has the architecture of
+the bundled phantom network, from which `nnUNetTrainerCLISC` then starts. Everything else is as
+planned by nnU-Net.
 """
 
 from __future__ import annotations
@@ -33,7 +35,8 @@ class SmallPlan:
     spacing : tuple of 3 float
         Millimetres; (plane, row, column) of the file, as nnU-Net reads it.
     features : tuple of int
-        Channels of each stage of the U-Net, at least two stages, one convolution each.
+        Channels of each stage of the U-Net, at least two stages; one convolution in the first
+        stage and in the decoder, two in the others.
     largest_patch : tuple of 3 int
         In the same order; smaller for smaller scans.
     batch : int
@@ -41,7 +44,7 @@ class SmallPlan:
     """
 
     spacing: tuple[float, float, float] = (3.0, 3.0, 3.0)
-    features: tuple[int, ...] = (12, 24, 48, 64)
+    features: tuple[int, ...] = (16, 32, 64, 128)
     largest_patch: tuple[int, int, int] = (48, 56, 48)
     batch: int = 2
 
@@ -91,8 +94,11 @@ def small_plans(
         )
     ]
     poolings = len(small.features) - 1
+    # With isotropic voxels every axis is pooled alike, however flat the scans are.
+    isotropic = len(set(spacing)) == 1
+    smallest = 2**poolings * (SMALLEST_FEATURE_MAP if isotropic else 1)
     patch = [
-        _patch_edge(min(voxels, small.largest_patch[axis]), 2**poolings)
+        _patch_edge(voxels, small.largest_patch[axis], 2**poolings, smallest)
         for voxels, axis in zip(median_shape, order, strict=True)
     ]
     _, strides, kernels, patch_size, _ = get_pool_and_conv_props(
@@ -108,12 +114,15 @@ def small_plans(
         patch_size=[int(edge) for edge in patch_size],
         batch_size=small.batch,
     )
+    if len(source["use_mask_for_norm"]) == 1:
+        # The phantom network knows scans that were normalised over the brain alone.
+        target["use_mask_for_norm"] = [True]
     target["architecture"]["arch_kwargs"].update(
         n_stages=stages,
         features_per_stage=list(small.features[:stages]),
         strides=[[int(step) for step in stage] for stage in strides],
         kernel_sizes=[[int(edge) for edge in stage] for stage in kernels],
-        n_conv_per_stage=[1] * stages,
+        n_conv_per_stage=[1] + [2] * (stages - 1),
         n_conv_per_stage_decoder=[1] * (stages - 1),
     )
     return {**plans, "plans_name": plans_name, "configurations": {configuration: target}}
@@ -236,7 +245,7 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         default=default.features,
         metavar="N",
-        help="channels of each stage (default: 12 24 48 64)",
+        help="channels of each stage (default: 16 32 64 128)",
     )
     parser.add_argument("--batch", type=_positive_count, default=default.batch, metavar="N")
     parser.add_argument(
@@ -259,9 +268,10 @@ def _positive_count(text: str) -> int:
     return value
 
 
-def _patch_edge(voxels: int, divisor: int) -> int:
-    """Largest multiple of the divisor within the scan; the divisor where a scan is smaller."""
-    return max(voxels // divisor * divisor, divisor)
+def _patch_edge(voxels: int, largest: int, divisor: int, smallest: int) -> int:
+    """Smallest multiple of the divisor that holds the scan, within the limits."""
+    wanted = min(-(-voxels // divisor) * divisor, largest // divisor * divisor)
+    return max(wanted, smallest)
 
 
 def _plain_3d_configuration(plans: dict[str, Any], name: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Checkpoints of a training with rounds: an additional entry, copies, and restarts."""
+"""Checkpoints of a training with rounds: an additional entry, and copies."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
-from torch import nn
 
 
 def save_with_entry(save: Callable[[str], None], path: str, key: str, entry: Any) -> None:
@@ -52,24 +50,3 @@ def keep_copy(path: Path, name: str) -> None:
 def read_entry(path: str, key: str) -> Any:
     """Entry of a checkpoint, or None. Unpickles the file, as nnU-Net does."""
     return torch.load(Path(path), map_location="cpu", weights_only=False).get(key)
-
-
-class RestartedPolyLR(PolyLRScheduler):
-    """nnU-Net's polynomial learning rate schedule, starting at a later epoch."""
-
-    def __init__(
-        self, optimizer: torch.optim.Optimizer, initial_lr: float, first: int, last: int
-    ) -> None:
-        self._first = first
-        super().__init__(optimizer, initial_lr, last - first)
-
-    def step(self, current_step: int | None = None) -> None:
-        """Set the learning rate of an epoch; `current_step` counts from the start of training."""
-        super().step(None if current_step is None else max(current_step - self._first, 0))
-
-
-def restart_network(network: nn.Module, fresh: nn.Module) -> None:
-    """Copy the weights of `fresh` into a network, which may be wrapped (DDP) or compiled."""
-    inner = getattr(network, "module", network)
-    inner = getattr(inner, "_orig_mod", inner)
-    inner.load_state_dict(fresh.state_dict())

@@ -21,13 +21,12 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from clisc_nnunet.dataset_layout import DatasetLayout
 from clisc_nnunet.errors import UserError
+from clisc_nnunet.models.weights import load_into
 from clisc_nnunet.s3f.dataset_sam import DatasetSam, is_pseudo_label_sam, load_dataset_sam
 from clisc_nnunet.trainers.case_lists import EXCLUDE_FILE, CaseLists, read_case_lists
 from clisc_nnunet.trainers.checkpoints import (
-    RestartedPolyLR,
     keep_copy,
     read_entry,
-    restart_network,
     save_with_entry,
 )
 from clisc_nnunet.trainers.distributed import ProcessGroup
@@ -40,6 +39,13 @@ from clisc_nnunet.trainers.filter_round import (
     relabelled_cases,
     run_round,
     slices_note,
+)
+from clisc_nnunet.trainers.network_start import (
+    FINE_TUNING_RATE,
+    WARM_UP,
+    NetworkStart,
+    ShiftedPolyLR,
+    choose_start,
 )
 from clisc_nnunet.trainers.relabelled_dataset import (
     RELABELLED_DATASETS,
@@ -88,19 +94,43 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
         with self._exit_on_user_error():
             self._check_configuration()
             self.rounds = resolve(self.clisc_settings, dataset_json, os.environ)
+        self._stock_lr = self.initial_lr
+        self._use_start()
         self.state: dict[str, Any] = {"run": uuid.uuid4().hex, "rounds": []}
         self.lists = CaseLists()
 
     # Data
 
     def initialize(self) -> None:
-        """Initialise with dataset classes that support the labels of rounds."""
+        """Initialise the network's weights, and dataset classes that support rounds' labels."""
         super().initialize()
+        if self.start.network is not None:
+            load_into(self.network, self.start.network.state)
         self.dataset_class = RELABELLED_DATASETS[self.dataset_class]
         if self._raw_clisc_folder is not None:
             cases = self.dataset_class.get_identifiers(self.preprocessed_dataset_folder)
             with self._exit_on_user_error():
                 self.lists = read_case_lists(self._raw_clisc_folder, cases)
+
+    def _use_start(self) -> None:
+        """Choose the weights to start from; fine-tuning has a learning rate of its own."""
+        self.start: NetworkStart = choose_start(
+            self.rounds.start,
+            self.configuration_manager.configuration,
+            len(self.dataset_json.get("channel_names") or self.dataset_json["modality"]),
+            self.label_manager.num_segmentation_heads,
+        )
+        self.initial_lr = FINE_TUNING_RATE if self.start.network else self._stock_lr
+
+    def configure_optimizers(self) -> tuple[Any, Any]:
+        """nnU-Net's optimizer; its schedule begins at the last restart, after a warm-up."""
+        optimizer, _ = super().configure_optimizers()
+        return optimizer, self._schedule(optimizer)
+
+    def _schedule(self, optimizer: torch.optim.Optimizer) -> ShiftedPolyLR:
+        first = self.state.get("restarted", 0)
+        warm_up = round(WARM_UP * (self.num_epochs - first)) if self.start.network else 0
+        return ShiftedPolyLR(optimizer, self.initial_lr, first, self.num_epochs, warm_up)
 
     def do_split(self) -> tuple[list[str], list[str]]:
         """nnU-Net's split, without the excluded cases in the training set."""
@@ -182,6 +212,7 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
             self.initialize()
         log = self.print_to_log_file
         log(f"CLISC: settings {describe(self.rounds)}")
+        log(f"CLISC: starts from {self.start.reason}")
         log(f"CLISC: rounds after epochs {self._round_epochs or 'none'} of {self.num_epochs}")
         trusted, excluded = len(self.lists.trusted), len(self.lists.excluded)
         log(f"CLISC: {trusted} trusted and {excluded} excluded cases")
@@ -247,27 +278,27 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
         self._save_latest()
 
     def _restart(self) -> None:
-        """Restart from random weights (paper), with a new schedule for the remaining epochs."""
+        """Return to the weights of the start (paper: random), with a new schedule."""
+        if self.start.network is not None:
+            load_into(self.network, self.start.network.state)
+        else:
+            load_into(self.network, self._random_network().state_dict())
+        self.state["restarted"] = self.current_epoch
+        self.optimizer, self.lr_scheduler = self.configure_optimizers()
+        what = "the phantom network's" if self.start.network is not None else "random"
+        self.print_to_log_file(f"CLISC: network reset to {what} weights")
+
+    def _random_network(self) -> torch.nn.Module:
         with torch.random.fork_rng(devices=[]):
             # The same weights on all ranks of a distributed training.
             torch.manual_seed(self.current_epoch)
-            fresh = self.build_network_architecture(
+            return self.build_network_architecture(
                 self.plans_manager,
                 self.configuration_manager,
                 self.num_input_channels,
                 self.label_manager.num_segmentation_heads,
                 self.enable_deep_supervision,
             )
-        restart_network(self.network, fresh)
-        self.state["restarted"] = self.current_epoch
-        self.optimizer, _ = self.configure_optimizers()
-        self._use_restarted_schedule()
-        self.print_to_log_file("CLISC: network reset to random weights")
-
-    def _use_restarted_schedule(self) -> None:
-        self.lr_scheduler = RestartedPolyLR(
-            self.optimizer, self.initial_lr, self.state["restarted"], self.num_epochs
-        )
 
     def _rebuild_dataloaders(self) -> None:
         # Worker processes of the loaders have a copy of the old dataset.
@@ -303,11 +334,12 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
         entry = read_entry(filename_or_checkpoint, ENTRY)
         if entry is not None:
             self.state = {key: value for key, value in entry.items() if key != "settings"}
-            if "restarted" in self.state:
-                self._use_restarted_schedule()
             with self._exit_on_user_error():
                 stored = entry.get("settings") or {}
                 self.rounds, differences = settings_to_resume(stored, self.rounds, os.environ)
+            # Of the training that is resumed, whatever is requested now.
+            self._use_start()
+            self.lr_scheduler = self._schedule(self.optimizer)
             if differences:
                 self.print_to_log_file(
                     f"CLISC: continuing with the settings of the checkpoint: {differences}"

@@ -46,13 +46,16 @@ class RoundSettings:
     readmit: bool = True
     """Whether later rounds may readmit rejected cases."""
     restart: bool = False
-    """Restart from random weights after a round (paper). In short trainings on phantoms, losing a
-    quarter of the schedule cost more than unlearning label errors, even with 30 % corrupted
-    labels."""
+    """Return to the initial weights after a round (paper: random ones). In short trainings on
+    phantoms, losing a quarter of the schedule cost more than unlearning label errors, even with
+    30 % corrupted labels."""
     mirroring: bool = False
     """Predict with mirroring, as nnU-Net does for inference; eight times slower."""
     sam: str = ""
     """Name or checkpoint path of SAM. Empty: the SAM that made the pseudo-labels."""
+    start: Literal["phantoms", "random"] = "phantoms"
+    """Initial weights: those of the bundled phantom network where the plan has its architecture,
+    or random ones (paper)."""
 
 
 PAPER = RoundSettings(
@@ -62,6 +65,7 @@ PAPER = RoundSettings(
     looks="axial",
     relabel="network",
     restart=True,
+    start="random",
 )
 NO_FILTER = RoundSettings(rounds=())
 
@@ -110,6 +114,8 @@ def settings_to_resume(
     UserError
         If a key or a value in the checkpoint is invalid.
     """
+    # Checkpoints without a start are of trainings from random weights.
+    stored = {"start": "random", **stored}
     old = updated(requested, dict(stored), "checkpoint: clisc: settings")
     # If it is the same file, use its path on this machine.
     by_variable = bool(environment.get(f"{VARIABLE_PREFIX}SAM"))

@@ -32,6 +32,8 @@ LIMITS = {
     "white-matter lesions and bright caps of the ventricles may be drawn",
     "classifier": "a start for training on the scans at hand, not a classifier by itself; knows "
     "axial FLAIR slices of brains on black, 128 x 128 at 1.5 mm",
+    "network": "has seen phantoms alone, stripped of skull and scalp, at 3 mm; knows FLAIR and one "
+    "kind of object, a tumour that is brighter than brain",
     "brain": "has seen heads of phantoms alone; adult brains in FLAIR, whole or with a field of "
     "view that ends early",
 }
@@ -63,6 +65,9 @@ def export_model(
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.safetensors"
     state = {k: v.detach().cpu().half().contiguous() for k, v in module.state_dict().items()}
+    if name == "network":
+        # nnU-Net's U-Net lists its modules under several names.
+        state = {k: state[k] for k, _ in module.named_parameters()}
     save_file(state, str(path), metadata={"model": name})
     card = {
         "name": name,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,29 @@ def load_strictly(
             "give weights of this architecture",
         )
     module.load_state_dict(state, assign=assign)
+
+
+def load_into(network: torch.nn.Module, state: Mapping[str, torch.Tensor]) -> None:
+    """Copy weights into a network, which may be wrapped (DDP) or compiled.
+
+    Parameters
+    ----------
+    network : Module
+    state : mapping of Tensor
+        A value for each parameter. nnU-Net's networks list some modules under several names; one
+        name of each is enough.
+
+    Raises
+    ------
+    RuntimeError
+        If parameters are missing or shapes differ.
+    """
+    inner = getattr(network, "module", network)
+    inner = getattr(inner, "_orig_mod", inner)
+    missing = dict(inner.named_parameters()).keys() - state.keys()
+    if missing:
+        raise RuntimeError(f"no weights for {sorted(missing)[0]} and {len(missing) - 1} more")
+    inner.load_state_dict(dict(state), strict=False)
 
 
 def _is_archive(path: Path) -> bool:

@@ -9,6 +9,7 @@ import pytest
 
 from clisc_nnunet.dataset_conversion.small_plans import SmallPlan, main, small_plans
 from clisc_nnunet.errors import EXIT_BAD_INPUT, EXIT_DONE, UserError
+from clisc_nnunet.models.phantom_network import load_phantom_network, misfit
 
 NETWORKS = "dynamic_network_architectures.architectures.unet."
 
@@ -68,7 +69,7 @@ def test_patch_fits_the_scans():
     new = small_configuration(make_plans())
     assert new["spacing"] == [3.0, 3.0, 3.0]
     assert new["median_image_size_in_voxels"] == [47, 57, 46]
-    assert new["patch_size"] == [40, 56, 40]
+    assert new["patch_size"] == [48, 56, 48]
     assert new["data_identifier"] == "Small_3d_fullres"
     assert new["use_mask_for_norm"] == [True]
 
@@ -76,6 +77,12 @@ def test_patch_fits_the_scans():
 def test_patch_is_limited():
     new = small_configuration(make_plans(), SmallPlan(largest_patch=(32, 32, 32)))
     assert new["patch_size"] == [32, 32, 32]
+
+
+@pytest.mark.parametrize("shape", [(140, 172, 139), (60, 100, 80), (300, 300, 300)])
+def test_the_default_network_is_the_bundled_one_whatever_the_scans(shape):
+    new = small_configuration(make_plans(shape=shape))
+    assert misfit(new, 1, 2, load_phantom_network()) == ""
 
 
 def test_source_stays_as_it_is():

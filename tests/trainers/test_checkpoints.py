@@ -3,13 +3,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 
 from clisc_nnunet.trainers.checkpoints import (
-    RestartedPolyLR,
     keep_copy,
     read_entry,
-    restart_network,
     save_with_entry,
 )
 
@@ -108,68 +105,3 @@ def test_a_copy_is_made_where_links_are_unknown(tmp_path, monkeypatch):
     monkeypatch.setattr("os.link", lambda *_: (_ for _ in ()).throw(OSError))
     keep_copy(path, "kept.pth")
     assert read_entry(str(tmp_path / "kept.pth"), "clisc") == 1
-
-
-def test_the_rate_restarts_and_ends_at_the_end_of_the_schedule():
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-    schedule = RestartedPolyLR(optimizer, 0.01, first=6, last=10)
-    rates = []
-    for epoch in range(6, 11):
-        schedule.step(epoch)
-        rates.append(optimizer.param_groups[0]["lr"])
-    assert rates[0] == 0.01
-    assert rates[2] == pytest.approx(0.01 * 0.5**0.9)
-    assert rates[-1] == 0
-    assert rates == sorted(rates, reverse=True)
-
-
-def test_each_rate_is_nnunets_for_a_schedule_that_is_the_rest():
-    ours, theirs = (torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0) for _ in "ab")
-    restarted = RestartedPolyLR(ours, 0.01, first=500, last=1000)
-    stock = PolyLRScheduler(theirs, 0.01, 500)
-    for epoch in (0, 1, 250, 499):
-        restarted.step(500 + epoch)
-        stock.step(epoch)
-        assert ours.param_groups[0]["lr"] == theirs.param_groups[0]["lr"] > 0
-        assert restarted.get_last_lr() == [ours.param_groups[0]["lr"]]
-
-
-def test_before_the_restart_the_rate_is_the_first():
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-    schedule = RestartedPolyLR(optimizer, 0.01, first=6, last=10)
-    schedule.step(3)
-    assert optimizer.param_groups[0]["lr"] == 0.01
-
-
-class Wrapped(torch.nn.Module):
-    """As DistributedDataParallel holds a network."""
-
-    def __init__(self, inner):
-        super().__init__()
-        self.module = inner
-
-
-def compiled(network):
-    return torch.compile(network, backend="eager")
-
-
-@pytest.mark.parametrize(
-    "wrap",
-    [lambda network: network, Wrapped, compiled, lambda network: Wrapped(compiled(network))],
-    ids=["plain", "distributed", "compiled", "both"],
-)
-def test_a_network_gets_fresh_weights_however_it_is_wrapped(wrap):
-    old, fresh = torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)
-    parameters, wanted = list(old.parameters()), fresh.weight.clone()
-    restart_network(wrap(old), fresh)
-    assert torch.equal(old.weight, wanted) and torch.equal(old.bias, fresh.bias)
-    # The optimizer goes on with the same parameters; learning does not reach the fresh ones.
-    assert all(a is b for a, b in zip(parameters, old.parameters(), strict=True))
-    with torch.no_grad():
-        old.weight.add_(1)
-    assert torch.equal(fresh.weight, wanted)
-
-
-def test_a_network_of_another_shape_is_refused():
-    with pytest.raises(RuntimeError, match="size mismatch"):
-        restart_network(torch.nn.Linear(3, 2), torch.nn.Linear(4, 2))

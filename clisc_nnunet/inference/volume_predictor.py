@@ -1,0 +1,171 @@
+"""A trained nnU-Net network applied to one volume in memory; nnU-Net itself does the work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
+
+from clisc_nnunet.errors import UserError
+from clisc_nnunet.io.volume import Volume, resample, to_axial
+from clisc_nnunet.models.phantom_network import CONFIGURATION, load_phantom_network
+from clisc_nnunet.models.weights import load_into
+from clisc_nnunet.settings import SliceSettings
+from clisc_nnunet.stages.brain_extraction import extract_brain
+
+TUMOUR_LABEL = 1
+MIRROR_AXES = (0, 1, 2)
+
+
+class VolumePredictor:
+    """nnU-Net's sliding-window prediction of single volumes.
+
+    Parameters
+    ----------
+    predictor : nnUNetPredictor
+        Initialised with a network of one input channel.
+    """
+
+    def __init__(self, predictor: nnUNetPredictor) -> None:
+        self._predictor = predictor
+
+    @classmethod
+    def bundled(cls, device: torch.device) -> VolumePredictor:
+        """The phantom network of this package.
+
+        Raises
+        ------
+        WeightsError
+            If its files are missing or corrupt.
+        """
+        bundled = load_phantom_network()
+        architecture = bundled.configuration["architecture"]
+        network = get_network_from_plans(
+            architecture["network_class_name"],
+            architecture["arch_kwargs"],
+            architecture["_kw_requires_import"],
+            1,
+            2,
+            deep_supervision=False,
+        )
+        load_into(network, bundled.state)
+        return cls.of_network(network, bundled.plans, bundled.dataset_json, device)
+
+    @classmethod
+    def of_network(
+        cls,
+        network: torch.nn.Module,
+        plans: Mapping[str, Any],
+        dataset_json: Mapping[str, Any],
+        device: torch.device | None = None,
+    ) -> VolumePredictor:
+        """A network in memory, with its plans (of one configuration) and dataset.json."""
+        device = device or torch.device("cpu")
+        predictor = _new_predictor(device)
+        manager = PlansManager(dict(plans))
+        predictor.manual_initialization(
+            network.to(device).eval(),
+            manager,
+            manager.get_configuration(CONFIGURATION),
+            [network.state_dict()],
+            dict(dataset_json),
+            "",
+            MIRROR_AXES,
+        )
+        return cls(predictor)
+
+    @classmethod
+    def of_folder(cls, folder: Path, device: torch.device) -> VolumePredictor:
+        """A trained model of nnU-Net: `nnUNet_results/DATASET/TRAINER__PLANS__CONFIGURATION`.
+
+        Raises
+        ------
+        UserError
+            If the folder is none of nnU-Net's, or its network has several input channels.
+        """
+        folds = sorted(path.name.removeprefix("fold_") for path in folder.glob("fold_*"))
+        if not folds or not (folder / "plans.json").is_file():
+            raise UserError(
+                folder,
+                "no trained model",
+                "a folder with plans.json and fold_*",
+                "give a folder like nnUNet_results/DATASET/TRAINER__PLANS__CONFIGURATION",
+            )
+        predictor = _new_predictor(device)
+        use = "all" if "all" in folds else tuple(int(fold) for fold in folds)
+        predictor.initialize_from_trained_model_folder(
+            str(folder), (use,) if use == "all" else use, "checkpoint_final.pth"
+        )
+        channels = predictor.dataset_json["channel_names"]
+        if len(channels) != 1:
+            raise UserError(
+                folder,
+                f"a network of {len(channels)} channels",
+                "one of a single channel",
+                "use clisc_prepare_scans and nnUNetv2_predict",
+            )
+        return cls(predictor)
+
+    def probability(self, array: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+        """Probability of tumour.
+
+        Parameters
+        ----------
+        array : float ndarray of shape (plane, row, column)
+            Exactly 0 outside the brain.
+        spacing : sequence of 3 float
+            Millimetres, in order of the axes.
+
+        Returns
+        -------
+        float32 ndarray of the same shape
+        """
+        _, probabilities = self._predictor.predict_single_npy_array(
+            array[None].astype(np.float32),
+            {"spacing": [float(mm) for mm in spacing]},
+            save_or_return_probabilities=True,
+        )
+        return np.asarray(probabilities[TUMOUR_LABEL], np.float32)
+
+    def predict(self, array: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+        """Tumour mask, bool (plane, row, column); see `probability`."""
+        return self.probability(array, spacing) > 0.5
+
+
+def segment_scan(
+    predictor: VolumePredictor, scan: Volume, settings: SliceSettings | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Segment a scan in any orientation, with or without skull.
+
+    Parameters
+    ----------
+    predictor : VolumePredictor
+    scan : Volume
+    settings : SliceSettings, optional
+        Say whether the brain is extracted (default) or all foreground is brain.
+
+    Returns
+    -------
+    mask : bool ndarray of scan.array's shape
+    brain : bool ndarray of the same shape
+        Voxels that the network was shown.
+    """
+    brain = extract_brain(scan, settings or SliceSettings())
+    # The background must be 0 and nothing else; the network normalises intensities itself.
+    values = np.where(brain, scan.array - scan.array[brain].min() + 1.0, 0.0)
+    axial = to_axial(Volume(values.astype(np.float32), scan.geometry))
+    found = predictor.probability(axial.array, axial.geometry.spacing[::-1])
+    back = resample(found, axial.geometry, scan.geometry)
+    return (back > 0.5) & brain, brain
+
+
+def _new_predictor(device: torch.device) -> nnUNetPredictor:
+    return nnUNetPredictor(
+        perform_everything_on_device=device.type == "cuda", device=device, allow_tqdm=False
+    )
