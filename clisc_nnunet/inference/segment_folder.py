@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from tqdm import tqdm
@@ -24,6 +23,7 @@ from clisc_nnunet.inputs.file_names import stem
 from clisc_nnunet.inputs.find_cases import describe
 from clisc_nnunet.io.atomic_write import atomic_file, write_text
 from clisc_nnunet.io.volume import Source, Volume, read_volume, to_axial, write_volume
+from clisc_nnunet.models.device import chosen_device
 
 MASK_ENDING = ".nii.gz"
 # Larger folders get a picture of these first cases.
@@ -39,8 +39,8 @@ class SegmentOptions:
     model: Path | None = None
     channels: tuple[str, ...] = ()
     label_channel: str = "flair"
-    device: torch.device = torch.device("cpu")
-    resume: bool = False
+    device: str | None = None
+    overwrite: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,11 +75,12 @@ def segment_folder(options: SegmentOptions) -> tuple[list[SegmentedCase], dict[s
         found = chosen_input(options.scans, channels, label_channel)
         print(describe(found, label_channel), flush=True)
         scans, failures = list(found.cases), {name: str(fault) for name, fault in found.faults}
-    _check_output(options.out, options.scans, resume=options.resume)
+    _check_output(options.out, options.scans, overwrite=options.overwrite)
+    device = chosen_device(options.device)
     predictor = (
-        VolumePredictor.of_folder(options.model, options.device)
+        VolumePredictor.of_folder(options.model, device)
         if options.model
-        else VolumePredictor.bundled(options.device)
+        else VolumePredictor.bundled(device)
     )
     cases = []
     for case in tqdm(scans, "segment", unit="scan"):
@@ -151,13 +152,13 @@ def _picture(scan: Volume, mask: np.ndarray) -> np.ndarray:
     return image
 
 
-def _check_output(folder: Path, scans: Path, *, resume: bool) -> None:
+def _check_output(folder: Path, scans: Path, *, overwrite: bool) -> None:
     expected = "a new or empty folder"
     if folder.resolve() == scans.resolve():
         raise UserError(folder, "the folder of the scans", expected, "choose another with -o")
     if any(place.is_file() for place in (folder, *folder.parents)):
         raise UserError(folder, "a file", expected, "choose another with -o")
-    if folder.is_dir() and any(folder.iterdir()) and not resume:
+    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
         hint = "choose another with -o, or replace its masks with --overwrite"
         raise UserError(folder, "other files", expected, hint)
     folder.mkdir(parents=True, exist_ok=True)
