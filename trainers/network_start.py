@@ -66,6 +66,12 @@ def choose_start(
     return NetworkStart(network, f"the phantom network (sha256 {network.sha256[:12]})")
 
 
+def as_float32(_: torch.nn.Module, __: Any, output: Any) -> Any:
+    """Forward hook: outputs in float32, in which the loss is computed."""
+    several = isinstance(output, list | tuple)
+    return [one.float() for one in output] if several else output.float()
+
+
 class ShiftedPolyLR(PolyLRScheduler):
     """nnU-Net's polynomial learning rate schedule, from a later epoch on, after a warm-up.
 

@@ -21,6 +21,7 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from clisc_nnunet.dataset_layout import DatasetLayout
 from clisc_nnunet.errors import UserError
+from clisc_nnunet.models.device import cpu_is_fast_at_bf16
 from clisc_nnunet.models.weights import load_into
 from clisc_nnunet.s3f.dataset_sam import DatasetSam, is_pseudo_label_sam, load_dataset_sam
 from clisc_nnunet.trainers.case_lists import EXCLUDE_FILE, CaseLists, read_case_lists
@@ -45,6 +46,7 @@ from clisc_nnunet.trainers.network_start import (
     WARM_UP,
     NetworkStart,
     ShiftedPolyLR,
+    as_float32,
     choose_start,
 )
 from clisc_nnunet.trainers.relabelled_dataset import (
@@ -106,6 +108,9 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
         super().initialize()
         if self.start.network is not None:
             load_into(self.network, self.start.network.state)
+        self._bf16 = self.device.type == "cpu" and cpu_is_fast_at_bf16()
+        if self._bf16:
+            self.network.register_forward_hook(as_float32)
         self.dataset_class = RELABELLED_DATASETS[self.dataset_class]
         if self._raw_clisc_folder is not None:
             cases = self.dataset_class.get_identifiers(self.preprocessed_dataset_folder)
@@ -131,6 +136,11 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
         first = self.state.get("restarted", 0)
         warm_up = round(WARM_UP * (self.num_epochs - first)) if self.start.network else 0
         return ShiftedPolyLR(optimizer, self.initial_lr, first, self.num_epochs, warm_up)
+
+    def train_step(self, batch: dict) -> dict:
+        """nnU-Net's step; on a CPU that is fast at bfloat16 it takes half the time."""
+        with torch.autocast("cpu", torch.bfloat16) if self._bf16 else contextlib.nullcontext():
+            return super().train_step(batch)
 
     def do_split(self) -> tuple[list[str], list[str]]:
         """nnU-Net's split, without the excluded cases in the training set."""

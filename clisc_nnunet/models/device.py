@@ -52,3 +52,9 @@ def chosen_precision(precision: str, device: torch.device) -> str:
         return precision
     fast = device.type == "cuda" and torch.cuda.get_device_capability(device) >= _AMPERE
     return "bf16" if fast else "fp32"
+
+
+def cpu_is_fast_at_bf16() -> bool:
+    """Whether this CPU multiplies bfloat16 in hardware (AVX-512 BF16 or AMX)."""
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name, lambda: False)() for name in checks)

@@ -1,9 +1,13 @@
 """Start of a training: weights, why they do not fit, and the learning rate after that."""
 
 import copy
+import json
+from dataclasses import replace
 
 import pytest
 import torch
+from helpers.clisc_training import DEFAULT, continued, make_trainer
+from helpers.tiny_nnunet import NAME, PLANS
 from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 
 from clisc_nnunet.models.phantom_network import CONFIGURATION, load_phantom_network, misfit
@@ -50,6 +54,51 @@ def test_other_plans_start_from_random_weights_and_the_reason_is_known(plan, cha
 @pytest.mark.parametrize(("channels", "outputs"), [(2, 2), (1, 3)])
 def test_the_phantom_network_knows_one_channel_and_two_classes(plan, channels, outputs):
     assert f"{channels} channels" in misfit(plan, channels, outputs, load_phantom_network())
+
+
+def phantom_plan(root):
+    """Give the small heads' plan the architecture of the phantom network."""
+    file = root / "nnUNet_preprocessed" / NAME / f"{PLANS}.json"
+    plans = json.loads(file.read_text())
+    own = load_phantom_network().plans["configurations"][CONFIGURATION]
+    plans["configurations"][CONFIGURATION] |= {
+        "architecture": own["architecture"], "spacing": own["spacing"], "patch_size": [16, 24, 16],
+    }  # fmt: skip
+    file.write_text(json.dumps(plans))
+
+
+def weights(trainer):
+    return {name: value.clone() for name, value in trainer.network.named_parameters()}
+
+
+def test_a_trainer_starts_from_all_weights_and_returns_to_them(nnunet_root):
+    phantom_plan(nnunet_root)
+    trainer = make_trainer(nnunet_root, replace(DEFAULT, rounds=()), epochs=40)
+    trainer.initialize()
+    state = load_phantom_network().state
+    found = weights(trainer)
+    assert all(torch.equal(found[name], state[name]) for name in found)
+    assert trainer.initial_lr == 1e-3
+    trainer.lr_scheduler.step(0)
+    assert trainer.optimizer.param_groups[0]["lr"] == pytest.approx(1e-3 / 3)
+    with torch.no_grad():
+        for value in trainer.network.parameters():
+            value.add_(1)
+    trainer.current_epoch = 10
+    trainer._restart()
+    assert all(torch.equal(value, state[name]) for name, value in weights(trainer).items())
+
+
+def test_a_resumed_training_keeps_its_schedule_whatever_is_requested(nnunet_root, monkeypatch):
+    phantom_plan(nnunet_root)
+    settings = replace(DEFAULT, rounds=())
+    trainer = make_trainer(nnunet_root, settings, epochs=2)
+    trainer.initialize()
+    trainer.current_epoch = 1
+    trainer._save_latest()
+    again = continued(nnunet_root, replace(settings, start="random"), epochs=2)
+    assert again.initial_lr == 1e-3
+    assert again.rounds.start == "phantoms"
 
 
 def test_the_rate_rises_to_the_first_one_and_then_falls_as_nnunets():
