@@ -7,7 +7,10 @@ The dataset was written by clisc_make_pseudo_dataset. Its cases are split into f
 
 stock           stock nnU-Net on the pseudo-labels
 CLISC           nnUNetTrainerCLISC on the pseudo-labels, with the rounds of the default settings
-CLISC-restart   the same, but with a restart from random weights, as in the paper
+CLISC-restart   the same, but with a restart after the round, as in the paper
+phantoms        nnUNetTrainerCLISC without rounds, from the bundled phantom network
+phantoms-fast   the same, with nnU-Net's own learning rate
+random          the same, from random weights
 supervised      stock nnU-Net on the references: the upper bound
 
 With `--folds 1` training and scoring use all cases, as in `nnUNetv2_train DATASET 3d_fullres all`
@@ -61,16 +64,30 @@ VARIANTS = {
     "stock": "stock nnU-Net on pseudo-labels",
     "CLISC": "CLISC",
     "CLISC-restart": "CLISC, with restart",
+    "phantoms": "from phantoms, without rounds",
+    "phantoms-fast": "the same, learning rate 0.01",
+    "random": "from random weights, without rounds",
     "supervised": "stock nnU-Net on true labels",
 }
 # Changes to the default settings of a round; variants not listed here are stock nnU-Net.
-ROUNDS: dict[str, dict[str, Any]] = {"CLISC": {}, "CLISC-restart": {"restart": True}}
+ROUNDS: dict[str, dict[str, Any]] = {
+    "CLISC": {},
+    "CLISC-restart": {"restart": True},
+    "phantoms": {"rounds": ()},
+    "phantoms-fast": {"rounds": (), "fine_tuning_rate": 0.01},
+    "random": {"rounds": (), "start": "random"},
+}
 TITLES = {DRAWN: "pseudo-labels themselves", **VARIANTS}
 # Comparisons, second minus first.
 COMPARISONS = (
     ("stock", "CLISC"),
     ("stock", "CLISC-restart"),
     (DRAWN, "CLISC"),
+    (DRAWN, "phantoms"),
+    (DRAWN, "random"),
+    ("random", "phantoms"),
+    ("phantoms-fast", "phantoms"),
+    ("phantoms", "CLISC"),
     ("supervised", "CLISC"),
     (DRAWN, "stock"),
 )

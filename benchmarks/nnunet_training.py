@@ -94,7 +94,7 @@ def make_dataset(
     which = ["-d", str(dataset_id)]
     plan = ["-c", CONFIGURATION, "--no_pp", "-npfp", "1"]
     _run(["nnUNetv2_plan_and_preprocess", *which, *plan])
-    size = ["--spacing", *[str(spacing)] * 3, "--features", "12", "24", "48", "96"]
+    size = ["--spacing", *[str(spacing)] * 3]
     _run(["clisc_add_small_plans", *which, *size, "--overwrite"])
     small = ["-c", CONFIGURATION, "-plans_name", PLANS, "-np", "1"]
     _run(["nnUNetv2_preprocess", *which, *small])

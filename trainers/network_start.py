@@ -20,9 +20,7 @@ from clisc_nnunet.models.phantom_network import (
     misfit,
 )
 
-# A network that has learnt its task is fine-tuned with a tenth of nnU-Net's learning rate, after a
-# linear warm-up over a twentieth of the schedule.
-FINE_TUNING_RATE = 1e-3
+# Share of the schedule in which the learning rate of a fine-tuning rises linearly.
 WARM_UP = 0.05
 
 

@@ -42,7 +42,6 @@ from clisc_nnunet.trainers.filter_round import (
     slices_note,
 )
 from clisc_nnunet.trainers.network_start import (
-    FINE_TUNING_RATE,
     WARM_UP,
     NetworkStart,
     ShiftedPolyLR,
@@ -125,7 +124,8 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
             len(self.dataset_json.get("channel_names") or self.dataset_json["modality"]),
             self.label_manager.num_segmentation_heads,
         )
-        self.initial_lr = FINE_TUNING_RATE if self.start.network else self._stock_lr
+        fine_tuning = self.start.network is not None
+        self.initial_lr = self.rounds.fine_tuning_rate if fine_tuning else self._stock_lr
 
     def configure_optimizers(self) -> tuple[Any, Any]:
         """nnU-Net's optimizer; its schedule begins at the last restart, after a warm-up."""

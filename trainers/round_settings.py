@@ -56,6 +56,9 @@ class RoundSettings:
     start: Literal["phantoms", "random"] = "phantoms"
     """Initial weights: those of the bundled phantom network where the plan has its architecture,
     or random ones (paper)."""
+    fine_tuning_rate: Share = 1e-3
+    """Initial learning rate of a training that starts from trained weights; nnU-Net's own rate is
+    0.01."""
 
 
 PAPER = RoundSettings(
