@@ -1,4 +1,4 @@
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 
@@ -25,6 +25,8 @@ OTHER = {
     "restart": ("1", True),
     "mirroring": ("1", True),
     "sam": ("sam_vit_b", "sam_vit_b"),
+    "start": ("random", "random"),
+    "fine_tuning_rate": ("0.01", 0.01),
 }
 
 
@@ -156,12 +158,11 @@ def test_a_continued_training_uses_the_settings_it_was_started_with():
         "rounds [0.4, 0.7] (now requested: [0.25]), keep_ratio 0.9 (now requested: 0.6)"
     )
     assert settings_to_resume(as_plain(old), old, {}) == (old, "")
-    # A checkpoint of a version that knew fewer settings, or noted none.
-    assert (
-        settings_to_resume({"keep_ratio": 0.6}, now, {})
-        == settings_to_resume({}, now, {})
-        == (now, "")
-    )
+    # A checkpoint of a version that knew fewer settings, or noted none, began with random weights.
+    for stored in ({"keep_ratio": 0.6}, {}):
+        settings, differences = settings_to_resume(stored, now, {})
+        assert settings == replace(now, start="random")
+        assert differences == 'start "random" (now requested: "phantoms")'
     with pytest.raises(UserError, match="checkpoint: clisc: settings: found unknown key 'soft'"):
         settings_to_resume({"soft": 1}, now, {})
 
