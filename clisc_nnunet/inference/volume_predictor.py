@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -166,6 +168,8 @@ def segment_scan(
 
 
 def _new_predictor(device: torch.device) -> nnUNetPredictor:
-    return nnUNetPredictor(
-        perform_everything_on_device=device.type == "cuda", device=device, allow_tqdm=False
-    )
+    # On a CPU it prints a remark about an option, however that is set.
+    with contextlib.redirect_stdout(io.StringIO()):
+        return nnUNetPredictor(
+            perform_everything_on_device=device.type == "cuda", device=device, allow_tqdm=False
+        )
