@@ -115,6 +115,7 @@ def test_commands_exist(wheel: ZipFile) -> None:
         "clisc_make_phantoms",
         "clisc_make_pseudo_dataset",
         "clisc_prepare_scans",
+        "clisc_segment",
     ]
     for target in commands.values():
         module, function = target.split(":")

@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
 
 def test_bundled_models_are_small():
     sizes = [path.stat().st_size for path in weights.BUNDLED.glob("*.safetensors")]
-    assert len(sizes) == 4
+    assert len(sizes) == 5
     assert sum(sizes) < 20e6
 
 
