@@ -197,7 +197,10 @@ def _measure(trainer: Any, folder: Path) -> dict[str, float]:
     from clisc_nnunet.io.volume import read_mask, read_volume
     from clisc_nnunet.metrics import dice
 
-    predictor = VolumePredictor.of_network(trainer.network, trainer.plans, trainer.dataset_json)
+    trainer.set_deep_supervision_enabled(False)
+    predictor = VolumePredictor.of_network(
+        trainer.network, trainer.plans_manager.plans, trainer.dataset_json
+    )
     scores, false_alarms = [], 0
     for label_file in sorted((folder / "labels").glob("*.nii.gz")):
         case = label_file.name.removesuffix(".nii.gz")
@@ -222,8 +225,14 @@ def _export(
     from clisc_nnunet.phantoms.settings import KINDS
 
     plans = {
-        **{key: value for key, value in trainer.plans.items() if key != "continue_training"},
-        "configurations": {CONFIGURATION: trainer.plans["configurations"]["3d_fullres"]},
+        **{
+            key: value
+            for key, value in trainer.plans_manager.plans.items()
+            if key != "continue_training"
+        },
+        "configurations": {
+            CONFIGURATION: trainer.plans_manager.plans["configurations"]["3d_fullres"]
+        },
     }
     settings = [
         replace(KINDS[s.kind], tumour=replace(KINDS[s.kind].tumour, free=s.tumour_free))

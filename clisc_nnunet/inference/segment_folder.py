@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from scipy.ndimage import binary_dilation
 from tqdm import tqdm
 
 from clisc_nnunet.errors import ScanError, UserError
@@ -139,16 +140,19 @@ def _segment_case(
 
 def _picture(scan: Volume, mask: np.ndarray) -> np.ndarray:
     """Axial plane with the largest part of the mask, outlined in orange; right is on the left."""
-    from scipy.ndimage import binary_dilation
-
     axial = to_axial(scan).array
     shown = to_axial(Volume(mask.astype(np.float32), scan.geometry)).array > 0.5
     sizes = shown.sum(axis=(1, 2))
     plane = int(sizes.argmax()) if sizes.any() else len(axial) // 2
+    head = tuple(
+        slice(max(int(np.flatnonzero(line)[0]) - 4, 0), int(np.flatnonzero(line)[-1]) + 5)
+        for line in (axial.any(axis=(0, 2)), axial.any(axis=(0, 1)))
+    )
     low, high = np.percentile(axial[axial != 0], [1, 99.5]) if axial.any() else (0, 1)
-    grey = np.clip((axial[plane] - low) / max(high - low, 1e-6), 0, 1) * 255
+    grey = np.clip((axial[plane][head] - low) / max(high - low, 1e-6), 0, 1) * 255
     image = np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
-    image[binary_dilation(shown[plane]) & ~shown[plane]] = (255, 140, 0)
+    mask = shown[plane][head]
+    image[binary_dilation(mask) & ~mask] = (255, 140, 0)
     return image
 
 
