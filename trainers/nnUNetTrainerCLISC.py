@@ -78,6 +78,7 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
     clisc_settings = RoundSettings()
     epochs = 1000
     # nnU-Net initialises these to None, without type annotations.
+    initial_lr: float
     dataset_class: Any
     dataloader_train: Any
     dataloader_val: Any
