@@ -125,7 +125,7 @@ def bundled_weights() -> list[Finding]:
         return [Finding("bundled weights", "missing", f"unreadable: {_first_line(error)}", hint)]
 
     findings = []
-    for role in ("clip", "sam", "classifier", "brain"):
+    for role in ("clip", "sam", "classifier", "brain", "network"):
         try:
             _, card = bundled_state(role)
             findings.append(Finding(f"bundled {role}", "ok", f"sha256 {card['sha256'][:12]}"))
