@@ -12,12 +12,14 @@ from batchgeneratorsv2.transforms.intensity.gaussian_noise import GaussianNoiseT
 from batchgeneratorsv2.transforms.utils.random import RandomTransform
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
+from clisc_nnunet.trainers.network_start import as_float32
+
 # Phantoms that the log's scores are computed on; not trained on.
 VALIDATION_CASES = 24
 
 
 class nnUNetTrainerPhantoms(nnUNetTrainer):
-    """nnU-Net's trainer; its fold is always the same, and it keeps a checkpoint of every epoch."""
+    """nnU-Net's trainer, seeded, with a checkpoint after every epoch."""
 
     def __init__(
         self,
@@ -62,16 +64,15 @@ class nnUNetTrainerPhantoms(nnUNetTrainer):
         ]
         return composed
 
+    def initialize(self) -> None:
+        """As nnU-Net's; the network's outputs are float32, in which the loss is computed."""
+        super().initialize()
+        self.network.register_forward_hook(as_float32)
+
     def train_step(self, batch: dict) -> dict:
-        """One step; convolutions in bfloat16, loss in float32."""
-        self.optimizer.zero_grad(set_to_none=True)
+        """As nnU-Net's, in bfloat16."""
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            output = self.network(batch["data"])
-        loss = self.loss([one.float() for one in output], batch["target"])
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 12)
-        self.optimizer.step()
-        return {"loss": loss.detach().numpy()}
+            return super().train_step(batch)
 
     def validation_step(self, batch: dict) -> dict:
         """As nnU-Net's, in bfloat16."""
