@@ -21,8 +21,8 @@ from clisc_nnunet.errors import (
     EXIT_DONE,
     EXIT_SOME_CASES_FAILED,
     ScanError,
-    UserError,
 )
+from clisc_nnunet.io.paths import check_output
 
 if TYPE_CHECKING:
     from clisc_nnunet.inputs.cases import Case
@@ -50,30 +50,13 @@ def _prepare(namespace: argparse.Namespace) -> int:
     channels = chosen_channels(tuple(namespace.channels), prompt)
     found = chosen_input(scans, channels, prompt, namespace.cases, namespace.leave_out)
     print(describe(found), flush=True)
-    check_output(out, scans, resume=namespace.resume)
+    check_output(out, scans, reuse=namespace.resume, option="--continue")
     failed = prepare(found.cases, out, copy=namespace.copy)
     done = len(found.cases) - len(failed)
     print(f"{done} cases in {out}, for nnUNetv2_predict -i")
     if done == 0:
         return EXIT_BAD_INPUT
     return EXIT_SOME_CASES_FAILED if failed or found.faults else EXIT_DONE
-
-
-def check_output(folder: Path, scans: Path, *, resume: bool) -> None:
-    """Check that the output folder can be used.
-
-    Raises
-    ------
-    UserError
-        If it is the folder of the scans, a file, or not empty (unless `resume`).
-    """
-    expected = "a new or empty folder"
-    if folder.resolve() == scans.resolve():
-        raise UserError(folder, "the folder of the scans", expected, "choose another with -o")
-    if folder.exists() and not folder.is_dir():
-        raise UserError(folder, "a file", expected, "choose another with -o")
-    if not resume and folder.is_dir() and any(folder.iterdir()):
-        raise UserError(folder, "files", expected, "use --continue, or choose another folder")
 
 
 def prepare(cases: Sequence[Case], folder: Path, *, copy: bool = False) -> list[str]:

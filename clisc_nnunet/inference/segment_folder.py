@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from scipy.ndimage import binary_dilation
 from tqdm import tqdm
 
-from clisc_nnunet.errors import ScanError, UserError
+from clisc_nnunet.errors import ScanError
 from clisc_nnunet.inference.volume_predictor import VolumePredictor, segment_scan
 from clisc_nnunet.inputs.case_filter import chosen_input
 from clisc_nnunet.inputs.cases import Case
@@ -23,6 +23,7 @@ from clisc_nnunet.inputs.channels import chosen_channels
 from clisc_nnunet.inputs.file_names import stem
 from clisc_nnunet.inputs.find_cases import describe
 from clisc_nnunet.io.atomic_write import atomic_file, write_text
+from clisc_nnunet.io.paths import check_output
 from clisc_nnunet.io.volume import Source, Volume, read_volume, to_axial, write_volume
 from clisc_nnunet.models.device import chosen_device
 
@@ -76,7 +77,8 @@ def segment_folder(options: SegmentOptions) -> tuple[list[SegmentedCase], dict[s
         found = chosen_input(options.scans, channels, label_channel)
         print(describe(found, label_channel), flush=True)
         scans, failures = list(found.cases), {name: str(fault) for name, fault in found.faults}
-    _check_output(options.out, options.scans, overwrite=options.overwrite)
+    check_output(options.out, options.scans, reuse=options.overwrite, option="--overwrite")
+    options.out.mkdir(parents=True, exist_ok=True)
     device = chosen_device(options.device)
     predictor = (
         VolumePredictor.of_folder(options.model, device)
@@ -154,15 +156,3 @@ def _picture(scan: Volume, mask: np.ndarray) -> np.ndarray:
     mask = shown[plane][head]
     image[binary_dilation(mask) & ~mask] = (255, 140, 0)
     return image
-
-
-def _check_output(folder: Path, scans: Path, *, overwrite: bool) -> None:
-    expected = "a new or empty folder"
-    if folder.resolve() == scans.resolve():
-        raise UserError(folder, "the folder of the scans", expected, "choose another with -o")
-    if any(place.is_file() for place in (folder, *folder.parents)):
-        raise UserError(folder, "a file", expected, "choose another with -o")
-    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
-        hint = "choose another with -o, or replace its masks with --overwrite"
-        raise UserError(folder, "other files", expected, hint)
-    folder.mkdir(parents=True, exist_ok=True)
