@@ -7,6 +7,8 @@ The dataset was written by clisc_make_pseudo_dataset. Its cases are split into f
 
 stock           stock nnU-Net on the pseudo-labels
 CLISC           nnUNetTrainerCLISC on the pseudo-labels, with the rounds of the default settings
+CLISC-vote      the same, but with majority votes instead of probabilities as labels
+CLISC-cases     the same, but with cases rejected and labels as they are
 CLISC-restart   the same, but with a restart after the round, as in the paper
 phantoms        nnUNetTrainerCLISC without rounds, from the bundled phantom network
 phantoms-fast   the same, with nnU-Net's own learning rate
@@ -64,6 +66,8 @@ VARIANTS = {
     "stock": "stock nnU-Net on pseudo-labels",
     "CLISC": "CLISC",
     "CLISC-restart": "CLISC, with restart",
+    "CLISC-vote": "CLISC, majority votes instead of probabilities",
+    "CLISC-cases": "CLISC, cases rejected, labels as they are",
     "phantoms": "from phantoms, without rounds",
     "phantoms-fast": "the same, learning rate 0.01",
     "random": "from random weights, without rounds",
@@ -73,6 +77,8 @@ VARIANTS = {
 ROUNDS: dict[str, dict[str, Any]] = {
     "CLISC": {},
     "CLISC-restart": {"restart": True},
+    "CLISC-vote": {"relabel": "vote"},
+    "CLISC-cases": {"relabel": "none"},
     "phantoms": {"rounds": ()},
     "phantoms-fast": {"rounds": (), "fine_tuning_rate": 0.01},
     "random": {"rounds": (), "start": "random"},
@@ -209,6 +215,7 @@ class CrossValidation:
             self.folds,
             content.get("clisc", {}),
             self.spacing,
+            self.dataset / "clisc" / "stages",
         )
         base, rounds = (
             (nnUNetTrainerCLISC, replace(RoundSettings(), **ROUNDS[variant]))

@@ -51,6 +51,7 @@ def make_dataset(
     splits: Sequence[Mapping[str, Sequence[str]]],
     clisc: Mapping[str, Any],
     spacing: float,
+    stages: Path | None = None,
 ) -> str:
     """Make raw dataset, small plans and preprocessed data, unless they exist.
 
@@ -66,6 +67,8 @@ def make_dataset(
         Value of the key `clisc` in dataset.json.
     spacing : float
         Spacing in millimetres to which scans are resampled.
+    stages : Path, optional
+        Folder with the conversion's stages, whose slices rounds show to SAM.
 
     Returns
     -------
@@ -82,6 +85,9 @@ def make_dataset(
     for case, scan in scans.items():
         (raw / "imagesTr" / f"{case}_0000.nii.gz").symlink_to(scan.resolve())
         shutil.copy(labels[case], raw / "labelsTr" / f"{case}.nii.gz")
+    if stages is not None and stages.is_dir():
+        (raw / "clisc").mkdir()
+        (raw / "clisc" / "stages").symlink_to(stages.resolve())
     content = {
         "channel_names": {"0": "FLAIR"},
         "labels": {"background": 0, "tumour": 1},

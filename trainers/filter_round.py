@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
 from tqdm import tqdm
 
 from clisc_nnunet.io.atomic_write import write_text
@@ -24,18 +23,24 @@ from clisc_nnunet.io.paths import without_folder
 from clisc_nnunet.processes import peak_memory_gb
 from clisc_nnunet.s3f.case_selection import CaseAgreement, Decision, decision_line, select_cases
 from clisc_nnunet.s3f.dataset_sam import DatasetSam
-from clisc_nnunet.s3f.similarity import majority_vote, resegment, similarity_measures
+from clisc_nnunet.s3f.similarity import (
+    SamSegmentation,
+    majority_vote,
+    resegment,
+    similarity_measures,
+    soft_vote,
+)
 from clisc_nnunet.stages.connected_components import large_components
 from clisc_nnunet.trainers.distributed import ProcessGroup
-from clisc_nnunet.trainers.preprocessed_case import PreprocessedCase, scan_geometry
-from clisc_nnunet.trainers.relabelled_dataset import TUMOUR_LABEL, write_overlay
+from clisc_nnunet.trainers.relabelled_dataset import write_overlay
+from clisc_nnunet.trainers.round_cases import CaseLoader, LoadedCase
 from clisc_nnunet.trainers.round_figure import RoundSnapshot, draw_round
 from clisc_nnunet.trainers.round_settings import RoundSettings, as_plain
 
 # Number of least similar, and of most similar, cases in the figure of a round.
 SHOWN = 4
-# Smallest size of a component to be kept, relative to the largest one: only that stays (paper).
-LARGEST_ALONE = 1.0
+# Smallest size of a component that counts, relative to the largest one; the paper keeps that alone.
+SMALLEST_COMPONENT = {"largest": 1.0, "all": 0.05}
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ class TrainingCases:
     Parameters
     ----------
     names : list of str
-    dataset : nnUNetBaseDataset
+    loader : CaseLoader
         Loads images and the labels that are currently trained on.
     trusted : frozenset of str
         Cases checked by a person.
@@ -91,25 +96,9 @@ class TrainingCases:
     """
 
     names: list[str]
-    dataset: nnUNetBaseDataset
+    loader: CaseLoader
     trusted: frozenset[str] = frozenset()
     previously_rejected: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True)
-class PlanLayout:
-    """Axis order and patch size of the plans.
-
-    Parameters
-    ----------
-    transpose_backward : tuple of 3 int
-        Permutation from the plan's axis order to (plane, row, column).
-    patch_size : tuple of 2 or 3 int
-        In the plan's axis order.
-    """
-
-    transpose_backward: tuple[int, ...]
-    patch_size: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -122,19 +111,20 @@ class Round:
     cases : TrainingCases
     settings : RoundSettings
     predict : callable
-        Maps data, float32 (channel, x, y, z), to the tumour mask, bool (x, y, z).
+        The judge: maps a case to the probability of tumour, float (x, y, z).
     load_sam : callable
         Loads SAM; called after the predictions, when memory is free again.
-    plan : PlanLayout
+    patch_size : tuple of 2 or 3 int
+        Of the plan, in its axis order.
     group : ProcessGroup
     """
 
     files: RoundFiles
     cases: TrainingCases
     settings: RoundSettings
-    predict: Callable[[np.ndarray], np.ndarray]
+    predict: Callable[[LoadedCase], np.ndarray]
     load_sam: Callable[[], DatasetSam]
-    plan: PlanLayout
+    patch_size: tuple[int, ...]
     group: ProcessGroup
 
 
@@ -151,8 +141,8 @@ class CaseRecord:
     predicted_iou : float or None
         IoU predicted by SAM; None if the prediction is empty.
     volume_before_ml, volume_predicted_ml, volume_after_ml : float
-        Volume of the current label, of the largest component of the prediction, and of the label
-        to train on if the case is kept.
+        Volume of the current label, of the prediction, and of the label to train on if the case is
+        kept.
     kept_slices : bool
         Whether SAM was shown the stored slices of the pseudo-label instead of slices of the
         preprocessed image.
@@ -271,9 +261,8 @@ def _progress(due: Round, task: str) -> Iterable[str]:
 
 def _predict_all(due: Round) -> None:
     for case in _progress(due, "predicting"):
-        data, seg, _, _ = due.cases.dataset.load_case(case)
-        mask = due.predict(np.asarray(data[:])) & (np.asarray(seg[:])[0] >= 0)
-        _write_mask(due, case, mask)
+        loaded = due.cases.loader.load(case)
+        _write_probability(due, case, due.predict(loaded) * loaded.inside)
 
 
 def _all_agreements(due: Round, dataset_sam: DatasetSam) -> dict[str, CaseRecord]:
@@ -284,44 +273,50 @@ def _all_agreements(due: Round, dataset_sam: DatasetSam) -> dict[str, CaseRecord
 
 
 def _case_agreement(due: Round, dataset_sam: DatasetSam, case: str) -> CaseRecord:
-    data, seg, _, properties = due.cases.dataset.load_case(case)
-    label = np.asarray(seg[:])[0]
-    before = label == TUMOUR_LABEL
-    kept = None
-    if dataset_sam.kept is not None:
-        kept = dataset_sam.kept.find(case, scan_geometry(properties, due.plan.transpose_backward))
-    preprocessed = PreprocessedCase(
-        np.asarray(data[dataset_sam.channel]),
-        label >= 0,
-        properties,
-        due.plan.transpose_backward,
-        dataset_sam.slices,
-        kept,
-    )
-
-    mask = large_components(_read_mask(due, case), LARGEST_ALONE)
-    shown, shown_label = preprocessed.on_slices(mask), preprocessed.on_slices(before)
+    loaded = due.cases.loader.load(case)
+    before, view = loaded.tumour, loaded.view
+    probability = _read_probability(due, case)
+    mask = large_components(probability > 0.5, SMALLEST_COMPONENT[due.settings.components])
+    shown, shown_label = view.on_slices(mask), view.on_slices(before)
     if not shown.any():
         # Too small to appear on a slice: SAM cannot be prompted with it, and two empty masks
         # would count as perfect agreement.
         mask = np.zeros_like(mask)
-    sam = resegment(dataset_sam.segmenter, case, preprocessed.stack, shown)
+    sam = resegment(dataset_sam.segmenter, case, view.stack, shown)
     measures = similarity_measures(before, mask, shown_label, shown, sam.mask)
-    new = mask
-    if due.settings.relabel == "vote":
-        new = majority_vote(before, mask, preprocessed.from_slices(sam.mask) & (label >= 0))
-    _write_mask(due, case, new)
-    snapshot = RoundSnapshot.of(preprocessed.stack.pixels, shown_label, shown, sam.mask)
+    new = _new_label(due.settings.relabel, loaded, probability, mask, sam)
+    _write_probability(due, case, new)
+    snapshot = RoundSnapshot.of(view.stack.pixels, shown_label, shown, sam.mask)
     snapshot.save(due.files.unfinished / "looks" / f"{case}.npz")
     return CaseRecord(
         similarity=measures[due.settings.measure],
         measures=measures,
         predicted_iou=sam.predicted_iou if mask.any() else None,
-        volume_before_ml=float(before.sum()) * preprocessed.voxel_ml,
-        volume_predicted_ml=float(mask.sum()) * preprocessed.voxel_ml,
-        volume_after_ml=float(new.sum()) * preprocessed.voxel_ml,
-        kept_slices=kept is not None,
+        volume_before_ml=float(before.sum()) * view.voxel_ml,
+        volume_predicted_ml=float(mask.sum()) * view.voxel_ml,
+        volume_after_ml=float((new > 0.5).sum()) * view.voxel_ml,
+        kept_slices=loaded.has_kept_slices,
     )
+
+
+def _new_label(
+    relabel: str,
+    loaded: LoadedCase,
+    probability: np.ndarray,
+    mask: np.ndarray,
+    sam: SamSegmentation,
+) -> np.ndarray:
+    """Probability of the label to train on; `mask` is the part of the prediction that counts."""
+    before, view = loaded.tumour, loaded.view
+    if relabel == "vote":
+        agreed = majority_vote(before, mask, view.from_slices(sam.mask) & loaded.inside)
+        return agreed.astype(np.float32)
+    if relabel == "soft":
+        # Parts that do not count are no tumour; around the others, the probability falls.
+        judged = np.where(mask | (probability <= 0.5), probability, 0)
+        by_sam = view.values_from_slices(sam.probability)
+        return soft_vote(before, judged, by_sam, view.spacing) * loaded.inside
+    return mask.astype(np.float32)
 
 
 def _agreements(records: dict[str, CaseRecord]) -> dict[str, CaseAgreement]:
@@ -348,9 +343,15 @@ def _write_labels(due: Round, decisions: dict[str, Decision]) -> None:
         return
     for case in due.group.share(due.cases.names):
         if decisions[case].relabel:
-            seg = np.asarray(due.cases.dataset.load_case(case)[1][:])
+            seg = due.cases.loader.label(case)[None]
+            soft = due.settings.relabel == "soft"
             write_overlay(
-                due.files.unfinished, case, _read_mask(due, case), seg, due.plan.patch_size
+                due.files.unfinished,
+                case,
+                _read_probability(due, case),
+                seg,
+                due.patch_size,
+                soft,
             )
 
 
@@ -369,13 +370,12 @@ def _publish(due: Round, facts: dict[str, Any]) -> None:
     write_text(due.files.report, json.dumps(facts, indent=1) + "\n")
 
 
-def _read_mask(due: Round, case: str) -> np.ndarray:
+def _read_probability(due: Round, case: str) -> np.ndarray:
+    """Float32 (x, y, z)."""
     with np.load(due.files.unfinished / "predictions" / f"{case}.npz") as file:
-        shape = tuple(int(n) for n in file["shape"])
-        packed = np.unpackbits(file["mask"], count=int(np.prod(shape)))
-    return packed.reshape(shape).astype(bool)
+        return file["probability"].astype(np.float32)
 
 
-def _write_mask(due: Round, case: str, mask: np.ndarray) -> None:
+def _write_probability(due: Round, case: str, probability: np.ndarray) -> None:
     file = due.files.unfinished / "predictions" / f"{case}.npz"
-    np.savez_compressed(file, mask=np.packbits(mask), shape=np.array(mask.shape))
+    np.savez_compressed(file, probability=probability.astype(np.float16))

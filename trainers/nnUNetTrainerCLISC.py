@@ -23,7 +23,14 @@ from clisc_nnunet.dataset_layout import DatasetLayout
 from clisc_nnunet.errors import UserError
 from clisc_nnunet.models.device import cpu_is_fast_at_bf16
 from clisc_nnunet.models.weights import load_into
-from clisc_nnunet.s3f.dataset_sam import DatasetSam, is_pseudo_label_sam, load_dataset_sam
+from clisc_nnunet.s3f.dataset_sam import (
+    DatasetSam,
+    is_pseudo_label_sam,
+    label_channel,
+    load_dataset_sam,
+    pipeline_settings,
+)
+from clisc_nnunet.s3f.dataset_slices import DatasetSlices
 from clisc_nnunet.trainers.case_lists import EXCLUDE_FILE, CaseLists, read_case_lists
 from clisc_nnunet.trainers.checkpoints import (
     keep_copy,
@@ -32,7 +39,6 @@ from clisc_nnunet.trainers.checkpoints import (
 )
 from clisc_nnunet.trainers.distributed import ProcessGroup
 from clisc_nnunet.trainers.filter_round import (
-    PlanLayout,
     Round,
     RoundFiles,
     TrainingCases,
@@ -41,6 +47,7 @@ from clisc_nnunet.trainers.filter_round import (
     run_round,
     slices_note,
 )
+from clisc_nnunet.trainers.judges import check_judge, judging
 from clisc_nnunet.trainers.network_start import (
     WARM_UP,
     NetworkStart,
@@ -52,7 +59,9 @@ from clisc_nnunet.trainers.relabelled_dataset import (
     RELABELLED_DATASETS,
     TUMOUR_LABEL,
     overlay_files,
+    percent_file,
 )
+from clisc_nnunet.trainers.round_cases import CaseLoader
 from clisc_nnunet.trainers.round_settings import (
     RoundSettings,
     as_plain,
@@ -61,7 +70,6 @@ from clisc_nnunet.trainers.round_settings import (
     round_epochs,
     settings_to_resume,
 )
-from clisc_nnunet.trainers.sliding_window import predicting
 
 ENTRY = "clisc"
 # Log lines in which nnU-Net reports scores against the labels.
@@ -152,6 +160,7 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
     def get_tr_and_val_datasets(self) -> tuple[nnUNetBaseDataset, nnUNetBaseDataset]:
         """Datasets for the data loaders, with cases and labels of the last round."""
         train, validate = super().get_tr_and_val_datasets()
+        train.sample_thresholds = True
         last = self._active_round
         if last is not None:
             self._check_labels(last)
@@ -177,7 +186,9 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
         """Raise if a label of the round is missing, instead of using the old label silently."""
         folder = self._clisc_folder / last["name"]
         for case in last["relabelled"]:
-            for file in overlay_files(folder, case):
+            mask, locations = overlay_files(folder, case)
+            label = percent_file(folder, case) if last.get("relabel") == "soft" else mask
+            for file in (label, locations):
                 if not file.is_file():
                     hint = "restore the folder, or restart the training without --c"
                     raise UserError(
@@ -228,6 +239,7 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
         trusted, excluded = len(self.lists.trusted), len(self.lists.excluded)
         log(f"CLISC: {trusted} trusted and {excluded} excluded cases")
         if self._pending_rounds:
+            check_judge(self.rounds.judge)
             dataset_sam = self._load_dataset_sam(torch.device("cpu"))
             log(f"CLISC: SAM {dataset_sam.sam.name}, sha256 {dataset_sam.sam.sha256[:12]}")
             if self.dataset_json.get(ENTRY) and not is_pseudo_label_sam(
@@ -251,18 +263,16 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
         rejected = set(train) - set(last["kept"]) if last and not self.rounds.readmit else ()
         if last:
             data.overlay_folder = self._clisc_folder / last["name"]
-        with predicting(self, self.rounds.mirroring) as predict:
+        with judging(self, self.rounds.judge, self.rounds.mirroring) as predict:
+            loader = self._case_loader(data)
             facts = run_round(
                 Round(
                     RoundFiles(number, self.current_epoch, self.state["run"], self._clisc_folder),
-                    TrainingCases(sorted(train), data, self.lists.trusted, frozenset(rejected)),
+                    TrainingCases(sorted(train), loader, self.lists.trusted, frozenset(rejected)),
                     self.rounds,
                     predict,
                     lambda: self._load_dataset_sam(self.device),
-                    PlanLayout(
-                        tuple(self.plans_manager.transpose_backward),
-                        tuple(self.configuration_manager.patch_size),
-                    ),
+                    tuple(self.configuration_manager.patch_size),
                     ProcessGroup.of_this_process(),
                 )
             )
@@ -275,6 +285,7 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
                 "epoch": self.current_epoch,
                 "kept": kept_cases(facts),
                 "relabelled": relabelled_cases(facts),
+                "relabel": facts["settings"]["relabel"],
             }
         )
         if not past[-1]["kept"]:
@@ -287,6 +298,16 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
         # Scores against old and new labels are not comparable.
         self._best_ema = None
         self._save_latest()
+
+    def _case_loader(self, data: nnUNetBaseDataset) -> CaseLoader:
+        slices, folder = pipeline_settings(self.dataset_json).slices, self._raw_clisc_folder
+        return CaseLoader(
+            data,
+            tuple(self.plans_manager.transpose_backward),
+            label_channel(self.dataset_json),
+            slices,
+            None if folder is None else DatasetSlices(folder, slices),
+        )
 
     def _restart(self) -> None:
         """Return to the weights of the start (paper: random), with a new schedule."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from clisc_nnunet.inference.volume_predictor import VolumePredictor, brain_probability
 from clisc_nnunet.io.volume import Geometry, Volume, resample
 from clisc_nnunet.settings import SliceSettings
 from clisc_nnunet.stages.brain_extraction import extract_brain
@@ -115,9 +116,10 @@ class PreprocessedCase:
         kept: SliceStack | None = None,
     ) -> None:
         self._back = tuple(transpose_backward)
-        self._geometry = preprocessed_geometry(properties, image.shape, transpose_backward)
-        self.stack = kept or self._extract(image, inside, settings)
         self._forward = tuple(int(axis) for axis in np.argsort(self._back))
+        self._geometry = preprocessed_geometry(properties, image.shape, transpose_backward)
+        self._image, self._inside = image, inside
+        self.stack = kept or self._extract(image, inside, settings)
 
     def _extract(
         self, image: np.ndarray, inside: np.ndarray, settings: SliceSettings
@@ -131,12 +133,33 @@ class PreprocessedCase:
         """Volume of a preprocessed voxel in millilitres."""
         return self._geometry.voxel_ml
 
+    @property
+    def spacing(self) -> tuple[float, ...]:
+        """Millimetres, in the plan's axis order."""
+        plane_row_column = self._geometry.spacing[::-1]
+        return tuple(plane_row_column[axis] for axis in self._forward)
+
+    @property
+    def brain(self) -> np.ndarray:
+        """Brain of the slices, bool in the plan's axis order."""
+        return self.from_slices(self.stack.brain) & self._inside
+
+    def probability(self, predictor: VolumePredictor) -> np.ndarray:
+        """Probability of tumour by a network with plans of its own, float32 in the plan's order."""
+        scan = Volume(self._image.transpose(self._back), self._geometry)
+        found = brain_probability(predictor, scan, self.brain.transpose(self._back))
+        return found.transpose(self._forward)
+
     def on_slices(self, mask: np.ndarray) -> np.ndarray:
         """Resample a mask, bool in the plan's axis order, to the grid of the slices."""
         return mask_on_slices(mask.transpose(self._back), self._geometry, self.stack)
 
     def from_slices(self, mask: np.ndarray) -> np.ndarray:
         """Resample a mask from the grid of the slices; inverse of `on_slices` up to rounding."""
-        drawn = mask.astype(np.float32)
-        back = resample(drawn, self.stack.geometry, self._geometry, outside=0.0)
-        return (back > 0.5).transpose(self._forward)
+        return self.values_from_slices(mask) > 0.5
+
+    def values_from_slices(self, values: np.ndarray) -> np.ndarray:
+        """Like `from_slices` for values, which are 0 outside; float32."""
+        shown = values.astype(np.float32)
+        back = resample(shown, self.stack.geometry, self._geometry, outside=0.0)
+        return back.transpose(self._forward)

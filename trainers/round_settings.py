@@ -23,26 +23,31 @@ class RoundSettings:
     environment variable, which takes precedence: `CLISC_KEEP_RATIO=0.7`, `CLISC_ROUNDS=0.4,0.7`.
     """
 
-    rounds: tuple[Share, ...] = (0.25,)
-    """Fractions of the schedule after which a round takes place; none: no filtering. After a
-    quarter (epoch 250 of 1000) the network has learnt what the labels have in common, but the
-    learning rate (0.77 of the initial one) is still too high to memorise individual errors. On
-    phantoms with corrupted labels this was better than half, after which less time is left to
-    unlearn them."""
-    keep_ratio: Share = 0.8
-    """Fraction of the cases kept in each round (paper)."""
-    min_similarity: Share = 0.5
+    rounds: tuple[Share, ...] = (0.0,)
+    """Fractions of the schedule after which a round takes place; none: no filtering. The phantom
+    network can judge before the first epoch (0), the network in training cannot: its rounds take
+    place after one epoch at the earliest."""
+    judge: Literal["phantoms", "network"] = "phantoms"
+    """Whose predictions a round compares with labels and SAM. `phantoms`: the bundled phantom
+    network, which has seen no label and so repeats none of their errors. `network`: the network
+    in training (paper)."""
+    keep_ratio: Share = 1.0
+    """Fraction of the cases that may be kept in each round (paper: 0.8)."""
+    min_similarity: Share = 0.6
     """Cases below it are rejected regardless of `keep_ratio`."""
-    measure: Literal["sam", "support"] = "support"
+    measure: Literal["sam", "label", "support"] = "label"
     """Similarity by which cases are ranked. `sam`: Dice of prediction and SAM's segmentation
-    (paper). `support`: mean Dice of the current label with the prediction and with SAM's
-    segmentation; detects corrupted labels better."""
+    (paper). `label`: Dice of prediction and current label. `support`: mean of `label` and of the
+    Dice of SAM's segmentation and current label."""
+    components: Literal["largest", "all"] = "all"
+    """Parts of a prediction that count: the largest (paper), or all but specks, so that a second
+    focus is no disagreement."""
     looks: Literal["axial", "all"] = "all"
     """SAM passes: `axial`, each axial plane once (paper), or `all`, as for the pseudo-labels."""
-    relabel: Literal["network", "vote", "none"] = "none"
-    """Label of kept cases after the round: the network's prediction (paper), the majority vote of
-    label, network and SAM, or the previous label. On phantoms, labels of kept cases were better
-    than predictions, and no worse than votes."""
+    relabel: Literal["soft", "network", "vote", "none"] = "soft"
+    """Label of kept cases after the round: the mean probability of label, prediction and SAM, from
+    which training samples masks (`soft`); the prediction (paper); the majority vote; or the
+    previous label."""
     readmit: bool = True
     """Whether later rounds may readmit rejected cases."""
     restart: bool = False
@@ -63,8 +68,11 @@ class RoundSettings:
 
 PAPER = RoundSettings(
     rounds=(0.5,),
+    judge="network",
+    keep_ratio=0.8,
     min_similarity=0.0,
     measure="sam",
+    components="largest",
     looks="axial",
     relabel="network",
     restart=True,
@@ -117,8 +125,8 @@ def settings_to_resume(
     UserError
         If a key or a value in the checkpoint is invalid.
     """
-    # Checkpoints without a start are of trainings from random weights.
-    stored = {"start": "random", **stored}
+    # Checkpoints of earlier versions lack what was not a choice then.
+    stored = {"start": "random", "judge": "network", "components": "largest", **stored}
     old = updated(requested, dict(stored), "checkpoint: clisc: settings")
     # If it is the same file, use its path on this machine.
     by_variable = bool(environment.get(f"{VARIABLE_PREFIX}SAM"))
@@ -136,12 +144,14 @@ def settings_to_resume(
 def round_epochs(settings: RoundSettings, num_epochs: int) -> list[int]:
     """Epochs before which a round takes place, in ascending order.
 
-    There is at least one epoch before and after a round; a schedule of one epoch has no round.
+    There is at least one epoch after a round, and one before it if the network in training is the
+    judge; a schedule of one epoch has no such round.
     """
-    if num_epochs < 2:
+    first = 1 if settings.judge == "network" else 0
+    if num_epochs <= first:
         return []
     epochs = (round(share * num_epochs) for share in settings.rounds)
-    return sorted({min(max(epoch, 1), num_epochs - 1) for epoch in epochs})
+    return sorted({min(max(epoch, first), num_epochs - 1) for epoch in epochs})
 
 
 def as_plain(settings: RoundSettings) -> dict[str, Any]:

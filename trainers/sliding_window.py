@@ -12,8 +12,6 @@ from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.inference.sliding_window_prediction import compute_gaussian
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-from clisc_nnunet.trainers.relabelled_dataset import TUMOUR_LABEL
-
 
 @contextmanager
 def predicting_logits(
@@ -59,13 +57,3 @@ def predicting_logits(
         trainer.set_deep_supervision_enabled(trainer.enable_deep_supervision)
         trainer.network.train()
         compute_gaussian.cache_clear()
-
-
-@contextmanager
-def predicting(
-    trainer: nnUNetTrainer, mirroring: bool
-) -> Iterator[Callable[[np.ndarray], np.ndarray]]:
-    """Like `predicting_logits`, but the callable returns the tumour mask, bool (x, y, z)."""
-    with predicting_logits(trainer, mirroring) as predict:
-        to_labels = trainer.label_manager.convert_logits_to_segmentation
-        yield lambda data: np.asarray(to_labels(predict(data))) == TUMOUR_LABEL

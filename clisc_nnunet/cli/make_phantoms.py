@@ -9,6 +9,7 @@ from pathlib import Path
 
 from clisc_nnunet.command_line import RUN_AGAIN, add_processes, run
 from clisc_nnunet.errors import EXIT_DONE, UserError
+from clisc_nnunet.phantoms.settings import KINDS
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -69,11 +70,12 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--kinds",
-        choices=["usual", "heads", "unseen", "aged"],
+        choices=list(KINDS),
         default="usual",
         help="usual (default); heads with skull and scalp, if the label maps have them; unseen, "
-        "kinds that the bundled models were not trained on; or aged, with wide ventricles and "
-        "bright caps around them",
+        "kinds that the bundled models were not trained on; aged, with wide ventricles and bright "
+        "caps around them; sclerosis, with many small plaques; vascular, with confluent "
+        "hyperintensities, infarcts and cavities",
     )
     add_processes(parser, default=1)
     return parser

@@ -159,12 +159,31 @@ def segment_scan(
         Voxels that the network was shown.
     """
     brain = extract_brain(scan, settings or SliceSettings())
+    return brain_probability(predictor, scan, brain) > 0.5, brain
+
+
+def brain_probability(predictor: VolumePredictor, scan: Volume, brain: np.ndarray) -> np.ndarray:
+    """Probability of tumour in a scan in any orientation and on any scale of intensities.
+
+    Parameters
+    ----------
+    predictor : VolumePredictor
+    scan : Volume
+    brain : bool ndarray of scan.array's shape
+        The network is shown nothing else.
+
+    Returns
+    -------
+    float32 ndarray of scan.array's shape
+        0 outside the brain.
+    """
+    if not brain.any():
+        return np.zeros(brain.shape, np.float32)
     # The background must be 0 and nothing else; the network normalises intensities itself.
     values = np.where(brain, scan.array - scan.array[brain].min() + 1.0, 0.0)
     axial = to_axial(Volume(values.astype(np.float32), scan.geometry))
     found = predictor.probability(axial.array, axial.geometry.spacing[::-1])
-    back = resample(found, axial.geometry, scan.geometry)
-    return (back > 0.5) & brain, brain
+    return np.where(brain, resample(found, axial.geometry, scan.geometry), np.float32(0))
 
 
 def _new_predictor(device: torch.device) -> nnUNetPredictor:

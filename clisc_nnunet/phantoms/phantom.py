@@ -12,6 +12,7 @@ from scipy.ndimage import binary_fill_holes
 from clisc_nnunet.io.volume import Geometry
 from clisc_nnunet.phantoms.anatomy import BRAIN_TISSUES, Anatomy
 from clisc_nnunet.phantoms.head import Grid, make_grid, sample_tissues, warped_positions
+from clisc_nnunet.phantoms.lesions import add_lesions
 from clisc_nnunet.phantoms.mimics import add_mimics
 from clisc_nnunet.phantoms.random_fields import blur, smooth_noise, step
 from clisc_nnunet.phantoms.scanner import field_of_view, scan
@@ -114,6 +115,7 @@ def _attempt(
     image, brightest = _healthy_image(tissues, brain, settings.contrast, rng)
     if rng.random() < settings.contrast.caps:
         image = image + caps(grid, tissues, distance, settings.contrast, rng)
+    image = add_lesions(image, grid, tissues, distance, settings.lesions, rng)
     tumour = np.zeros(grid.shape, bool)
     kinds = []
     for site in sites:

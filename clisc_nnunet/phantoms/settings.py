@@ -44,6 +44,28 @@ class ContrastSettings:
 
 
 @dataclass(frozen=True)
+class LesionSettings:
+    """Lesions that are no tumours, as shares of phantoms."""
+
+    confluent: float = 0.0
+    confluent_mm: Range = (2.0, 12.0)
+    confluent_brightness: Range = (0.2, 0.9)
+    """Hyperintensities all along the ventricles; their width in mm, brightness above white
+    matter."""
+    plaques: float = 0.0
+    plaque_count: tuple[int, int] = (4, 40)
+    plaque_radius_mm: Range = (1.5, 7.0)
+    plaque_brightness: Range = (0.35, 1.1)
+    """As in multiple sclerosis."""
+    infarcts: float = 0.0
+    infarct_radius_mm: Range = (4.0, 13.0)
+    """Bright wedges at the cortex, or fluid with a bright border; one to three."""
+    cavity: float = 0.0
+    cavity_radius_mm: Range = (7.0, 20.0)
+    """Cavity at the surface, as after an operation."""
+
+
+@dataclass(frozen=True)
 class TumourSettings:
     """Tumours; the label is the whole tumour."""
 
@@ -109,6 +131,7 @@ class PhantomSettings:
 
     head: HeadSettings = HeadSettings()
     contrast: ContrastSettings = ContrastSettings()
+    lesions: LesionSettings = LesionSettings()
     tumour: TumourSettings = TumourSettings()
     scanner: ScannerSettings = ScannerSettings()
 
@@ -128,4 +151,21 @@ UNSEEN_KINDS = PhantomSettings(
 AGED = PhantomSettings(head=HeadSettings(wide_ventricles=0.5), contrast=ContrastSettings(caps=0.4))
 """Age-related changes that the bundled models were not trained to distinguish from tumours."""
 
-KINDS = {"usual": PhantomSettings(), "heads": HEADS, "unseen": UNSEEN_KINDS, "aged": AGED}
+SCLEROSIS = PhantomSettings(lesions=LesionSettings(plaques=1.0))
+"""Many small plaques in white matter, as in multiple sclerosis."""
+
+VASCULAR = PhantomSettings(
+    head=HeadSettings(wide_ventricles=0.4),
+    contrast=ContrastSettings(caps=0.3),
+    lesions=LesionSettings(confluent=0.6, infarcts=0.5, cavity=0.15),
+)
+"""Confluent hyperintensities of small vessels, infarcts, and cavities after an operation."""
+
+KINDS = {
+    "usual": PhantomSettings(),
+    "heads": HEADS,
+    "unseen": UNSEEN_KINDS,
+    "aged": AGED,
+    "sclerosis": SCLEROSIS,
+    "vascular": VASCULAR,
+}

@@ -6,10 +6,13 @@ is wrong, and the case should not be used for training.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from scipy.ndimage import gaussian_filter
+from scipy.special import expit
 
 from clisc_nnunet.metrics import dice
 from clisc_nnunet.models.sam import SamModel
@@ -20,6 +23,8 @@ from clisc_nnunet.stages.sam.volume_segmenter import VolumeSegmenter
 from clisc_nnunet.stages.slice_extraction import SliceStack
 
 SamPasses = Literal["axial", "all"]
+# Standard deviation of a label's outline.
+OUTLINE_MM = 2.0
 
 
 @dataclass(frozen=True)
@@ -28,13 +33,19 @@ class SamSegmentation:
 
     Parameters
     ----------
-    mask : bool ndarray of shape (plane, row, column)
+    probability : float32 ndarray of shape (plane, row, column)
+        0 outside the brain.
     predicted_iou : float
         IoU predicted by SAM, averaged over planes; NaN if the prompting mask was empty.
     """
 
-    mask: np.ndarray
+    probability: np.ndarray
     predicted_iou: float
+
+    @property
+    def mask(self) -> np.ndarray:
+        """Bool (plane, row, column)."""
+        return self.probability > 0.5
 
 
 def make_volume_segmenter(
@@ -74,7 +85,8 @@ def resegment(
     """
     drawn = segmenter.segment(case, stack, mask)
     predicted_iou = float(drawn.predicted_iou.mean()) if len(drawn.planes) else float("nan")
-    return SamSegmentation((fill_holes(drawn.logits) > 0) & stack.brain, predicted_iou)
+    logits = np.where(stack.brain, fill_holes(drawn.logits), -np.inf)
+    return SamSegmentation(expit(logits).astype(np.float32), predicted_iou)
 
 
 def similarity_measures(
@@ -113,3 +125,31 @@ def similarity_measures(
 def majority_vote(label: np.ndarray, prediction: np.ndarray, sam: np.ndarray) -> np.ndarray:
     """Voxels marked as tumour by at least two of label, network and SAM; bool arrays."""
     return label.astype(np.uint8) + prediction + sam >= 2
+
+
+def soft_vote(
+    label: np.ndarray, prediction: np.ndarray, sam: np.ndarray, spacing: Sequence[float]
+) -> np.ndarray:
+    """Mean probability of label, prediction and SAM.
+
+    Parameters
+    ----------
+    label : bool ndarray of shape (x, y, z)
+        Its outline counts as uncertain by about a voxel of the scan.
+    prediction, sam : float ndarray of the same shape
+        Probabilities.
+    spacing : sequence of 3 float
+        Millimetres, in order of the axes.
+
+    Returns
+    -------
+    float32 ndarray of the same shape
+
+    Notes
+    -----
+    The prediction counts as much as label and SAM together, since SAM drew the label, too. On
+    phantoms of unseen kinds this is a better label than each of the three alone.
+    """
+    sigma = [OUTLINE_MM / mm for mm in spacing]
+    smooth = gaussian_filter(label.astype(np.float32), sigma, truncate=3.0)
+    return (0.25 * smooth + 0.5 * prediction + 0.25 * sam).astype(np.float32)

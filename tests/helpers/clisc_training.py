@@ -13,8 +13,17 @@ from clisc_nnunet.trainers.nnUNetTrainerCLISC import nnUNetTrainerCLISC
 from clisc_nnunet.trainers.round_settings import RoundSettings
 from helpers.tiny_nnunet import CONFIGURATION, NAME, PLANS
 
-# These networks learn little in two epochs, so no agreement counts as too low.
-DEFAULT = RoundSettings(rounds=(0.5,), min_similarity=0.0)
+# The network in training judges, with labels as they are. It learns little in two epochs, so no
+# agreement counts as too low.
+DEFAULT = RoundSettings(
+    rounds=(0.5,),
+    judge="network",
+    keep_ratio=0.8,
+    min_similarity=0.0,
+    measure="support",
+    components="largest",
+    relabel="none",
+)
 
 
 def make_trainer(
