@@ -8,6 +8,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import blosc2
 import numpy as np
 import pytest
 import torch
@@ -25,8 +26,10 @@ from helpers.tiny_nnunet import CASES, NAME
 
 from clisc_nnunet.pipeline.result_cache import Fingerprint, ResultCache
 from clisc_nnunet.settings import SliceSettings
-from clisc_nnunet.trainers import filter_round
+from clisc_nnunet.trainers import filter_round, judges
 from clisc_nnunet.trainers.nnUNetTrainerCLISC import nnUNetTrainerCLISC
+from clisc_nnunet.trainers.relabelled_dataset import percent_file
+from clisc_nnunet.trainers.round_settings import RoundSettings
 
 pytestmark = pytest.mark.slow
 
@@ -82,8 +85,44 @@ def test_kept_cases_learn_from_the_new_label(nnunet_root, relabel):
                 assert known["volume_after_ml"] == known["volume_predicted_ml"]
 
 
-def test_a_label_of_a_round_that_is_gone_is_missed(nnunet_root, capsys):
-    settings = replace(DEFAULT, relabel="network")
+class BrightIsTumour:
+    """In place of the phantom network: probability by intensity."""
+
+    def probability(self, array, spacing):
+        head = array > 0
+        scaled = (array - np.median(array[head])) / (array[head].std() + 1e-6)
+        return np.where(head, 1 / (1 + np.exp(-2 * (scaled - 1.5))), 0).astype(np.float32)
+
+
+def test_by_default_the_phantom_network_judges_before_the_first_epoch(nnunet_root, monkeypatch):
+    monkeypatch.setattr(judges.VolumePredictor, "bundled", lambda device: BrightIsTumour())
+    settings = RoundSettings(min_similarity=0.0)
+    trainer = train(make_trainer(nnunet_root, settings, epochs=2))
+    found = facts(trainer)
+    assert found["epoch"] == 0
+    kept = [case for case, known in found["cases"].items() if known["kept"]]
+    assert len(kept) == len(CASES)
+    learnt, validated = trainer.get_tr_and_val_datasets()
+    for case in kept:
+        percent = percent_file(clisc_folder(trainer) / "round_01", case)
+        levels = np.unique(blosc2.open(str(percent))[:])
+        assert levels.min() == -1 and levels.max() > 60
+        assert ((levels > 10) & (levels < 90)).sum() > 5
+        drawn = {int((np.asarray(learnt.load_case(case)[1][:]) == 1).sum()) for _ in range(30)}
+        assert len(drawn) > 1
+        same = {int((np.asarray(validated.load_case(case)[1][:]) == 1).sum()) for _ in range(5)}
+        assert len(same) == 1
+        voxel_ml = 6.0**3 / 1000
+        assert same.pop() * voxel_ml == pytest.approx(found["cases"][case]["volume_after_ml"])
+    # The state of nnU-Net's checkpoint before the round is that of epoch 0.
+    folder = Path(trainer.output_folder)
+    before = torch.load(folder / "checkpoint_before_round_01.pth", weights_only=False)
+    assert before["current_epoch"] == 0
+
+
+@pytest.mark.parametrize("relabel", ["soft", "network"])
+def test_a_label_of_a_round_that_is_gone_is_missed(nnunet_root, capsys, relabel):
+    settings = replace(DEFAULT, relabel=relabel)
     trainer = train(make_trainer(nnunet_root, settings))
     latest = Path(trainer.output_folder) / "checkpoint_latest.pth"
     shutil.copy(Path(trainer.output_folder) / "checkpoint_final.pth", latest)

@@ -8,7 +8,12 @@ from hypothesis.extra.numpy import arrays
 
 from clisc_nnunet.metrics import dice
 from clisc_nnunet.models.sam import load_sam
-from clisc_nnunet.s3f.similarity import majority_vote, make_volume_segmenter, resegment
+from clisc_nnunet.s3f.similarity import (
+    majority_vote,
+    make_volume_segmenter,
+    resegment,
+    soft_vote,
+)
 from clisc_nnunet.settings import PRESETS, Settings
 from clisc_nnunet.stages.sam.volume_segmenter import VolumeMasks
 from clisc_nnunet.stages.slice_extraction import make_slices
@@ -96,3 +101,30 @@ def test_two_of_three_decide(first, second, third):
     agreed = majority_vote(first, second, third)
     assert agreed.dtype == bool
     assert np.array_equal(agreed, (first & second) | (first & third) | (second & third))
+
+
+def test_a_soft_vote_follows_the_prediction_unless_label_and_sam_agree_against_it():
+    label = np.zeros((9, 9, 9), bool)
+    label[:, :, 5:] = True
+    nothing, everything = np.zeros(label.shape), np.ones(label.shape)
+    spacing = (3.0, 3.0, 3.0)
+    assert soft_vote(label, nothing, nothing, spacing).max() <= 0.25
+    assert soft_vote(label, everything, nothing, spacing).min() >= 0.5
+    agreed = soft_vote(label, label.astype(float), label.astype(float), spacing)
+    assert agreed.dtype == np.float32
+    assert np.array_equal(agreed > 0.5, label)
+    # Two against one: the prediction weighs as much as label and SAM together.
+    against = soft_vote(label, nothing, label.astype(float), spacing)
+    assert against.max() <= 0.5 + 1e-6
+
+
+def test_the_outline_of_a_label_is_uncertain_by_millimetres_whatever_the_voxels():
+    def outline_mm(shape, spacing):
+        label = np.zeros(shape, bool)
+        label[:, :, shape[2] // 2 :] = True
+        zero = np.zeros(shape)
+        share = 4 * soft_vote(label, zero, zero, spacing)[shape[0] // 2, shape[1] // 2]
+        return ((share > 0.16) & (share < 0.84)).sum() * spacing[2]
+
+    assert outline_mm((5, 5, 60), (3.0, 3.0, 0.5)) == pytest.approx(4.0, abs=0.5)
+    assert outline_mm((5, 5, 60), (1.0, 1.0, 1.0)) == pytest.approx(4.0, abs=1.0)

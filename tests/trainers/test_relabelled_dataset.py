@@ -10,6 +10,7 @@ from clisc_nnunet.trainers.relabelled_dataset import (
     RELABELLED_DATASETS,
     RelabelledBlosc2,
     RelabelledNumpy,
+    SampledLabel,
     write_overlay,
 )
 
@@ -159,3 +160,64 @@ def test_worker_processes_get_the_dataset_with_its_labels(overlaid):
 def test_both_formats_of_nnunet_are_known():
     assert set(RELABELLED_DATASETS.values()) == {RelabelledBlosc2, RelabelledNumpy}
     assert all(issubclass(ours, theirs) for theirs, ours in RELABELLED_DATASETS.items())
+
+
+@pytest.fixture
+def soft(stock, tmp_path):
+    """A case whose label is a ramp of probabilities."""
+    seg = np.asarray(stock.load_case(CASES[0])[1][:])
+    ramp = np.broadcast_to(np.linspace(0, 1, seg.shape[-1], dtype=np.float32), seg.shape[1:])
+    write_overlay(tmp_path, CASES[0], ramp, seg, (16, 24, 16), soft=True)
+    dataset = RELABELLED_DATASETS[type(stock)](stock.source_folder)
+    dataset.overlay_folder = tmp_path
+    return dataset, ramp, seg
+
+
+def test_probabilities_are_a_mask_at_a_half(soft):
+    dataset, ramp, seg = soft
+    _, label, _, properties = dataset.load_case(CASES[0])
+    assert label.shape == seg.shape
+    found = label[:]
+    assert found.dtype == np.int8
+    assert np.array_equal(found < 0, seg < 0)
+    assert np.array_equal(found[0] == 1, (ramp > 0.5) & (seg[0] >= 0))
+    places = properties["class_locations"][1]
+    assert len(places) and (found[tuple(places.T)] == 1).all()
+
+
+def test_training_draws_a_mask_at_each_visit(soft):
+    dataset, ramp, seg = soft
+    dataset.sample_thresholds = True
+    masks = [dataset.load_case(CASES[0])[1][:][0] == 1 for _ in range(200)]
+    inside = seg[0] >= 0
+    assert len({mask.sum() for mask in masks}) > 8
+    share = np.mean(masks, axis=0)
+    assert share[inside & (ramp < 0.19)].max() == 0
+    assert share[inside & (ramp > 0.82)].min() == 1
+    assert share[inside & (np.abs(ramp - 0.5) < 0.03)].mean() == pytest.approx(0.5, abs=0.15)
+
+
+def test_a_patch_of_probabilities_is_read_as_the_loaders_read_it(soft):
+    from acvl_utils.cropping_and_padding.bounding_boxes import crop_and_pad_nd
+
+    label = soft[0].load_case(CASES[0])[1]
+    box = [[-3, 5], [2, 9], [4, 12]]
+    patch = crop_and_pad_nd(label, box, -1, cast_cropped_to=np.int16)
+    assert patch.shape == (1, 8, 7, 8)
+    assert patch.dtype == np.int16
+    assert (patch[:, :3] == -1).all()
+    assert np.array_equal(patch[:, 3:], label[:, 0:5, 2:9, 4:12])
+
+
+def test_rounding_to_percent_changes_no_mask(stock, tmp_path):
+    seg = np.asarray(stock.load_case(CASES[0])[1][:])
+    close = np.where(np.indices(seg.shape[1:]).sum(axis=0) % 2, 0.499, 0.501).astype(np.float32)
+    write_overlay(tmp_path, CASES[0], close, seg, (16, 24, 16), soft=True)
+    dataset = RELABELLED_DATASETS[type(stock)](stock.source_folder)
+    dataset.overlay_folder = tmp_path
+    assert np.array_equal(dataset.load_case(CASES[0])[1][:][0] == 1, (close > 0.5) & (seg[0] >= 0))
+
+
+def test_a_sampled_label_travels_to_worker_processes():
+    label = pickle.loads(pickle.dumps(SampledLabel(np.array([[-1, 20, 80]], np.int8), 50)))
+    assert label[:].tolist() == [[-1, 0, 1]]

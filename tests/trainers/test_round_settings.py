@@ -17,7 +17,9 @@ from clisc_nnunet.trainers.round_settings import (
 OTHER = {
     "rounds": ("0.3,0.5", (0.3, 0.5)),
     "keep_ratio": ("0.6", 0.6),
+    "judge": ("network", "network"),
     "measure": ("sam", "sam"),
+    "components": ("largest", "largest"),
     "looks": ("axial", "axial"),
     "relabel": ("vote", "vote"),
     "min_similarity": ("0.2", 0.2),
@@ -80,6 +82,7 @@ def test_the_papers_choices():
     assert PAPER.rounds == (0.5,)
     assert PAPER.keep_ratio == 0.8
     assert PAPER.min_similarity == 0  # the paper's share alone decides
+    assert (PAPER.judge, PAPER.components) == ("network", "largest")
     assert (PAPER.measure, PAPER.looks, PAPER.relabel) == ("sam", "axial", "network")
     assert PAPER.restart
     assert round_epochs(NO_FILTER, 1000) == []
@@ -100,7 +103,7 @@ def test_variables_of_other_parts_are_left_alone():
     [
         ({"clisc": {"trainer": {"keep": 0.7}}}, {}, "unknown key 'keep'.*keep_ratio"),
         ({"clisc": {"trainer": {"keep_ratio": 1.5}}}, {}, "dataset.json.*keep_ratio = 1.5.*0 to 1"),
-        ({}, {"CLISC_MEASURE": "iou"}, "environment.*measure = 'iou'.*sam, support"),
+        ({}, {"CLISC_MEASURE": "iou"}, "environment.*measure = 'iou'.*sam, label, support"),
         ({}, {"CLISC_ROUNDS": "half"}, "CLISC_ROUNDS.*'half'.*number"),
         ({}, {"CLISC_ROUNDS": "0.5,2"}, "rounds"),
         ({}, {"CLISC_ROUNDS": "0.5,"}, "CLISC_ROUNDS.*'0.5,'.*numbers"),
@@ -142,7 +145,14 @@ def test_what_cannot_be_used_is_reported_in_one_line(content, environment, messa
     ],
 )
 def test_rounds_fall_on_epochs_with_one_before_and_one_after(rounds, epochs, expected):
-    assert round_epochs(RoundSettings(rounds=rounds), epochs) == expected
+    settings = RoundSettings(rounds=rounds, judge="network")
+    assert round_epochs(settings, epochs) == expected
+
+
+def test_the_phantom_network_can_judge_before_the_first_epoch():
+    assert round_epochs(RoundSettings(), 1000) == [0]
+    assert round_epochs(RoundSettings(), 1) == [0]
+    assert round_epochs(RoundSettings(rounds=(0.0, 0.5, 1.0)), 10) == [0, 5, 9]
 
 
 def test_the_log_shows_every_value():
@@ -155,14 +165,15 @@ def test_a_continued_training_uses_the_settings_it_was_started_with():
     settings, differences = settings_to_resume(as_plain(old), now, {})
     assert settings == old
     assert differences == (
-        "rounds [0.4, 0.7] (now requested: [0.25]), keep_ratio 0.9 (now requested: 0.6)"
+        "rounds [0.4, 0.7] (now requested: [0.0]), keep_ratio 0.9 (now requested: 0.6)"
     )
     assert settings_to_resume(as_plain(old), old, {}) == (old, "")
     # A checkpoint of a version that knew fewer settings, or noted none, began with random weights.
     for stored in ({"keep_ratio": 0.6}, {}):
         settings, differences = settings_to_resume(stored, now, {})
-        assert settings == replace(now, start="random")
-        assert differences == 'start "random" (now requested: "phantoms")'
+        assert settings == replace(now, start="random", judge="network", components="largest")
+        assert 'start "random" (now requested: "phantoms")' in differences
+        assert 'judge "network" (now requested: "phantoms")' in differences
     with pytest.raises(UserError, match="checkpoint: clisc: settings: found unknown key 'soft'"):
         settings_to_resume({"soft": 1}, now, {})
 
