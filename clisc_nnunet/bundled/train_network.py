@@ -20,7 +20,7 @@ from typing import Any
 from clisc_nnunet.errors import EXIT_DONE, UserError
 
 PREPROCESSED = "nnUNet_preprocessed"
-DATASET_ID, DATASET = 900, "Dataset900_Phantoms"
+FIRST_DATASET_ID = 900
 
 
 @dataclass(frozen=True)
@@ -32,17 +32,47 @@ class PhantomShare:
     seed: int
     tumour_free: float
 
+    @property
+    def name(self) -> str:
+        """Name of the folder of these phantoms."""
+        return f"{self.kind}_{self.seed}"
 
-# Caps and wide ventricles (`aged`) are what the network must not take for tumours.
-TRAINED_ON = (PhantomShare("usual", 180, 100_000, 0.12), PhantomShare("aged", 140, 200_000, 0.3))
+
+@dataclass(frozen=True)
+class Phase:
+    """A training with a schedule of its own, from the weights of the phase before.
+
+    Parameters
+    ----------
+    phantoms : tuple of PhantomShare
+    epochs : int
+        Of 250 iterations.
+    rate : float
+        Initial learning rate.
+    """
+
+    phantoms: tuple[PhantomShare, ...]
+    epochs: int
+    rate: float
+
+
+_TUMOURS = (PhantomShare("usual", 180, 100_000, 0.12), PhantomShare("aged", 140, 200_000, 0.3))
+# What the network must not take for tumours: caps, wide ventricles, plaques, infarcts.
+_MIMICS = (
+    PhantomShare("aged", 120, 300_000, 1.0),
+    PhantomShare("vascular", 120, 310_000, 0.6),
+    PhantomShare("sclerosis", 60, 320_000, 0.6),
+)
+PHASES = (Phase(_TUMOURS, 40, 1e-2), Phase((*_TUMOURS, *_MIMICS), 32, 5e-3))
 HELD_OUT = (
     PhantomShare("usual", 16, 900_000, 0.0),
     PhantomShare("unseen", 16, 950_000, 0.0),
     PhantomShare("aged", 32, 970_000, 1.0),
+    PhantomShare("vascular", 32, 980_000, 1.0),
+    PhantomShare("sclerosis", 32, 990_000, 1.0),
 )
 # Of the label maps, in order of name, so many are only measured on.
 KEPT_ANATOMIES = 5
-EPOCHS = 40
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -51,34 +81,36 @@ def main(argv: list[str] | None = None) -> int:
     for name in ("raw", "preprocessed", "results"):
         os.environ[f"nnUNet_{name}"] = str((options.o / name).absolute())
     try:
-        train_network(options.o, options.anatomy, options.np, options.epochs, options.install)
+        train_network(options.o, options.anatomy, options.np, options.install)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status
     return EXIT_DONE
 
 
-def train_network(
-    work: Path, anatomy: Path | None, processes: int, epochs: int, install: bool
-) -> Path:
+def train_network(work: Path, anatomy: Path | None, processes: int, install: bool) -> Path:
     """Make the phantoms, train, measure on others, and export; returns the weights' path."""
     from clisc_nnunet.models.weights import BUNDLED
 
     seen, kept = _split_anatomies(work, anatomy)
-    for share in TRAINED_ON:
-        _make(work / share.kind, share, seen, processes)
-    _write_raw_dataset(work)
-    _plan_and_preprocess(processes)
-    trainer = _train(epochs)
+    trainer, curve = None, []
+    for number, phase in enumerate(PHASES):
+        for share in phase.phantoms:
+            _make(work / share.name, share, seen, processes)
+        dataset = FIRST_DATASET_ID + number
+        _write_raw_dataset(work, dataset, phase)
+        _plan_and_preprocess(dataset, processes)
+        trainer = _train(dataset, phase, trainer)
+        curve += _curve(trainer, len(curve))
     metrics = {}
     for share in HELD_OUT:
-        folder = work / f"held_out_{share.kind}"
+        folder = work / f"held_out_{share.name}"
         _make(folder, share, kept, processes)
         metrics[share.kind] = _measure(trainer, folder)
         print(share.kind, metrics[share.kind], flush=True)
     path = work
     for folder in [work, *([BUNDLED] if install else [])]:
-        path = _export(trainer, folder, seen, epochs, metrics)
+        path = _export(trainer, folder, seen, curve, metrics)
     return path
 
 
@@ -87,7 +119,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-o", type=Path, required=True, help="working folder")
     parser.add_argument("--anatomy", type=Path, help="label maps of heads; default: MNI152")
     parser.add_argument("-np", type=int, default=2, help="processes that make phantoms")
-    parser.add_argument("--epochs", type=int, default=EPOCHS, help="of 250 iterations")
     parser.add_argument("--install", action="store_true", help="write into the package, too")
     return parser
 
@@ -116,18 +147,22 @@ def _make(folder: Path, share: PhantomShare, anatomy: Path | None, processes: in
     )
 
 
-def _write_raw_dataset(work: Path) -> None:
+def _dataset_name(dataset: int) -> str:
+    return f"Dataset{dataset:03d}_Phantoms"
+
+
+def _write_raw_dataset(work: Path, dataset: int, phase: Phase) -> None:
     """nnU-Net's raw dataset of the phantoms, as links."""
-    raw, count = work / "raw" / DATASET, 0
+    raw, count = work / "raw" / _dataset_name(dataset), 0
     for name in ("imagesTr", "labelsTr"):
         (raw / name).mkdir(parents=True, exist_ok=True)
-    for share in TRAINED_ON:
-        for label in sorted((work / share.kind / "labels").glob("*.nii.gz")):
+    for share in phase.phantoms:
+        for label in sorted((work / share.name / "labels").glob("*.nii.gz")):
             case = label.name.removesuffix(".nii.gz")
-            image = work / share.kind / "images" / case / f"{case}_flair.nii.gz"
+            image = work / share.name / "images" / case / f"{case}_flair.nii.gz"
             links = {
-                raw / "labelsTr" / f"{share.kind}_{case}.nii.gz": label,
-                raw / "imagesTr" / f"{share.kind}_{case}_0000.nii.gz": image,
+                raw / "labelsTr" / f"{share.name}_{case}.nii.gz": label,
+                raw / "imagesTr" / f"{share.name}_{case}_0000.nii.gz": image,
             }
             for link, target in links.items():
                 if not link.exists():
@@ -143,7 +178,7 @@ def _write_raw_dataset(work: Path) -> None:
     (raw / "dataset.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
-def _plan_and_preprocess(processes: int) -> None:
+def _plan_and_preprocess(dataset: int, processes: int) -> None:
     from nnunetv2.experiment_planning.plan_and_preprocess_api import (
         extract_fingerprints,
         plan_experiments,
@@ -152,32 +187,39 @@ def _plan_and_preprocess(processes: int) -> None:
 
     from clisc_nnunet.dataset_conversion.small_plans import add_small_plans
 
-    folder = Path(os.environ[PREPROCESSED]) / DATASET
+    folder = Path(os.environ[PREPROCESSED]) / _dataset_name(dataset)
     if (folder / "preprocessed").exists():
         return
-    extract_fingerprints([DATASET_ID], num_processes=processes)
-    plan_experiments([DATASET_ID])
-    add_small_plans(DATASET_ID, overwrite=True)
+    extract_fingerprints([dataset], num_processes=processes)
+    plan_experiments([dataset])
+    add_small_plans(dataset, overwrite=True)
     preprocess(
-        [DATASET_ID], "nnUNetPlansSmall", configurations=("3d_fullres",), num_processes=(processes,)
+        [dataset], "nnUNetPlansSmall", configurations=("3d_fullres",), num_processes=(processes,)
     )
     (folder / "preprocessed").touch()
 
 
-def _train(epochs: int) -> Any:
-    """nnU-Net's trainer after its training, which continues where it was stopped."""
+def _train(dataset: int, phase: Phase, before: Any) -> Any:
+    """nnU-Net's trainer after its training, which continues where it was stopped.
+
+    It starts from the weights of the trainer of the phase before, if there is one.
+    """
     import torch
 
     from clisc_nnunet.bundled.phantom_trainer import nnUNetTrainerPhantoms
+    from clisc_nnunet.models.weights import load_into
 
-    folder = Path(os.environ[PREPROCESSED]) / DATASET
+    folder = Path(os.environ[PREPROCESSED]) / _dataset_name(dataset)
     plans = json.loads((folder / "nnUNetPlansSmall.json").read_text(encoding="utf-8"))
     # What nnUNetv2_train adds.
     plans["continue_training"] = True
     dataset_json = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
     trainer = nnUNetTrainerPhantoms(plans, "3d_fullres", "all", dataset_json, torch.device("cpu"))
-    trainer.num_epochs = epochs
+    trainer.num_epochs, trainer.initial_lr = phase.epochs, phase.rate
     trainer.initialize()
+    if before is not None:
+        before.set_deep_supervision_enabled(True)
+        load_into(trainer.network, before.network.state_dict())
     latest = Path(trainer.output_folder) / "checkpoint_latest.pth"
     final = latest.with_name("checkpoint_final.pth")
     if final.exists():
@@ -187,6 +229,12 @@ def _train(epochs: int) -> Any:
         trainer.load_checkpoint(str(latest))
     trainer.run_training()
     return trainer
+
+
+def _curve(trainer: Any, first: int) -> list[dict[str, float]]:
+    """Loss of each epoch, counted from `first`."""
+    losses = trainer.logger.local_logger.my_fantastic_logging["train_losses"]
+    return [{"epoch": first + n, "loss": round(float(v), 4)} for n, v in enumerate(losses)]
 
 
 def _measure(trainer: Any, folder: Path) -> dict[str, float]:
@@ -217,7 +265,11 @@ def _measure(trainer: Any, folder: Path) -> dict[str, float]:
 
 
 def _export(
-    trainer: Any, folder: Path, anatomy: Path | None, epochs: int, metrics: dict[str, Any]
+    trainer: Any,
+    folder: Path,
+    anatomy: Path | None,
+    curve: list[dict[str, float]],
+    metrics: dict[str, Any],
 ) -> Path:
     from clisc_nnunet.bundled.model_card import Provenance, export_model
     from clisc_nnunet.bundled.phantom_set import make_recipe
@@ -236,22 +288,20 @@ def _export(
     }
     settings = [
         replace(KINDS[s.kind], tumour=replace(KINDS[s.kind].tumour, free=s.tumour_free))
-        for s in TRAINED_ON
+        for phase in PHASES
+        for s in phase.phantoms
     ]
     data = {
-        "phantoms": [asdict(share) for share in TRAINED_ON],
+        "phases": [asdict(phase) for phase in PHASES],
         "held_out": [asdict(share) for share in HELD_OUT],
         **make_recipe(anatomy, settings),
     }
-    losses = trainer.logger.local_logger.my_fantastic_logging["train_losses"]
-    curve = [{"epoch": n, "loss": round(float(v), 4)} for n, v in enumerate(losses)]
     provenance = Provenance(
         "python -m clisc_nnunet.bundled.train_network -o WORK"
-        + (" --anatomy LABEL_MAPS" if anatomy else "")
-        + f" --epochs {epochs}",
+        + (" --anatomy LABEL_MAPS" if anatomy else ""),
         0,
         data,
-        {"epochs": epochs, "iterations_per_epoch": trainer.num_iterations_per_epoch},
+        {"epochs": len(curve), "iterations_per_epoch": trainer.num_iterations_per_epoch},
         curve,
     )
     architecture = {"plans": plans, "dataset_json": trainer.dataset_json}
