@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
@@ -33,6 +34,7 @@ from clisc_nnunet.processes import WorkerPool
 
 OPTION = "--add-phantoms"
 MOST = 9999
+_NAME = re.compile(r"phantom_\d{4}")
 # Phantom k has this seed plus k. The bundled models are trained with smaller seeds, and tested with
 # larger ones.
 FIRST_SEED = 700_000
@@ -76,8 +78,9 @@ class AddedPhantoms:
     @property
     def existing(self) -> set[str]:
         """Phantoms that were made or placed by any call."""
-        recorded = {path.stem for path in self.dataset.phantoms.glob("phantom_*.json")}
-        return recorded.union(read_names(self.dataset.phantoms_txt))
+        names = {path.stem for path in self.dataset.phantoms.glob("*.json")}
+        # The list may have been edited; no scan may be taken for a phantom, which can be removed.
+        return set(filter(_NAME.fullmatch, names.union(read_names(self.dataset.phantoms_txt))))
 
     def check(self, channels: Sequence[Channel], scans: Collection[str]) -> None:
         """Check that the dataset can have these phantoms.
@@ -94,6 +97,16 @@ class AddedPhantoms:
         """
         if not 0 <= self.count <= MOST:
             raise UserError(OPTION, str(self.count), f"0 to {MOST}", "change the number")
+        known = {path.name for path in self.dataset.stages.glob("*") if path.is_dir()}
+        names, existing = set(self.names), self.existing
+        taken = sorted((names | existing).intersection(scans) | (names & known))
+        if taken:
+            raise UserError(
+                OPTION,
+                f"{len(taken)} scans with the names of phantoms ({named(taken)})",
+                "other names, in a dataset that never had them",
+                "rename these scans and start a new dataset, or add no phantoms",
+            )
         if not self.count:
             return
         if [channel.name for channel in channels] != [FLAIR]:
@@ -103,16 +116,7 @@ class AddedPhantoms:
                 "flair alone: phantoms look like FLAIR and have no other channel",
                 f"omit the other channels, or use {OPTION} 0",
             )
-        known = {path.name for path in self.dataset.stages.glob("*") if path.is_dir()}
-        taken = [name for name in self.names if name in known.union(scans)]
-        if taken:
-            raise UserError(
-                OPTION,
-                f"{len(taken)} scans with the names of phantoms ({named(taken)})",
-                "other names, in a dataset that never had them",
-                f"rename these scans and start a new dataset, or use {OPTION} 0",
-            )
-        for name in set(self.names) - self.existing:
+        for name in sorted(names - existing):
             for _, placed in _files(self.dataset, name).values():
                 if placed.exists():
                     found = "a file that is not a phantom of this command"
@@ -137,7 +141,7 @@ class AddedPhantoms:
         known = _read(plan)
         if not (self.count or known):
             return
-        grid = _grid(known["grid"]) if known else typical_grid(_sample(scans))
+        grid = _grid(known["grid"]) if "grid" in known else typical_grid(_sample(scans))
         write_text(plan, json.dumps({"count": self.count, "grid": asdict(grid)}) + "\n")
         missing = [name for name in self.names[part::parts] if not is_complete(self.dataset, name)]
         jobs = {name: partial(make_case, self.dataset, name, grid) for name in missing}

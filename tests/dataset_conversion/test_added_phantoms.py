@@ -165,6 +165,17 @@ def test_scans_and_files_of_a_phantoms_name_are_never_touched(dataset, scans, dr
         AddedPhantoms(dataset, 1).check(FLAIR, [])
 
 
+def test_a_scan_takes_no_phantoms_name_or_place(dataset, scans, drawn):
+    add(dataset, 2, scans).place()
+    for count in (0, 1, 2):  # its label would pass for one that a person has drawn
+        with pytest.raises(UserError, match=r"1 scans with the names of phantoms \(phantom_0002"):
+            AddedPhantoms(dataset, count).check(FLAIR, ["a", "phantom_0002"])
+    dataset.label("a").write_bytes(b"of a scan")
+    dataset.phantoms_txt.write_text("phantom_0001\nphantom_0002\na\n")
+    add(dataset, 1, scans).place()
+    assert dataset.label("a").is_file() and not dataset.label("phantom_0002").exists()
+
+
 def test_a_lost_folder_of_records_loses_no_phantom(dataset, scans, drawn):
     add(dataset, 2, scans).place()
     before = content(dataset)
