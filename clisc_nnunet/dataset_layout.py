@@ -13,6 +13,9 @@ CLISC_FOLDER = "clisc"
 # Lists in that folder: cases whose label was checked or corrected by a person, and cases to leave
 # out of training.
 TRUSTED_FILE, EXCLUDE_FILE = "trusted.txt", "exclude.txt"
+# List of the phantoms in the dataset, written by the conversion; also in dataset.json, within the
+# key of the folder's name.
+PHANTOMS_FILE, PHANTOMS_KEY = "phantoms.txt", "phantoms"
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,31 @@ class DatasetLayout:
     def exclude_txt(self) -> Path:
         """List of cases to leave out of training."""
         return self.clisc / EXCLUDE_FILE
+
+    @property
+    def phantoms_txt(self) -> Path:
+        """List of the cases that are phantoms."""
+        return self.clisc / PHANTOMS_FILE
+
+    @property
+    def phantoms(self) -> Path:
+        """Records of the phantoms, and those not yet placed in the dataset."""
+        return self.clisc / "phantoms"
+
+
+def phantoms_beside(folder: Path) -> frozenset[str]:
+    """Phantoms of the dataset whose `imagesTr` or `labelsTr` this is; none for other folders.
+
+    Raises
+    ------
+    UserError
+        If the list of phantoms is not a text file.
+    """
+    folder = folder.absolute()
+    dataset = DatasetLayout(folder.parent)
+    if folder not in (dataset.images, dataset.labels):
+        return frozenset()
+    return frozenset(read_names(dataset.phantoms_txt))
 
 
 def read_names(path: Path) -> dict[str, str]:

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from clisc_nnunet.dataset_conversion.added_phantoms import AddedPhantoms
 from clisc_nnunet.dataset_conversion.corrected_labels import add_to_trusted, find_trusted
 from clisc_nnunet.dataset_conversion.image_placement import place_cases, remove_all_but
 from clisc_nnunet.dataset_conversion.nnunet_dataset import (
+    checked_folder,
     dataset_folder,
     describe_next_commands,
     trainer_settings,
@@ -60,6 +62,8 @@ class Conversion:
     """Table and next commands, for the terminal."""
     failures: Mapping[str, str]
     """Cases that were skipped, with the reason."""
+    phantoms: int = 0
+    """Number of phantoms in the dataset."""
 
     @property
     def failed(self) -> int:
@@ -93,8 +97,12 @@ def convert(
     models = chosen_models(options)
     # Missing weights and unknown layers are reported before anything is written.
     candidates(settings, models.load(str(device)).backbone.layers)
-    folder = dataset_folder(options.dataset_id, options.name, options.root, resume=options.resumes)
+    place = (options.dataset_id, options.name, options.root)
+    folder = checked_folder(*place, resume=options.resumes)
     dataset, absolute = DatasetLayout(folder), DatasetLayout(folder.absolute())
+    phantoms = AddedPhantoms.requested(absolute, options.add_phantoms)
+    phantoms.check(channels, names)
+    dataset_folder(*place, resume=options.resumes)
     cache = ResultCache(absolute.stages)
     cases = {case.name: case.absolute() for case in found.cases}
     scans = {name: case.image for name, case in cases.items()}
@@ -134,6 +142,8 @@ def convert(
             if outcomes_so_far is not None:
                 outcomes_so_far[:] = failed_outcomes(pipeline.tracker.failures)
             raise
+        all_scans = [case.image for case in found.cases]
+        phantoms.make(all_scans, scan_pool, options.part, options.parts)
         if options.only_stage:
             part = f"part {options.part} of {options.parts}"
             text = f"{part}: {options.last} done for {len(inputs)} cases"
@@ -142,8 +152,9 @@ def convert(
         def write(outcomes: Sequence[CaseOutcome]) -> None:
             if outcomes_so_far is not None:
                 outcomes_so_far[:] = outcomes
-            record = run_record(options, results, found, time.monotonic() - started)
-            _write_tables(results, outcomes, record, dataset, options.keep_empty)
+            seconds = time.monotonic() - started
+            record = run_record(options, results, found, seconds, phantoms.records())
+            _write_tables(results, outcomes, record, dataset, options.keep_empty, phantoms)
 
         # Also for a run without any tumour, where the report is needed most.
         write(results.outcomes)
@@ -155,6 +166,7 @@ def convert(
         write(outcomes)
         kept = [case for case in kept if case not in lost]
     remove_all_but(kept, len(channels), folder, cache)
+    phantoms.place()
     if not _with_tumour(outcomes):
         raise UserError(
             dataset.images,
@@ -166,20 +178,24 @@ def convert(
     names = [channel.name for channel in channels]
     write_dataset_json(
         folder,
-        n_cases=len(kept),
-        clisc=trainer_key(config.models, settings, names.index(options.label_channel)),
+        n_cases=len(kept) + phantoms.count,
+        clisc=trainer_key(
+            config.models, settings, names.index(options.label_channel), phantoms.names
+        ),
         channel_names=[channel.displayed for channel in channels],
         overwrite=True,
     )
     text = summary(outcomes, dict(results.seconds))
-    record = run_record(options, results, found, time.monotonic() - started)
+    seconds = time.monotonic() - started
+    record = run_record(options, results, found, seconds, phantoms.records())
     write_sidecars(
         outcomes, scans, results.digests, dataset.labels, record, settings, dataset.sidecars
     )
     write_text(dataset.run_json, json.dumps(record, indent=1) + "\n")
+    text += phantoms.summary()
     text += f"\npeak memory {record['peak_memory_gb']:.1f} GB; dataset {folder}\n"
     text += describe_next_commands(options.dataset_id)
-    return Conversion(folder, tuple(outcomes), text, results.failures)
+    return Conversion(folder, tuple(outcomes), text, results.failures, phantoms.count)
 
 
 def _write_tables(
@@ -188,12 +204,14 @@ def _write_tables(
     record: Mapping[str, Any],
     dataset: DatasetLayout,
     keep_empty: bool,
+    phantoms: AddedPhantoms,
 ) -> None:
     """Write the tables, the overview and the report."""
-    write_text(dataset.cases_csv, to_csv(outcomes))
+    added = phantoms.outcomes()
+    write_text(dataset.cases_csv, to_csv(outcomes, added))
     write_text(dataset.slice_labels_csv, slice_label_table(results))
     overview(results, outcomes, dataset.overview_png)
-    write_report(results, outcomes, record, dataset, keep_empty=keep_empty)
+    write_report(results, outcomes, record, dataset, keep_empty=keep_empty, phantoms=added)
 
 
 def _kept(outcomes: Sequence[CaseOutcome], options: ConversionOptions) -> list[str]:

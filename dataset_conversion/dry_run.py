@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from clisc_nnunet.dataset_conversion.added_phantoms import AddedPhantoms
 from clisc_nnunet.dataset_conversion.nnunet_dataset import checked_folder
 from clisc_nnunet.dataset_conversion.options import (
     ConversionOptions,
@@ -33,11 +34,15 @@ def plan(options: ConversionOptions) -> str:
     """
     check(options)
     chosen_settings(options)
-    _, found = read_input(options)
+    channels, found = read_input(options)
     folder = checked_folder(options.dataset_id, options.name, options.root, resume=options.resumes)
+    phantoms = AddedPhantoms.requested(DatasetLayout(folder), options.add_phantoms)
+    phantoms.check(channels, [case.name for case in found.cases])
     lines = [describe(found, options.label_channel)]
     lines += [f"  {case.name}: {one_line(case.image)}" for case in found.cases]
     lines += _done(folder, found)
+    if phantoms.count or phantoms.existing:
+        lines.append(f"phantoms: {phantoms.count} (now {len(phantoms.existing)})")
     lines.append(_disk(folder, found, options))
     lines.append("nothing was written (--dry-run)")
     return "\n".join(lines)

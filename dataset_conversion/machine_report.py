@@ -38,6 +38,7 @@ def machine_report(
     outcomes: Sequence[CaseOutcome],
     dataset: Path | None = None,
     error: BaseException | None = None,
+    phantoms: int = 0,
 ) -> dict[str, Any]:
     """How a call ended.
 
@@ -49,6 +50,8 @@ def machine_report(
         As far as known.
     error : exception, optional
         Exception that ended the call.
+    phantoms : int
+        Number of phantoms in the dataset, which no other number contains.
     """
     shown = None
     if isinstance(error, UserError):
@@ -64,6 +67,7 @@ def machine_report(
         "command": command,
         "dataset": None if dataset is None else str(dataset),
         "counts": {"cases": len(outcomes), **{status: counts[status] for status in STATUSES}},
+        "phantoms": phantoms,
         "error": shown,
         "cases": [asdict(outcome) for outcome in outcomes],
     }

@@ -60,6 +60,7 @@ class _Call:
 
     outcomes: list[Any] = field(default_factory=list)
     dataset: Path | None = None
+    phantoms: int = 0
 
     def convert(self, namespace: argparse.Namespace) -> int:
         from clisc_nnunet.dataset_conversion.conversion import convert
@@ -79,7 +80,7 @@ class _Call:
                 raise
             raise refused from None
         print(result.text)
-        self.dataset = result.folder
+        self.dataset, self.phantoms = result.folder, result.phantoms
         return EXIT_SOME_CASES_FAILED if result.failed else EXIT_DONE
 
     def report(
@@ -91,7 +92,9 @@ class _Call:
         from clisc_nnunet.dataset_conversion.machine_report import machine_report, write_report
 
         try:
-            content = machine_report(namespace.command, status, self.outcomes, self.dataset, error)
+            content = machine_report(
+                namespace.command, status, self.outcomes, self.dataset, error, self.phantoms
+            )
             write_report(namespace.report, content)
         except UserError as mistake:
             print_error(mistake)
@@ -160,6 +163,13 @@ def make_parser() -> argparse.ArgumentParser:
         choices=("leave-out", "background"),
         default="leave-out",
         help="cases without a tumour: leave them out (default), or label them background",
+    )
+    output.add_argument(
+        "--add-phantoms",
+        type=int,
+        metavar="N",
+        help="phantoms in the dataset: synthetic FLAIR scans with certain labels, a third of them "
+        "without a tumour (default: as many as it has, at first none)",
     )
     output.add_argument(
         "--continue",

@@ -62,6 +62,8 @@ class ConversionOptions:
     cases: tuple[str, ...] = ()
     leave_out: tuple[str, ...] = ()
     brain_masks: Path | None = None
+    add_phantoms: int | None = None
+    """Number of phantoms in the dataset; None: those that it has."""
     command: str = ""
 
     @property

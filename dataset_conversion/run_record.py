@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
 from clisc_nnunet import __version__
 from clisc_nnunet.dataset_conversion.options import ConversionOptions
+from clisc_nnunet.dataset_layout import PHANTOMS_KEY
 from clisc_nnunet.inputs.find_cases import InputFolder
 from clisc_nnunet.models.model_set import Models
 from clisc_nnunet.models.registry import BUNDLED_NAME
@@ -19,21 +21,28 @@ from clisc_nnunet.processes import peak_memory_gb
 from clisc_nnunet.settings import Settings
 
 
-def trainer_key(models: Models, settings: Settings, label_channel: int = 0) -> dict[str, Any]:
-    """Entry in dataset.json with what the trainer needs to filter cases with the same SAM."""
+def trainer_key(
+    models: Models, settings: Settings, label_channel: int = 0, phantoms: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Entry in dataset.json for the trainer: the SAM to filter cases with, and the phantoms."""
     sam = models.sam
-    return {
+    entry = {
         "version": __version__,
         "sam": {"name": sam.name, "sha256": sam.sha256, "identity": sam.identity},
         "settings": json.loads(settings.to_json()),
         "prompt_channel": label_channel,
     }
+    return entry | ({PHANTOMS_KEY: list(phantoms)} if phantoms else {})
 
 
 def run_record(
-    options: ConversionOptions, results: RunResults, found: InputFolder, seconds: float
+    options: ConversionOptions,
+    results: RunResults,
+    found: InputFolder,
+    seconds: float,
+    phantoms: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """Content of `run.json`."""
+    """Content of `run.json`; `phantoms` are the records of those in the dataset."""
     packages = ("torch", "open_clip_torch", "segment_anything", "grad-cam", "SimpleITK", "nnunetv2")
     extractor = {}
     if results.config.settings.slices.brain == "extracted":
@@ -67,4 +76,5 @@ def run_record(
             "total": round(seconds, 1),
         },
         "peak_memory_gb": peak_memory_gb(),
+        "phantoms": list(phantoms),
     }

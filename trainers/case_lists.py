@@ -27,7 +27,9 @@ class CaseLists:
     excluded: frozenset[str] = frozenset()
 
 
-def read_case_lists(folder: Path, cases: Collection[str]) -> CaseLists:
+def read_case_lists(
+    folder: Path, cases: Collection[str], phantoms: Collection[str] = ()
+) -> CaseLists:
     """Read the lists of a dataset, each of which may be missing.
 
     Parameters
@@ -37,6 +39,8 @@ def read_case_lists(folder: Path, cases: Collection[str]) -> CaseLists:
     cases : collection of str
         Names of all cases of the dataset. Other cases are ignored if they are in `cases.csv`,
         i.e. if the conversion gave them no label.
+    phantoms : collection of str
+        Those of them that are no scans.
 
     Raises
     ------
@@ -55,7 +59,7 @@ def read_case_lists(folder: Path, cases: Collection[str]) -> CaseLists:
             "each case in at most one list",
             "remove it from one of them",
         )
-    if lists.excluded and not set(cases) - lists.excluded:
+    if lists.excluded and not set(cases) - lists.excluded.union(phantoms):
         raise UserError(
             folder / EXCLUDE_FILE, "all cases", "at least one case left to train on", "shorten it"
         )

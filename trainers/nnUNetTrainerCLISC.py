@@ -55,6 +55,7 @@ from clisc_nnunet.trainers.network_start import (
     as_float32,
     choose_start,
 )
+from clisc_nnunet.trainers.phantom_sampling import Phantoms
 from clisc_nnunet.trainers.relabelled_dataset import (
     RELABELLED_DATASETS,
     TUMOUR_LABEL,
@@ -108,6 +109,7 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
         self._use_start()
         self.state: dict[str, Any] = {"run": uuid.uuid4().hex, "rounds": []}
         self.lists = CaseLists()
+        self.phantoms = Phantoms()
 
     # Data
 
@@ -120,10 +122,13 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
         if self._bf16:
             self.network.register_forward_hook(as_float32)
         self.dataset_class = RELABELLED_DATASETS[self.dataset_class]
-        if self._raw_clisc_folder is not None:
-            cases = self.dataset_class.get_identifiers(self.preprocessed_dataset_folder)
-            with self._exit_on_user_error():
-                self.lists = read_case_lists(self._raw_clisc_folder, cases)
+        cases = self.dataset_class.get_identifiers(self.preprocessed_dataset_folder)
+        with self._exit_on_user_error():
+            self.phantoms = Phantoms.among(cases, self.dataset_json, self._raw_clisc_folder)
+            if self._raw_clisc_folder is not None:
+                self.lists = read_case_lists(self._raw_clisc_folder, cases, self.phantoms.names)
+            if self.fold != "all":
+                self.phantoms.prepare_splits(Path(self.preprocessed_dataset_folder_base), cases)
 
     def _use_start(self) -> None:
         """Choose the weights to start from; fine-tuning has a learning rate of its own."""
@@ -152,8 +157,8 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
             return super().train_step(batch)
 
     def do_split(self) -> tuple[list[str], list[str]]:
-        """nnU-Net's split, without the excluded cases in the training set."""
-        train, validate = super().do_split()
+        """nnU-Net's split of the scans, without the excluded ones in the training set."""
+        train, validate = self.phantoms.without(*super().do_split())
         train = [case for case in train if case not in self.lists.excluded]
         return train, list(train) if self.fold == "all" else validate
 
@@ -175,6 +180,9 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
             if self.fold == "all":
                 validate.identifiers = list(train.identifiers)
                 validate.overlay_folder = train.overlay_folder
+        self.phantoms.add_to(train, self.rounds.phantom_share, self.lists.excluded)
+        if self.phantoms.names:
+            self.print_to_log_file(f"CLISC: {self.phantoms.describe(train)}")
         return train, validate
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_origin, get_type_hints
 
 from clisc_nnunet.errors import UserError
 from clisc_nnunet.io.paths import without_folder
@@ -64,6 +64,10 @@ class RoundSettings:
     fine_tuning_rate: Share = 1e-3
     """Initial learning rate of a training that starts from trained weights; nnU-Net's own rate is
     0.01."""
+    phantom_share: Annotated[float, (0.0, 0.9)] = 0.25
+    """Share of the phantoms that the converter added (`--add-phantoms`) among the training cases in
+    the batches, however many there are; 0: none. A quarter leaves most of a batch to the scans that
+    the network is for."""
 
 
 PAPER = RoundSettings(
@@ -77,6 +81,7 @@ PAPER = RoundSettings(
     relabel="network",
     restart=True,
     start="random",
+    phantom_share=0.0,
 )
 NO_FILTER = RoundSettings(rounds=())
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from clisc_nnunet.dataset_layout import phantoms_beside
 from clisc_nnunet.errors import ScanError, UserError, named
 from clisc_nnunet.inputs.find_cases import scan_ending
 from clisc_nnunet.io.volume import read_geometry, same_grid
@@ -76,7 +77,7 @@ def pair_masks(
     Parameters
     ----------
     predictions, references : Path
-        Folders, see `find_masks`.
+        Folders, see `find_masks`. Phantoms among the labels of a dataset are not scored.
     missing : {'error', 'leave-out', 'empty'}
         What to do with references that have no prediction.
 
@@ -93,6 +94,8 @@ def pair_masks(
         If a prediction has no reference or vice versa, or grids differ.
     """
     predicted, true = find_masks(predictions), find_masks(references)
+    for phantom in phantoms_beside(predictions):
+        predicted.pop(phantom, None)
     extra, absent = sorted(predicted.keys() - true.keys()), sorted(true.keys() - predicted.keys())
     if extra:
         raise UserError(

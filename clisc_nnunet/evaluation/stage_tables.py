@@ -24,6 +24,7 @@ from clisc_nnunet.evaluation.stage_scores import (
     tumour_shares,
 )
 from clisc_nnunet.evaluation.tables import markdown
+from clisc_nnunet.pipeline.case_result import PHANTOM
 from clisc_nnunet.pipeline.label_placement import RECORD, written_by_us
 from clisc_nnunet.pipeline.result_cache import ResultCache
 from clisc_nnunet.stages.slice_classes import TUMOUR, UNSURE
@@ -109,7 +110,7 @@ def _with_status(outcomes: Mapping[str, Mapping[str, str]], status: str) -> list
 
 
 def read_outcomes(dataset: Path) -> dict[str, dict[str, str]]:
-    """Rows of the conversion's `cases.csv` by case.
+    """Rows of the conversion's `cases.csv` by case, without phantoms.
 
     Raises
     ------
@@ -121,7 +122,8 @@ def read_outcomes(dataset: Path) -> dict[str, dict[str, str]]:
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file)
             absent = {"case", "status"} - set(reader.fieldnames or ())
-            outcomes = {} if absent else {row["case"]: row for row in reader}
+            rows = [] if absent else [row for row in reader if row["status"] != PHANTOM]
+            outcomes = {row["case"]: row for row in rows}
     except OSError as error:
         raise UserError(path, str(error.strerror), "a finished conversion", "check -d") from None
     if absent:

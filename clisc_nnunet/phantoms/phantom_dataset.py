@@ -100,6 +100,13 @@ def make_phantom_dataset(
     return cases
 
 
+def stored_intensities(flair: np.ndarray) -> np.ndarray:
+    """Intensities of a phantom as in files, int16; voxels of the head stay above 0."""
+    # Rounding must not set them to 0, the background.
+    stored = np.where(flair > 0, np.maximum(np.rint(flair * WHITE_MATTER), 1), 0)
+    return stored.astype(np.int16)
+
+
 def _as_completed(
     jobs: Sequence[Callable[[], dict[str, Any]]], processes: int
 ) -> Iterator[dict[str, Any]]:
@@ -149,12 +156,9 @@ def _make_case(
         return json.loads(facts_file.read_text(encoding="utf-8"))
     phantom = make_phantom(seed, anatomies, settings)
     geometry = phantom.geometry
-    # Rounding must not set voxels of the head to 0, the background.
-    flair = np.where(phantom.flair > 0, np.maximum(np.rint(phantom.flair * WHITE_MATTER), 1), 0)
+    flair = stored_intensities(phantom.flair)
     write_volume(folder / "labels" / f"{case}.nii.gz", phantom.tumour, geometry)
-    write_volume(
-        folder / "images" / case / f"{case}_flair.nii.gz", flair.astype(np.int16), geometry
-    )
+    write_volume(folder / "images" / case / f"{case}_flair.nii.gz", flair, geometry)
     # Written last: it marks the case as complete.
     facts = {"case": case, **phantom.facts}
     write_text(facts_file, json.dumps(facts) + "\n")

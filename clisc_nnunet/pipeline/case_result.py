@@ -9,9 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Literal, get_args
 
-Status = Literal["labelled", "trusted", "empty", "failed"]
+ScanStatus = Literal["labelled", "trusted", "empty", "failed"]
 # `trusted`: the label was corrected by a person, or the case is listed in trusted.txt.
-STATUSES: tuple[Status, ...] = get_args(Status)
+STATUSES: tuple[ScanStatus, ...] = get_args(ScanStatus)
+# A phantom is listed in the tables, but is no scan and counts nowhere.
+PHANTOM: Literal["phantom"] = "phantom"
+Status = ScanStatus | Literal["phantom"]
+# Columns of the table of cases that a phantom has a value for.
+_OF_PHANTOMS = ("case", "status", "reason", "label_ml")
 
 
 @dataclass(frozen=True)
@@ -77,8 +82,11 @@ def least_sure_first(outcomes: Sequence[CaseOutcome]) -> list[CaseOutcome]:
     )
 
 
-def to_csv(outcomes: Sequence[CaseOutcome]) -> str:
-    """CSV with one line per case; `rank` 1 is the case to review first."""
+def to_csv(outcomes: Sequence[CaseOutcome], phantoms: Sequence[CaseOutcome] = ()) -> str:
+    """CSV with one line per case; `rank` 1 is the case to review first.
+
+    Phantoms come last, without rank and without the values of a pseudo-label.
+    """
     text = io.StringIO()
     names = [*(f.name for f in fields(CaseOutcome)), "confidence", "rank"]
     ranks = {o.case: rank for rank, o in enumerate(least_sure_first(outcomes), start=1)}
@@ -87,6 +95,7 @@ def to_csv(outcomes: Sequence[CaseOutcome]) -> str:
     for outcome in outcomes:
         row = {**asdict(outcome), "confidence": outcome.confidence, "rank": ranks[outcome.case]}
         writer.writerow({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()})
+    writer.writerows({k: getattr(phantom, k) for k in _OF_PHANTOMS} for phantom in phantoms)
     return text.getvalue()
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from clisc_nnunet import __version__
-from clisc_nnunet.dataset_layout import DatasetLayout
+from clisc_nnunet.dataset_layout import DatasetLayout, phantoms_beside
 from clisc_nnunet.errors import UserError
 from clisc_nnunet.inputs.channels import FLAIR, modality_named, nnunet_numbers
 from clisc_nnunet.inputs.find_cases import find_label_channel_scans, scan_ending
@@ -87,7 +87,9 @@ def estimate_quality(options: QualityOptions) -> Estimate:
     check_brain_masks(options.brain_masks)
     predictions = find_predictions(options.predictions)
     described = dataset_json(options.predictions)
-    images = _images(options, described)
+    phantoms = phantoms_beside(options.images)
+    found = _images(options, described)
+    images = {case: scan for case, scan in found.items() if case not in phantoms}
     known = {case: path for case, path in predictions.items() if case in images}
     if not known:
         raise UserError(
@@ -111,7 +113,7 @@ def estimate_quality(options: QualityOptions) -> Estimate:
 
     cases = [
         CaseQuality(case, "failed", f"no scan of this name in {options.images}")
-        for case in predictions.keys() - known.keys()
+        for case in predictions.keys() - known.keys() - phantoms
     ]
     scores = ScoreCache(
         ResultCache(out / SCORES_FOLDER),
@@ -138,6 +140,7 @@ def estimate_quality(options: QualityOptions) -> Estimate:
         "device": str(device),
         "cases_on_the_slices_of_their_labels": scores.on_stored_slices,
         "taken_over": scores.reused,
+        "phantoms_not_scored": len(phantoms),
         "images_without_prediction": sorted(images.keys() - known.keys()),
         "seconds": round(time.monotonic() - started, 1),
     }

@@ -52,6 +52,7 @@ def write_report(
     dataset: DatasetLayout,
     *,
     keep_empty: bool = False,
+    phantoms: Sequence[CaseOutcome] = (),
 ) -> None:
     """Write the page of a run.
 
@@ -67,6 +68,8 @@ def write_report(
         of its `trusted.txt` and `exclude.txt`.
     keep_empty : bool
         Cases without a tumour belong to the dataset, as background.
+    phantoms : sequence of CaseOutcome
+        Phantoms in the dataset; listed, and not counted as cases.
 
     Raises
     ------
@@ -83,6 +86,7 @@ def write_report(
         pictured=pictured,
         in_dataset=("labelled", "trusted", *(["empty"] if keep_empty else [])),
         lists=listed(dataset, outcomes),
+        phantoms=phantoms,
         written=datetime.now().astimezone().strftime("%d %B %Y, %H:%M %Z"),
     )
     with (
@@ -153,8 +157,8 @@ def render(
     cards : iterable of Card
         One per outcome.
     values
-        `title`, `record`, `settings`, `pictured`, `in_dataset`, `lists` and `written`, see
-        `write_report`.
+        `title`, `record`, `settings`, `pictured`, `in_dataset`, `lists`, `phantoms` and `written`,
+        see `write_report`.
     """
     settings = values["settings"]
     drawn = [o for o in outcomes if o.status != "failed"]

@@ -236,6 +236,18 @@ def test_given_brain_masks_take_the_place_of_extraction(folders, head, capsys):
     assert "moved.nii.gz: found no such file" in cases["moved"]["reason"]
 
 
+def test_phantoms_of_a_dataset_are_not_judged(folders):
+    dataset = folders / "Dataset501_CLISC"
+    (dataset / "clisc").mkdir(parents=True)
+    (folders / "images").rename(dataset / "imagesTr")
+    (dataset / "clisc" / "phantoms.txt").write_text("moved\n")
+    options = ["-i", str(dataset / "imagesTr"), "-p", str(folders / "predictions"), *FAST]
+    assert main(options) == 0
+    found = result(folders / "predictions" / "quality")
+    assert [case["case"] for case in found["cases"]] == ["none", "good"]
+    assert found["phantoms_not_scored"] == 1
+
+
 def test_images_without_a_prediction_are_counted(folders):
     (folders / "predictions" / "moved.nii.gz").unlink()
     assert call(folders) == 0

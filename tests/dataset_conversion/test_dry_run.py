@@ -45,6 +45,13 @@ def test_what_is_done_and_who_failed_is_reported(request_of, tmp_path):
     assert sorted(Path(tmp_path).rglob("*")) == before
 
 
+def test_phantoms_are_reported(request_of):
+    assert "phantoms:" not in plan(request_of())
+    assert "phantoms: 4 (now 0)" in plan(request_of(add_phantoms=4))
+    with pytest.raises(UserError, match="--add-phantoms: found -4"):
+        plan(request_of(add_phantoms=-4))
+
+
 def test_what_the_call_would_refuse_is_refused(request_of, tmp_path):
     (tmp_path / "raw" / "Dataset501_CLISC" / "clisc").mkdir(parents=True)
     with pytest.raises(UserError, match="use --continue"):

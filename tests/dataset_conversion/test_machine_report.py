@@ -15,6 +15,9 @@ def test_a_run_is_reported_case_by_case(tmp_path):
     assert kept["counts"] == {"cases": 2, "labelled": 1, "trusted": 0, "empty": 0, "failed": 1}
     assert [case["case"] for case in kept["cases"]] == ["a", "b"]
     assert kept["error"] is None
+    assert kept["phantoms"] == 0
+    with_phantoms = machine_report("clisc -i x", 3, OUTCOMES, tmp_path, phantoms=4)
+    assert {**with_phantoms, "phantoms": 0} == kept
 
 
 def test_a_mistake_is_reported_in_its_parts():

@@ -47,6 +47,22 @@ def test_trusted_cases_keep_their_labels_and_excluded_ones_are_never_seen(nnunet
     assert "1 trusted and 1 excluded" in log_of(trainer)
 
 
+def test_phantoms_are_learnt_from_and_neither_ranked_nor_validated_on(nnunet_root):
+    lists = nnunet_root / "nnUNet_raw" / NAME / "clisc"
+    lists.mkdir()
+    (lists / "phantoms.txt").write_text(f"{CASES[2]}\n")
+    settings = replace(DEFAULT, keep_ratio=0.0, phantom_share=0.5)
+    trainer = train(make_trainer(nnunet_root, settings, fold=0))
+    trainer.perform_actual_validation()
+    ranked, kept = facts(trainer)["cases"], trainer.state["rounds"][0]["kept"]
+    assert len(ranked) == 4 and CASES[2] not in ranked and len(kept) == 1
+    predicted = [file.name for file in (Path(trainer.output_folder) / "validation").glob("*.gz")]
+    assert len(predicted) == 1 and not predicted[0].startswith(CASES[2])
+    text = log_of(trainer)
+    assert "1 phantoms, 50% of the training cases in the batches; 4 scans" in text
+    assert "1 phantoms, 50% of the training cases in the batches; 1 scans" in text
+
+
 def test_cases_excluded_after_a_round_are_not_seen_when_training_continues(nnunet_root):
     trainer = train(make_trainer(nnunet_root))
     latest = Path(trainer.output_folder) / "checkpoint_latest.pth"

@@ -110,3 +110,14 @@ def test_no_masks(tmp_path):
         find_masks(tmp_path / "none")
     with pytest.raises(UserError, match="no mask among 0 files"):
         find_masks(tmp_path)
+
+
+def test_phantoms_among_the_labels_of_a_dataset_are_not_scored(folders, tmp_path):
+    labels = tmp_path / "Dataset501_CLISC" / "labelsTr"
+    for name in ("a", "b", "phantom_0001"):
+        write_volume(labels / f"{name}.nii.gz", MASK, SCAN)
+    with pytest.raises(UserError, match="1 predictions without a reference"):
+        pair_masks(labels, folders[1])
+    (labels.parent / "clisc").mkdir()
+    (labels.parent / "clisc" / "phantoms.txt").write_text("phantom_0001\n")
+    assert [pair.case for pair in pair_masks(labels, folders[1])[0]] == ["a", "b"]

@@ -3,7 +3,13 @@ import io
 
 import pytest
 
-from clisc_nnunet.pipeline.case_result import CaseOutcome, least_sure_first, summary, to_csv
+from clisc_nnunet.pipeline.case_result import (
+    STATUSES,
+    CaseOutcome,
+    least_sure_first,
+    summary,
+    to_csv,
+)
 
 OUTCOMES = [
     CaseOutcome("a", "labelled", "SAM drew on 3 slices", 90, 4, 5, 3, 12.3456, 0.7, 0.5),
@@ -56,3 +62,19 @@ def test_csv_ranks_the_cases_in_their_own_order():
     rows = list(csv.DictReader(io.StringIO(to_csv(OUTCOMES))))
     assert [row["rank"] for row in rows] == ["3", "2", "1"]
     assert rows[0]["confidence"] == "0.5916"
+
+
+def test_phantoms_are_listed_last_without_rank_or_confidence():
+    scans = [CaseOutcome("a", "labelled", "drawn", label_ml=2.0, predicted_iou=0.9, agreement=0.8)]
+    phantoms = [CaseOutcome("phantom_0001", "phantom", "usual head, tumour: core", label_ml=41.06)]
+    rows = list(csv.DictReader(io.StringIO(to_csv(scans, phantoms))))
+    assert [row["rank"] for row in rows] == ["1", ""]
+    shown = {key: value for key, value in rows[1].items() if value}
+    assert shown == {
+        "case": "phantom_0001",
+        "status": "phantom",
+        "reason": "usual head, tumour: core",
+        "label_ml": "41.06",
+    }
+    assert to_csv(scans, phantoms).startswith(to_csv(scans))
+    assert "phantom" not in STATUSES

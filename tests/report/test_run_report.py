@@ -17,6 +17,7 @@ from helpers.report_run import (
 
 from clisc_nnunet.dataset_layout import DatasetLayout
 from clisc_nnunet.errors import UserError
+from clisc_nnunet.pipeline.case_result import CaseOutcome
 from clisc_nnunet.report import run_report
 from clisc_nnunet.report.run_report import MAX_PLANES, cards, planes_per_case, write_report
 
@@ -43,6 +44,20 @@ class Reader(HTMLParser):
     def handle_starttag(self, tag, attrs):
         self.names += [value for key, value in attrs if key == "data-name"]
         self.unexpected += [tag] if tag == "img" else []
+
+
+def test_phantoms_are_listed_and_count_as_no_case(text, tmp_path):
+    assert "phantom" not in text.partition("<style>")[0] + text.partition("</style>")[2]
+    phantoms = [CaseOutcome("phantom_0001", "phantom", "aged head, tumour: core", label_ml=41.06)]
+    dataset = DatasetLayout(tmp_path / "Dataset501_CLISC")
+    write_report(RUN, OUTCOMES, RECORD, dataset, phantoms=phantoms)
+    page = dataset.report_html.read_text(encoding="utf-8")
+    assert "1 phantoms in the dataset, not counted as cases" in page
+    assert "aged head, tumour: core" in page and "41.1 ml" in page
+    assert "<dt>Cases</dt><dd>5</dd>" in page
+    reader = Reader()
+    reader.feed(page)
+    assert reader.names == ORDER
 
 
 def test_names_are_text_and_nothing_else(text):

@@ -34,6 +34,12 @@ def test_mistakes_are_reported(tmp_path, trusted, exclude, message):
         read_case_lists(tmp_path, CASES)
 
 
+def test_phantoms_are_no_cases_left_to_train_on(tmp_path):
+    (tmp_path / "exclude.txt").write_text("a\nb\n")
+    with pytest.raises(UserError, match="all cases"):
+        read_case_lists(tmp_path, CASES, phantoms=["c"])
+
+
 def test_cases_that_got_no_label_this_time_may_stay_in_a_list(tmp_path):
     (tmp_path / "exclude.txt").write_text("d\nb\n")
     (tmp_path / "cases.csv").write_text("case,status\na,labelled\nd,empty\n")

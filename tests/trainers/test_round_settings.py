@@ -29,6 +29,7 @@ OTHER = {
     "sam": ("sam_vit_b", "sam_vit_b"),
     "start": ("random", "random"),
     "fine_tuning_rate": ("0.01", 0.01),
+    "phantom_share": ("0.5", 0.5),
 }
 
 
