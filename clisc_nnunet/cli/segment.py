@@ -12,9 +12,11 @@ from clisc_nnunet.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_SOME_CASES_FAILE
 
 EPILOG = """\
 Written into OUT: a mask CASE.nii.gz per scan, on the grid of the scan; volumes.csv; and
-segmentations.html, a page with the outline of each mask. Without -d or -m the bundled network is
-used, which was trained on phantoms alone and sees the brain without the skull. A network named by
--d or -m sees scans as they are, as with nnUNetv2_predict; --strip removes the skull.
+segmentations.html, a page with the outline of each mask. The quality in both is an estimate
+without labels, 0 to 1, by agreement with SAM: it says which masks to check first, and is not a
+Dice. Without -d or -m the bundled network is used, which was trained on phantoms alone and sees
+the brain without the skull. A network named by -d or -m sees scans as they are, as with
+nnUNetv2_predict; --strip removes the skull.
 
 exit status: 0 done; 2 bad input or call; 3 done, but some scans were skipped; 5 disk full or
 not writable; 130 interrupted
@@ -48,10 +50,10 @@ def make_parser() -> argparse.ArgumentParser:
     )
     _add_network(parser.add_argument_group("network"))
     parser.add_argument(
-        "--quality",
-        action="store_true",
-        help="estimate the quality of each mask, 0 to 1, by its agreement with SAM (axial planes; "
-        "clisc_estimate_quality does more): an estimate without labels, not a Dice",
+        "--no-quality",
+        dest="quality",
+        action="store_false",
+        help="do not estimate the quality of the masks, which takes a second or more per scan",
     )
     add_channel_options(parser)
     add_device(parser)

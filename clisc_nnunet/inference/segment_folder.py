@@ -44,7 +44,7 @@ class SegmentOptions:
     scans: Path
     out: Path
     network: NetworkChoice = field(default_factory=NetworkChoice)
-    quality: bool = False
+    quality: bool = True
     channels: tuple[str, ...] = ()
     label_channel: str = "flair"
     device: str | None = None

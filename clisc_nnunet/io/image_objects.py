@@ -40,8 +40,8 @@ def to_volume(image: Any, spacing: Sequence[float] | None = None) -> Volume:
     if isinstance(image, np.ndarray):
         array, geometry = _of_array(image, spacing)
     elif spacing is not None:
-        hint = "leave spacing out"
-        raise ScanError("spacing", f"a {type(image).__name__} too", "an ndarray", hint)
+        found = f"one for an image of type {type(image).__name__}, which has its own"
+        raise ScanError("spacing", found, "one for an ndarray", "leave it out")
     elif isinstance(image, Volume):
         array, geometry = image.array, image.geometry
     elif isinstance(image, (str, Path)):
@@ -54,7 +54,7 @@ def to_volume(image: Any, spacing: Sequence[float] | None = None) -> Volume:
     else:
         raise ScanError(
             "image",
-            f"a {type(image).__name__}",
+            f"an object of type {type(image).__name__}",
             "a path, a SimpleITK or nibabel image, or an ndarray with spacing",
             "convert it",
         )
