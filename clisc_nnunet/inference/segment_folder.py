@@ -121,6 +121,6 @@ def _segment_case(
         name,
         float(found.mask.sum()) * ml,
         float(found.brain.sum()) * ml,
-        rater and rater.rate(name, scan, found.brain, found.mask),
+        None if rater is None else rater.rate(name, scan, found.brain, found.mask),
         mask_pictures(scan, found.brain | found.mask, found.mask),
     )
