@@ -7,6 +7,7 @@ job runs.
 from __future__ import annotations
 
 import os
+import re
 import sys
 import threading
 import warnings
@@ -21,13 +22,15 @@ from concurrent.futures import (
     ProcessPoolExecutor,
     wait,
 )
-from multiprocessing import get_context, parent_process
+from multiprocessing import current_process, get_context, parent_process
+from pathlib import Path
 from typing import Any
 
 from clisc_nnunet.errors import UserError
 
 Job = Callable[[], Any]
 _JOB_LOCK = threading.Lock()
+_GUARD = re.compile(r"""__name__\s*==\s*["']__main__["']|["']__main__["']\s*==\s*__name__""")
 
 
 class LostProcessError(Exception):
@@ -35,7 +38,8 @@ class LostProcessError(Exception):
 
 
 def local_pool(processes: int) -> WorkerPool:
-    """Worker pool on this machine; 1 means this process."""
+    """Worker pool on this machine; 1 means this process. See `make_executor`."""
+    check_main_guard(processes)
     return WorkerPool(lambda: make_executor(processes), lambda: processes)
 
 
@@ -163,10 +167,62 @@ class WorkerPool:
         return future.result() if error is None else error
 
 
+def check_main_guard(processes: int) -> None:
+    """Check that worker processes can import the script that was started.
+
+    Each of them imports it first (Python's start method `spawn`), and would make the same calls
+    again if they were not under `if __name__ == "__main__":`.
+
+    Parameters
+    ----------
+    processes : int
+        With 1, none is started, and nothing is checked.
+
+    Raises
+    ------
+    UserError
+        If the script has no such line, or a worker process is just importing it.
+    """
+    if processes == 1:
+        return
+    main = sys.modules["__main__"]
+    # The standard library makes the same check where a process starts, with a longer message.
+    if getattr(current_process(), "_inheriting", False):
+        raise UserError(
+            sys.argv[0],
+            'a call outside of `if __name__ == "__main__":`',
+            "a call inside, since worker processes import the script",
+            "move it, or use processes=1",
+        )
+    # Modules `PACKAGE.__main__` are not imported, and there is no file in a notebook.
+    file = getattr(main, "__file__", None)
+    name = getattr(getattr(main, "__spec__", None), "name", "")
+    if file is None or name == "__main__" or name.endswith(".__main__"):
+        return
+    try:
+        text = Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return  # not a script
+    if not _GUARD.search(text):
+        raise UserError(
+            file,
+            'no `if __name__ == "__main__":`',
+            "calls under such a line, since worker processes import the script",
+            "add it, or use processes=1",
+        )
+
+
 def make_executor(processes: int) -> Executor:
-    """Executor with a number of processes; 1 means this process."""
+    """Executor with a number of processes; 1 means this process.
+
+    Raises
+    ------
+    UserError
+        See `check_main_guard`.
+    """
     if processes == 1:
         return SerialExecutor()
+    check_main_guard(processes)
     # Forked processes can deadlock in threads of torch or ITK.
     return ProcessPoolExecutor(
         processes, mp_context=get_context("spawn"), initializer=_start_process

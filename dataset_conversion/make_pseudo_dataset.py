@@ -68,7 +68,7 @@ class _Call:
         from clisc_nnunet.dataset_conversion.options import ConversionOptions
         from clisc_nnunet.io.atomic_write import storage_error
 
-        options = options_of(ConversionOptions, namespace)
+        options = options_of(ConversionOptions, namespace, settings=None)
         if namespace.dry_run:
             print(plan(options))
             return EXIT_DONE

@@ -16,7 +16,7 @@ from clisc_nnunet.inputs.find_cases import InputFolder
 from clisc_nnunet.models.model_set import ModelNames
 from clisc_nnunet.models.registry import BUNDLED_NAME, ENTRIES
 from clisc_nnunet.pipeline.pseudo_label_pipeline import SHARED_STEPS
-from clisc_nnunet.processes import WorkerPool, dask_pool, local_pool
+from clisc_nnunet.processes import WorkerPool, check_main_guard, dask_pool, local_pool
 from clisc_nnunet.settings import Settings, preset, read_settings, updated
 from clisc_nnunet.stages.brain_extraction import check_brain_masks
 
@@ -40,6 +40,7 @@ class ConversionOptions:
     sam: str | None = None
     classifier: str | None = None
     preset: str = "default"
+    settings: Settings | None = None
     settings_file: Path | None = None
     overrides: tuple[str, ...] = ()
     """Single settings, `STAGE.NAME=VALUE`."""
@@ -88,8 +89,8 @@ class ConversionOptions:
 
 
 def chosen_settings(options: ConversionOptions) -> Settings:
-    """Settings from the preset or the settings file, updated by `--set`."""
-    settings = (
+    """The given settings, else from the preset or the settings file; updated by `--set`."""
+    settings = options.settings or (
         read_settings(options.settings_file) if options.settings_file else preset(options.preset)
     )
     for option in options.overrides:
@@ -141,6 +142,8 @@ def check(options: ConversionOptions) -> None:
     """
     if options.processes < 1:
         raise UserError("-np", str(options.processes), "1 or more", "change -np")
+    # Before anything is written; a Dask cluster has its own processes.
+    check_main_guard(1 if options.scheduler else options.processes)
     if options.parts < 1 or not 0 <= options.part < options.parts:
         raise UserError(
             "-part_id",

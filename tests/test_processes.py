@@ -1,5 +1,6 @@
 import math
 import os
+import subprocess
 import sys
 from functools import partial
 from types import SimpleNamespace
@@ -43,6 +44,28 @@ def test_results_and_errors_are_returned(processes):
         with pytest.raises(ScanError, match=r"a\.nii: found x; expected y; z") as caught:
             executor.submit(fail, "a.nii").result()
     assert caught.value.hint == "z"
+
+
+@pytest.mark.parametrize(
+    ("script", "line"),
+    [
+        (
+            "{}",
+            'script.py: found no `if __name__ == "__main__":`; expected calls under such a line',
+        ),
+        ("{}\nif __name__ == '__main__': pass", "script.py: found a call outside of `if __name__"),
+        ("if '__main__' == __name__:\n    {}", ""),
+    ],
+)
+def test_a_script_whose_calls_are_not_guarded_is_one_line(script, line, tmp_path):
+    path = tmp_path / "script.py"
+    call = "print(*make_executor(2).map(abs, [-1, -2]))"
+    path.write_text("from clisc_nnunet.processes import make_executor\n" + script.format(call))
+    done = subprocess.run([sys.executable, path], capture_output=True, text=True, check=False)
+    if line:
+        assert f"UserError: {tmp_path}/{line}" in done.stderr and done.returncode == 1
+    else:
+        assert done.stdout == "1 2\n", done.stderr
 
 
 def test_a_failing_job_does_not_stop_the_others():

@@ -1,4 +1,4 @@
-"""Segment the scans of a folder: masks on their grids, a table of volumes, a picture."""
+"""Segment the scans of a folder: masks on their grids, a table of volumes, a page of pictures."""
 
 from __future__ import annotations
 
@@ -6,30 +6,35 @@ import csv
 import io
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from scipy.ndimage import binary_dilation
 from tqdm import tqdm
 
+from clisc_nnunet import __version__
 from clisc_nnunet.errors import ScanError
-from clisc_nnunet.inference.volume_predictor import VolumePredictor, segment_scan
+from clisc_nnunet.inference.trained_model import NetworkChoice
+from clisc_nnunet.inference.volume_predictor import VolumePredictor, load_predictor, segment_scan
 from clisc_nnunet.inputs.case_filter import chosen_input
 from clisc_nnunet.inputs.cases import Case
 from clisc_nnunet.inputs.channels import chosen_channels
 from clisc_nnunet.inputs.file_names import stem
 from clisc_nnunet.inputs.find_cases import describe
-from clisc_nnunet.io.atomic_write import atomic_file, write_text
+from clisc_nnunet.io.atomic_write import write_text
 from clisc_nnunet.io.paths import check_output
-from clisc_nnunet.io.volume import Source, Volume, read_volume, to_axial, write_volume
+from clisc_nnunet.io.volume import Source, read_volume, write_volume
 from clisc_nnunet.models.device import chosen_device
+from clisc_nnunet.quality_control.mask_quality import MaskRater
+from clisc_nnunet.report.segmentation_page import (
+    SegmentationCard,
+    mask_pictures,
+    render_segmentations,
+)
 
 MASK_ENDING = ".nii.gz"
-# Larger folders get a picture of these first cases.
-MAX_ROWS = 40
+TABLE, PAGE = "volumes.csv", "segmentations.html"
 
 
 @dataclass(frozen=True)
@@ -38,29 +43,20 @@ class SegmentOptions:
 
     scans: Path
     out: Path
-    model: Path | None = None
+    network: NetworkChoice = field(default_factory=NetworkChoice)
+    quality: bool = True
     channels: tuple[str, ...] = ()
     label_channel: str = "flair"
     device: str | None = None
     overwrite: bool = False
 
 
-@dataclass(frozen=True)
-class SegmentedCase:
-    """A mask that was written; `picture` shows its largest plane, RGB uint8 (row, column, 3)."""
-
-    name: str
-    tumour_ml: float
-    brain_ml: float
-    picture: np.ndarray | None = None
-
-
-def segment_folder(options: SegmentOptions) -> tuple[list[SegmentedCase], dict[str, str]]:
+def segment_folder(options: SegmentOptions) -> tuple[list[SegmentationCard], dict[str, str]]:
     """Segment every scan found; one that cannot be used stops no other.
 
     Returns
     -------
-    cases : list of SegmentedCase
+    cases : list of SegmentationCard
         In order of name.
     failures : dict of case to reason
 
@@ -78,81 +74,53 @@ def segment_folder(options: SegmentOptions) -> tuple[list[SegmentedCase], dict[s
         print(describe(found, label_channel), flush=True)
         scans, failures = list(found.cases), {name: str(fault) for name, fault in found.faults}
     check_output(options.out, options.scans, reuse=options.overwrite, option="--overwrite")
-    options.out.mkdir(parents=True, exist_ok=True)
     device = chosen_device(options.device)
-    predictor = (
-        VolumePredictor.of_folder(options.model, device)
-        if options.model
-        else VolumePredictor.bundled(device)
-    )
+    predictor = load_predictor(options.network, device)
+    rater = MaskRater.bundled(device) if options.quality else None
+    options.out.mkdir(parents=True, exist_ok=True)
     cases = []
     for case in tqdm(scans, "segment", unit="scan"):
         try:
-            cases.append(_segment_case(predictor, case.name, case.image, options.out))
+            cases.append(_segment_case(predictor, rater, case.name, case.image, options.out))
         except ScanError as error:
             failures[case.name] = str(error)
             tqdm.write(f"skipped: {error}", file=sys.stderr)
-    write_text(options.out / "volumes.csv", volumes_table(cases))
-    if cases:
-        write_overview(cases[:MAX_ROWS], options.out / "segmentations.png")
+    write_text(options.out / TABLE, volumes_table(cases))
+    page = render_segmentations(
+        cases,
+        failures,
+        network=predictor.name,
+        written=datetime.now().astimezone().strftime("%d %B %Y, %H:%M %Z"),
+        version=__version__,
+    )
+    write_text(options.out / PAGE, page)
     return cases, failures
 
 
-def volumes_table(cases: Sequence[SegmentedCase]) -> str:
-    """CSV with the volume of each mask and of the brain, in millilitres."""
+def volumes_table(cases: Sequence[SegmentationCard]) -> str:
+    """CSV with the volume of each mask and of the brain, in millilitres, and the quality."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["case", "tumour_ml", "brain_ml"])
-    writer.writerows([c.name, f"{c.tumour_ml:.2f}", f"{c.brain_ml:.1f}"] for c in cases)
+    writer.writerow(["case", "tumour_ml", "brain_ml", "quality"])
+    for case in cases:
+        quality = "" if case.quality is None else f"{case.quality:.4f}"
+        writer.writerow([case.name, f"{case.tumour_ml:.2f}", f"{case.brain_ml:.1f}", quality])
     return text.getvalue()
 
 
-def write_overview(cases: Sequence[SegmentedCase], path: Path) -> None:
-    """Write a picture with the largest plane of each mask, outlined; a PNG file."""
-    columns = min(len(cases), 4)
-    rows = -(-len(cases) // columns)
-    figure = Figure(figsize=(3 * columns, 3.3 * rows), layout="constrained", facecolor="black")
-    FigureCanvasAgg(figure)
-    for axes, case in zip(
-        figure.subplots(rows, columns, squeeze=False).ravel(),
-        [*cases, *[None] * (rows * columns - len(cases))],
-        strict=True,
-    ):
-        axes.set_axis_off()
-        if case is not None and case.picture is not None:
-            axes.imshow(case.picture)
-            title = f"{case.name}\n{case.tumour_ml:.1f} ml"
-            axes.set_title(title, fontsize=8, color="white", parse_math=False)
-    with atomic_file(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=150)
-
-
 def _segment_case(
-    predictor: VolumePredictor, name: str, source: Source, out: Path
-) -> SegmentedCase:
+    predictor: VolumePredictor, rater: MaskRater | None, name: str, source: Source, out: Path
+) -> SegmentationCard:
     scan = read_volume(source)
-    mask, brain = segment_scan(predictor, scan)
-    if not brain.any():
+    found = segment_scan(predictor, scan)
+    if not found.brain.any():
         raise ScanError(source, "no brain", "a scan of a head", "check this scan")
-    write_volume(out / f"{name}{MASK_ENDING}", mask.astype(np.uint8), scan.geometry)
+    write_volume(out / f"{name}{MASK_ENDING}", found.mask.astype(np.uint8), scan.geometry)
     ml = scan.geometry.voxel_ml
-    picture = _picture(Volume(np.where(brain, scan.array, 0), scan.geometry), mask)
-    return SegmentedCase(name, float(mask.sum()) * ml, float(brain.sum()) * ml, picture)
-
-
-def _picture(scan: Volume, mask: np.ndarray) -> np.ndarray:
-    """Axial plane with the largest part of the mask, outlined in orange; right is on the left."""
-    axial = to_axial(scan).array
-    shown = to_axial(Volume(mask.astype(np.float32), scan.geometry)).array > 0.5
-    sizes = shown.sum(axis=(1, 2))
-    plane = int(sizes.argmax()) if sizes.any() else len(axial) // 2
-    head = tuple(
-        slice(max(int(np.flatnonzero(line)[0]) - 4, 0), int(np.flatnonzero(line)[-1]) + 5)
-        for line in (axial.any(axis=(0, 2)), axial.any(axis=(0, 1)))
+    return SegmentationCard(
+        name,
+        float(found.mask.sum()) * ml,
+        float(found.brain.sum()) * ml,
+        None if rater is None else rater.rate(name, scan, found.brain, found.mask),
+        mask_pictures(scan, found.brain | found.mask, found.mask),
     )
-    low, high = np.percentile(axial[axial != 0], [1, 99.5]) if axial.any() else (0, 1)
-    grey = np.clip((axial[plane][head] - low) / max(high - low, 1e-6), 0, 1) * 255
-    image = np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
-    mask = shown[plane][head]
-    image[binary_dilation(mask) & ~mask] = (255, 140, 0)
-    return image

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
+import pickle
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +18,22 @@ from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from clisc_nnunet.errors import UserError
+from clisc_nnunet.inference.trained_model import (
+    FINAL,
+    NetworkChoice,
+    check_model,
+    chosen_folds,
+)
 from clisc_nnunet.io.volume import Volume, resample, to_axial
 from clisc_nnunet.models.phantom_network import CONFIGURATION, load_phantom_network
 from clisc_nnunet.models.weights import load_into
 from clisc_nnunet.settings import SliceSettings
 from clisc_nnunet.stages.brain_extraction import extract_brain
+from clisc_nnunet.stages.slice_extraction import background_value
 
 TUMOUR_LABEL = 1
 MIRROR_AXES = (0, 1, 2)
+BUNDLED = "bundled network"
 
 
 class VolumePredictor:
@@ -32,10 +43,24 @@ class VolumePredictor:
     ----------
     predictor : nnUNetPredictor
         Initialised with a network of one input channel.
+    name : str
+        For reports.
+    brain_alone : bool
+        The network expects an axial volume of the brain alone, as the bundled one does; otherwise
+        scans in the orientation and with the skull of their files, as nnU-Net itself predicts.
     """
 
-    def __init__(self, predictor: nnUNetPredictor) -> None:
+    def __init__(
+        self, predictor: nnUNetPredictor, name: str = BUNDLED, *, brain_alone: bool = True
+    ) -> None:
         self._predictor = predictor
+        self.name = name
+        self.brain_alone = brain_alone
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network computes."""
+        return self._predictor.device
 
     @classmethod
     def bundled(cls, device: torch.device) -> VolumePredictor:
@@ -83,36 +108,39 @@ class VolumePredictor:
         return cls(predictor)
 
     @classmethod
-    def of_folder(cls, folder: Path, device: torch.device) -> VolumePredictor:
+    def of_folder(
+        cls,
+        folder: Path,
+        device: torch.device,
+        folds: Sequence[str] = (),
+        checkpoint: str = FINAL,
+        *,
+        brain_alone: bool = False,
+    ) -> VolumePredictor:
         """A trained model of nnU-Net: `nnUNet_results/DATASET/TRAINER__PLANS__CONFIGURATION`.
+
+        Parameters
+        ----------
+        folds, checkpoint
+            See `chosen_folds`.
 
         Raises
         ------
         UserError
-            If the folder is none of nnU-Net's, or its network has several input channels.
+            If the folder is not one, a fold or checkpoint is missing, or its network has several
+            input channels or classes.
         """
-        folds = sorted(path.name.removeprefix("fold_") for path in folder.glob("fold_*"))
-        if not folds or not (folder / "plans.json").is_file():
-            raise UserError(
-                folder,
-                "no trained model",
-                "a folder with plans.json and fold_*",
-                "give a folder like nnUNet_results/DATASET/TRAINER__PLANS__CONFIGURATION",
-            )
+        check_model(folder)
+        use = chosen_folds(folder, folds, checkpoint)
         predictor = _new_predictor(device)
-        use = "all" if "all" in folds else tuple(int(fold) for fold in folds)
-        predictor.initialize_from_trained_model_folder(
-            str(folder), (use,) if use == "all" else use, "checkpoint_final.pth"
-        )
-        channels = predictor.dataset_json["channel_names"]
-        if len(channels) != 1:
-            raise UserError(
-                folder,
-                f"a network of {len(channels)} channels",
-                "one of a single channel",
-                "use clisc_prepare_scans and nnUNetv2_predict",
-            )
-        return cls(predictor)
+        try:
+            predictor.initialize_from_trained_model_folder(str(folder), use, checkpoint)
+        except (RuntimeError, ImportError, pickle.UnpicklingError, EOFError) as error:
+            found = f"a model that nnU-Net cannot load ({str(error).splitlines()[0]})"
+            hint = "check its checkpoints, and that its trainer is installed"
+            raise UserError(folder, found, "a trained model", hint) from None
+        name = "/".join(Path(os.path.abspath(folder)).parts[-2:])
+        return cls(predictor, name, brain_alone=brain_alone)
 
     def probability(self, array: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
         """Probability of tumour.
@@ -120,7 +148,7 @@ class VolumePredictor:
         Parameters
         ----------
         array : float ndarray of shape (plane, row, column)
-            Exactly 0 outside the brain.
+            Exactly 0 outside of what the network is to see.
         spacing : sequence of 3 float
             Millimetres, in order of the axes.
 
@@ -140,9 +168,44 @@ class VolumePredictor:
         return self.probability(array, spacing) > 0.5
 
 
+@dataclass(frozen=True)
+class Segmentation:
+    """Result for a scan; arrays of its shape.
+
+    Parameters
+    ----------
+    mask : bool ndarray
+        Tumour.
+    probability : float32 ndarray
+        Of tumour, 0 to 1.
+    brain : bool ndarray
+        As found by brain extraction.
+    """
+
+    mask: np.ndarray
+    probability: np.ndarray
+    brain: np.ndarray
+
+
+def load_predictor(choice: NetworkChoice, device: torch.device) -> VolumePredictor:
+    """Load the bundled or a trained network.
+
+    Raises
+    ------
+    UserError
+        If it does not exist or cannot be loaded.
+    """
+    folder = choice.folder()
+    if folder is None:
+        return VolumePredictor.bundled(device)
+    return VolumePredictor.of_folder(
+        folder, device, choice.folds, choice.checkpoint, brain_alone=choice.strip
+    )
+
+
 def segment_scan(
     predictor: VolumePredictor, scan: Volume, settings: SliceSettings | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+) -> Segmentation:
     """Segment a scan in any orientation, with or without skull.
 
     Parameters
@@ -152,14 +215,19 @@ def segment_scan(
     settings : SliceSettings, optional
         Say whether the brain is extracted (default) or all foreground is brain.
 
-    Returns
-    -------
-    mask : bool ndarray of scan.array's shape
-    brain : bool ndarray of the same shape
-        Voxels that the network was shown.
+    Notes
+    -----
+    Where the network expects the brain alone, there is no tumour outside of it. Other networks
+    give the mask of nnUNetv2_predict.
     """
     brain = extract_brain(scan, settings or SliceSettings())
-    return brain_probability(predictor, scan, brain) > 0.5, brain
+    if not predictor.brain_alone:
+        # As clisc_make_pseudo_dataset writes training images.
+        shifted = scan.array - np.float32(background_value(scan.array))
+        probability = predictor.probability(shifted, scan.geometry.spacing[::-1])
+        return Segmentation(probability > 0.5, probability, brain)
+    probability = brain_probability(predictor, scan, brain)
+    return Segmentation(probability > 0.5, probability, brain)
 
 
 def brain_probability(predictor: VolumePredictor, scan: Volume, brain: np.ndarray) -> np.ndarray:

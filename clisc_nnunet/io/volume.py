@@ -110,8 +110,25 @@ def read_volume(source: Source) -> Volume:
         values are constant or not all finite.
     """
     read = _read(source)
+    return Volume(checked_intensities(source, read.array), read.geometry, read.repairs)
+
+
+def checked_intensities(source: object, array: np.ndarray) -> np.ndarray:
+    """The voxels of a scan as float32.
+
+    Parameters
+    ----------
+    source : object
+        Where they come from, for messages.
+    array : ndarray of shape (plane, row, column)
+
+    Raises
+    ------
+    ScanError
+        If they are constant or not all finite.
+    """
     with np.errstate(over="ignore"):
-        array = read.array.astype(np.float32)
+        array = array.astype(np.float32)
     not_finite = int((~np.isfinite(array)).sum())
     if not_finite:
         raise ScanError(
@@ -127,7 +144,7 @@ def read_volume(source: Source) -> Volume:
             "an image with contrast",
             "check the export of this scan",
         )
-    return Volume(array, read.geometry, read.repairs)
+    return array
 
 
 def read_mask(path: Path, grid: Geometry, labels: Collection[int] = ()) -> np.ndarray:
@@ -163,8 +180,8 @@ def check_grid(source: Source, found: Geometry, scan: Geometry) -> None:
 def read_geometry(source: Source) -> Geometry:
     """Geometry of a file from its header; a DICOM series is read completely."""
     if isinstance(source, Series):
-        return _checked_geometry(source, read_series(source)[1])[0]
-    return _checked_geometry(source, read_image_header(source))[0]
+        return checked_geometry(source, read_series(source)[1])[0]
+    return checked_geometry(source, read_image_header(source))[0]
 
 
 def write_volume(
@@ -290,7 +307,7 @@ def _read(source: Source) -> Volume:
             "a volume",
             "export all slices, or remove this scan",
         )
-    return Volume(array, *_checked_geometry(source, geometry))
+    return Volume(array, *checked_geometry(source, geometry))
 
 
 def _raise_write_error(path: Path, size: int) -> None:
@@ -300,8 +317,14 @@ def _raise_write_error(path: Path, size: int) -> None:
             file.write(bytes(1 << 20))
 
 
-def _checked_geometry(source: Source, geometry: Geometry) -> tuple[Geometry, tuple[str, ...]]:
-    """The geometry, orthogonalised if necessary, and a description of the repairs."""
+def checked_geometry(source: object, geometry: Geometry) -> tuple[Geometry, tuple[str, ...]]:
+    """The geometry, orthogonalised if necessary, and a description of the repairs.
+
+    Raises
+    ------
+    ScanError
+        If it is not that of a scan.
+    """
     spacing, low, high = geometry.spacing, *SPACING_LIMITS
     if not all(low <= value <= high for value in spacing):
         raise ScanError(

@@ -5,11 +5,17 @@ import shutil
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 from helpers.acquisitions import turned
+from helpers.tiny_nnunet import NAME
+from helpers.tiny_nnunet import head as tiny_head
+from helpers.trained_model import make_model
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
 from clisc_nnunet.cli.make_phantoms import main as make_phantoms
 from clisc_nnunet.cli.segment import main
+from clisc_nnunet.dataset_conversion.prepare_scans import main as prepare_scans
 from clisc_nnunet.inference.volume_predictor import VolumePredictor, segment_scan
 from clisc_nnunet.io.volume import read_mask, read_volume, same_grid, write_volume
 from clisc_nnunet.metrics import dice
@@ -40,19 +46,23 @@ def test_masks_lie_on_the_scans_grid_and_on_the_tumours(phantoms, segmented):
         assert dice(mask, read_mask(file, scan.geometry)) > 0.5
 
 
-def test_volumes_and_a_picture_lie_beside_them(segmented):
+def test_volumes_quality_and_a_page_lie_beside_them(segmented):
     rows = list(csv.DictReader((segmented / "volumes.csv").open()))
     assert [row["case"] for row in rows] == ["phantom_0000", "phantom_0001"]
     assert all(5 < float(row["tumour_ml"]) < 300 for row in rows)
     assert all(800 < float(row["brain_ml"]) < 2500 for row in rows)
-    assert (segmented / "segmentations.png").stat().st_size > 10_000
+    assert all(0 < float(row["quality"]) < 1 for row in rows)
+    page = (segmented / "segmentations.html").read_text(encoding="utf-8")
+    assert page.count('class="label"') == 6 and page.count("estimated</p>") == 2
 
 
 def test_one_scan_in_another_orientation_gets_the_same_mask(phantoms, segmented, tmp_path):
     path = phantoms / "images" / "phantom_0000" / "phantom_0000_flair.nii.gz"
     scan = turned(read_volume(path), "PIR")
     write_volume(tmp_path / "one.nii.gz", scan.array, scan.geometry)
-    assert main(["-i", str(tmp_path / "one.nii.gz"), "-o", str(tmp_path / "out")]) == 0
+    call = ["-i", str(tmp_path / "one.nii.gz"), "-o", str(tmp_path / "out"), "--no-quality"]
+    assert main(call) == 0
+    assert (tmp_path / "out" / "volumes.csv").read_text().endswith(",\n")
     mask = read_volume(tmp_path / "out" / "one.nii.gz")
     expected = turned(read_volume(segmented / "phantom_0000.nii.gz"), "PIR")
     assert dice(mask.array > 0, expected.array > 0) > 0.99
@@ -80,15 +90,66 @@ def test_a_folder_without_a_model_is_one_line(phantoms, tmp_path, capsys):
     call = ["-i", str(phantoms / "images"), "-o", str(tmp_path / "out"), "-m", str(tmp_path)]
     assert main(call) == 2
     assert "no trained model" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def scan(tmp_path):
+    """A small head whose file is neither axial nor has a background of 0."""
+    image = sitk.GetImageFromArray(tiny_head(3)[0] + 7)
+    image.SetSpacing((6.0, 6.0, 6.0))
+    path = tmp_path / "scans" / "one.nii.gz"
+    path.parent.mkdir()
+    sitk.WriteImage(sitk.DICOMOrient(image, "RSA"), str(path))
+    return path
+
+
+def test_a_trained_network_gives_the_mask_of_nnunet(scan, tmp_path, monkeypatch):
+    monkeypatch.setenv("nnUNet_results", str(tmp_path / "results"))
+    model = make_model(tmp_path / "results" / NAME, folds=("0", "1"))
+    assert main(["-i", str(scan), "-o", str(tmp_path / "out"), "-d", "7", "-f", "0", "1"]) == 0
+
+    assert prepare_scans(["-i", str(scan.parent), "-o", str(tmp_path / "prepared")]) == 0
+    usual = nnUNetPredictor(device=torch.device("cpu"), allow_tqdm=False)
+    usual.initialize_from_trained_model_folder(str(model), (0, 1))
+    ready = str(tmp_path / "prepared" / "one_0000.nii.gz")
+    usual.predict_from_files_sequential([[ready]], [str(tmp_path / "expected.nii.gz")])
+    found, expected = (
+        read_volume(path).array > 0
+        for path in (tmp_path / "out" / "one.nii.gz", tmp_path / "expected.nii.gz")
+    )
+    assert 0.01 < expected.mean() < 0.99
+    np.testing.assert_array_equal(found, expected)
+    assert f"{NAME}/{model.name}" in (tmp_path / "out" / "segmentations.html").read_text()
+
+
+def test_one_fold_and_the_brain_alone(scan, tmp_path):
+    model = make_model(tmp_path, folds=("0", "1"))
+    masks = {}
+    for name, options in (("all", []), ("one", ["-f", "1"]), ("brain", ["--strip"])):
+        call = ["-i", str(scan), "-o", str(tmp_path / name), "-m", str(model), "--no-quality"]
+        assert main([*call, *options]) == 0
+        masks[name] = read_volume(tmp_path / name / "one.nii.gz").array > 0
+    brain = read_volume(scan).array != 7
+    assert (masks["one"] != masks["all"]).any()
+    assert masks["all"][~brain].any() and not masks["brain"][~brain].any()
+
+
+def test_a_checkpoint_that_cannot_be_loaded_is_one_line(scan, tmp_path, capsys):
+    model = make_model(tmp_path)
+    checkpoint = model / "fold_0" / "checkpoint_final.pth"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:500])
+    assert main(["-i", str(scan), "-o", str(tmp_path / "out"), "-m", str(model)]) == 2
+    assert "found a model that nnU-Net cannot load" in capsys.readouterr().err
 
 
 def test_intensities_may_have_any_unit(phantoms):
     path = phantoms / "images" / "phantom_0001" / "phantom_0001_flair.nii.gz"
     scan = read_volume(path)
     predictor = VolumePredictor.bundled(torch.device("cpu"))
-    mask, brain = segment_scan(predictor, scan)
+    found = segment_scan(predictor, scan)
     head = scan.array != 0
     scaled = np.where(head, 0.01 * scan.array - 3, 0).astype(np.float32)
-    again, _ = segment_scan(predictor, type(scan)(scaled, scan.geometry))
-    assert mask.any() and (mask <= brain).all()
-    assert dice(mask, again) > 0.99
+    again = segment_scan(predictor, type(scan)(scaled, scan.geometry))
+    assert found.mask.any() and (found.mask <= found.brain).all()
+    assert dice(found.mask, again.mask) > 0.99

@@ -1,0 +1,471 @@
+"""The commands as functions: `import clisc_nnunet as clisc; clisc.segment("scan.nii.gz")`.
+
+Mistakes in the input raise `clisc.UserError`, whose text is one line. Heavy libraries are imported
+at the first call.
+
+With `processes` above 1, calls of a script must stand under `if __name__ == "__main__":`, since
+each worker process imports the script.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from clisc_nnunet.errors import UserError
+from clisc_nnunet.processes import check_main_guard
+
+if TYPE_CHECKING:
+    import nibabel
+    import numpy as np
+    import SimpleITK as sitk
+
+    from clisc_nnunet.dataset_conversion.conversion import Conversion
+    from clisc_nnunet.evaluation.evaluate import Evaluation
+    from clisc_nnunet.evaluation.mask_pairs import Missing
+    from clisc_nnunet.inference.mask import Mask
+    from clisc_nnunet.inference.volume_predictor import VolumePredictor
+    from clisc_nnunet.io.volume import Volume
+    from clisc_nnunet.quality_control.score_predictions import Estimate
+    from clisc_nnunet.s3f.similarity import SamPasses
+    from clisc_nnunet.settings import Settings
+
+    Image = str | Path | Volume | sitk.Image | nibabel.spatialimages.SpatialImage | np.ndarray
+
+Device = Literal["cpu", "cuda", "mps"]
+_DATASET = re.compile(r"Dataset(?P<id>\d{3})_(?P<name>.+)")
+
+
+def segment(
+    image: Image,
+    model: str | Path | VolumePredictor | None = None,
+    device: Device | None = None,
+    *,
+    spacing: Sequence[float] | None = None,
+    quality: bool = False,
+) -> Mask:
+    """Segment the tumour in one FLAIR scan, with or without skull.
+
+    Parameters
+    ----------
+    image : path, SimpleITK.Image, nibabel image, or ndarray with `spacing`
+        A path may be a file in any format that SimpleITK reads, or a folder with one scan, such as
+        a DICOM series. An ndarray is (plane, row, column): planes from inferior to superior, rows
+        towards posterior, columns towards the patient's left.
+    model : str, Path or VolumePredictor, optional
+        See `load_network`; by default the bundled network. For many scans, load it once.
+    device : {'cpu', 'cuda', 'mps'}, optional
+        By default cuda if there is one; ignored for a loaded network.
+    spacing : sequence of 3 float, optional
+        Of an ndarray: millimetres, in the order of its axes.
+    quality : bool
+        Estimate `Mask.quality`, which takes one to three seconds more.
+
+    Raises
+    ------
+    UserError
+        If the scan cannot be used or there is no such model.
+
+    Examples
+    --------
+    >>> import clisc_nnunet as clisc
+    >>> from pathlib import Path
+    >>> from tempfile import mkdtemp
+    >>> folder = Path(mkdtemp())
+    >>> made = clisc.make_phantoms(folder, 1, seed=500, spacing_mm=3, tumour_free=0)
+    >>> scan = folder / "images/phantom_0000/phantom_0000_flair.nii.gz"
+    >>> mask = clisc.segment(scan)
+    >>> mask.array.shape == mask.geometry.shape
+    True
+    >>> 10 < mask.tumour_ml < 300
+    True
+
+    Images of other libraries come back on their own grid:
+
+    >>> import SimpleITK as sitk
+    >>> image = sitk.ReadImage(scan)
+    >>> found = clisc.segment(image).to_sitk()
+    >>> found.GetSize() == image.GetSize()
+    True
+    """
+    from clisc_nnunet.inference.mask import Mask
+    from clisc_nnunet.inference.volume_predictor import segment_scan
+    from clisc_nnunet.io.image_objects import to_volume
+
+    name = "image"
+    if isinstance(image, (str, Path)) and os.path.isdir(image):
+        scan, name = _only_scan(Path(image))
+    else:
+        scan = to_volume(image, spacing)
+    predictor = load_network(model, device)
+    found = segment_scan(predictor, scan)
+    score = None
+    if quality:
+        from clisc_nnunet.quality_control.mask_quality import MaskRater
+
+        rater = MaskRater.bundled(predictor.device)
+        score = rater.rate(name, scan, found.brain, found.mask)
+    return Mask(found.mask, found.probability, found.brain, scan.geometry, score)
+
+
+def load_network(
+    model: str | Path | VolumePredictor | None = None, device: Device | None = None
+) -> VolumePredictor:
+    """Load a network, for several calls of `segment`.
+
+    Parameters
+    ----------
+    model : str, Path or VolumePredictor, optional
+        Folder of a model trained with nnU-Net (`TRAINER__PLANS__CONFIGURATION`), or number, name
+        or folder of the dataset that it was trained on; by default the bundled network. A loaded
+        network is returned as it is.
+    device : {'cpu', 'cuda', 'mps'}, optional
+        By default cuda if there is one.
+
+    Raises
+    ------
+    UserError
+        If there is no such model, or more than one.
+
+    Examples
+    --------
+    >>> import clisc_nnunet as clisc
+    >>> clisc.load_network(device="cpu").name
+    'bundled network'
+    """
+    from clisc_nnunet.inference.trained_model import NetworkChoice, is_model
+    from clisc_nnunet.inference.volume_predictor import VolumePredictor, load_predictor
+    from clisc_nnunet.models.device import chosen_device
+
+    if isinstance(model, VolumePredictor):
+        return model
+    if model is None:
+        return _bundled(str(chosen_device(device)))
+    folder = Path(model)
+    choice = NetworkChoice(model=folder) if is_model(folder) else NetworkChoice(dataset=str(model))
+    return load_predictor(choice, chosen_device(device))
+
+
+def make_pseudo_labels(
+    scans: str | Path,
+    out: str | Path,
+    *,
+    settings: Settings | None = None,
+    models: Literal["bundled", "paper"] = "bundled",
+    clip: str | None = None,
+    sam: str | None = None,
+    classifier: str | None = None,
+    channels: Sequence[str] = (),
+    label_channel: str = "flair",
+    cases: Sequence[str] = (),
+    leave_out: Sequence[str] = (),
+    brain_masks: str | Path | None = None,
+    slice_labels: str | Path | None = None,
+    empty_cases: Literal["leave-out", "background"] = "leave-out",
+    copy: bool = False,
+    resume: bool = False,
+    device: Device | None = None,
+    processes: int = 1,
+) -> Conversion:
+    """Turn a folder of unlabelled scans into an nnU-Net raw dataset with pseudo-labels.
+
+    Parameters
+    ----------
+    scans : str or Path
+        Folder of scans, in any layout.
+    out : str or Path
+        The dataset, such as `nnUNet_raw/Dataset501_CLISC`.
+    settings : Settings, optional
+        By default `clisc_nnunet.settings.PRESETS["default"]`.
+    models, clip, sam, classifier, channels, label_channel, cases, leave_out, brain_masks, \
+slice_labels, empty_cases, copy, resume, device, processes
+        As the options of `clisc_make_pseudo_dataset`; `resume` is its `--continue`, and
+        `label_channel` its `--prompt-channel`.
+
+    Returns
+    -------
+    Conversion
+        Folder and outcomes; `clisc/report.html` in the folder shows every case.
+
+    Raises
+    ------
+    UserError
+        For invalid options or input, and without any tumour.
+
+    Examples
+    --------
+    >>> import clisc_nnunet as clisc
+    >>> from pathlib import Path
+    >>> from tempfile import mkdtemp
+    >>> folder = Path(mkdtemp())
+    >>> made = clisc.make_phantoms(folder / "phantoms", 3, seed=500, spacing_mm=3, tumour_free=0)
+    >>> done = clisc.make_pseudo_labels(
+    ...     folder / "phantoms/images", folder / "nnUNet_raw/Dataset501_CLISC"
+    ... )  # doctest: +ELLIPSIS
+    3 cases...
+    >>> [outcome.case for outcome in done.outcomes]
+    ['phantom_0000', 'phantom_0001', 'phantom_0002']
+    >>> (done.folder / "clisc/report.html").is_file()
+    True
+    """
+    check_main_guard(processes)
+    from clisc_nnunet.dataset_conversion.conversion import convert
+    from clisc_nnunet.dataset_conversion.options import ConversionOptions
+
+    folder = Path(out)
+    parts = _DATASET.fullmatch(folder.name)
+    if parts is None:
+        expected = "a folder named like Dataset501_CLISC"
+        raise UserError("out", str(folder), expected, "choose such a name")
+    return convert(
+        ConversionOptions(
+            Path(scans),
+            int(parts["id"]),
+            parts["name"],
+            folder.parent,
+            models=models,
+            clip=clip,
+            sam=sam,
+            classifier=classifier,
+            settings=settings,
+            slice_labels=_path(slice_labels),
+            device=device,
+            processes=processes,
+            copy=copy,
+            empty_cases=empty_cases,
+            resume=resume,
+            channels=tuple(channels),
+            label_channel=label_channel,
+            cases=tuple(cases),
+            leave_out=tuple(leave_out),
+            brain_masks=_path(brain_masks),
+        )
+    )
+
+
+def evaluate(
+    predictions: str | Path,
+    references: str | Path,
+    out: str | Path | None = None,
+    *,
+    images: str | Path | None = None,
+    channels: Sequence[str] = (),
+    label_channel: str = "flair",
+    labels: Sequence[int] = (),
+    tolerance_mm: float = 1.0,
+    missing: Missing = "error",
+    processes: int = 1,
+    seed: int = 0,
+) -> Evaluation:
+    """Score a folder of masks against references.
+
+    Parameters
+    ----------
+    predictions, references : str or Path
+        Folders of `CASE.nii.gz`.
+    out : str or Path, optional
+        Folder for tables and a page; by default nothing is written.
+    images, channels, label_channel, labels, tolerance_mm, missing, processes, seed
+        As the options of `clisc_evaluate`; `labels` is its `--label-of-interest`.
+
+    Returns
+    -------
+    Evaluation
+        Scores per case and their summary.
+
+    Raises
+    ------
+    UserError
+        For invalid options or files; nothing is written then.
+
+    Examples
+    --------
+    >>> import clisc_nnunet as clisc
+    >>> from pathlib import Path
+    >>> from tempfile import mkdtemp
+    >>> folder = Path(mkdtemp())
+    >>> made = clisc.make_phantoms(folder, 2, seed=500, spacing_mm=3, tumour_free=0)
+    >>> network = clisc.load_network()
+    >>> for scan in sorted(folder.glob("images/*/*_flair.nii.gz")):
+    ...     clisc.segment(scan, network).save(folder / f"masks/{scan.parent.name}.nii.gz")
+    >>> found = clisc.evaluate(folder / "masks", folder / "labels")
+    >>> [scores.case for scores in found.scores if scores.dice > 0.5]
+    ['phantom_0000', 'phantom_0001']
+    """
+    check_main_guard(processes)
+    from clisc_nnunet.evaluation.evaluate import EvaluationOptions
+    from clisc_nnunet.evaluation.evaluate import evaluate as score
+
+    return score(
+        EvaluationOptions(
+            Path(predictions),
+            Path(references),
+            _path(out),
+            _path(images),
+            tuple(channels),
+            label_channel,
+            tuple(labels),
+            tolerance_mm,
+            missing,
+            processes,
+            seed,
+        )
+    )
+
+
+def estimate_quality(
+    images: str | Path,
+    predictions: str | Path,
+    out: str | Path | None = None,
+    *,
+    sam: str = "",
+    looks: SamPasses = "all",
+    repeats: int = 5,
+    jitter: float = 0.05,
+    seed: int = 0,
+    channels: Sequence[str] = (),
+    label_channel: str = "",
+    brain_masks: str | Path | None = None,
+    resume: bool = False,
+    device: Device | None = None,
+    processes: int = 1,
+) -> Estimate:
+    """Rank a folder of masks by their agreement with SAM, the least trusted first, without labels.
+
+    Parameters
+    ----------
+    images : str or Path
+        Folder of the scans.
+    predictions : str or Path
+        Folder of masks, `CASE.nii.gz`.
+    out : str or Path, optional
+        Folder for tables and a page; by default `quality` in the folder of masks.
+    sam, looks, repeats, jitter, seed, channels, label_channel, brain_masks, resume, device, \
+processes
+        As the options of `clisc_estimate_quality`; `resume` is its `--continue`, and
+        `label_channel` its `--prompt-channel`.
+
+    Returns
+    -------
+    Estimate
+        Cases by rank. Their score is an estimate, and not one of Dice.
+
+    Raises
+    ------
+    UserError
+        For invalid options or input, and if no mask has a scan.
+
+    Examples
+    --------
+    >>> import clisc_nnunet as clisc
+    >>> from pathlib import Path
+    >>> from tempfile import mkdtemp
+    >>> folder = Path(mkdtemp())
+    >>> made = clisc.make_phantoms(folder, 2, seed=500, spacing_mm=3, tumour_free=0)
+    >>> found = clisc.estimate_quality(folder / "images", folder / "labels", looks="axial")
+    >>> [case.rank for case in found.cases], found.out.name
+    ([1, 2], 'quality')
+    """
+    check_main_guard(processes)
+    from clisc_nnunet.quality_control.prompt_stability import JitterSettings
+    from clisc_nnunet.quality_control.score_predictions import (
+        QualityOptions,
+    )
+    from clisc_nnunet.quality_control.score_predictions import (
+        estimate_quality as estimate,
+    )
+
+    return estimate(
+        QualityOptions(
+            Path(images),
+            Path(predictions),
+            _path(out),
+            sam,
+            looks,
+            JitterSettings(repeats, jitter, seed),
+            device,
+            processes,
+            _path(brain_masks),
+            tuple(channels),
+            label_channel,
+            resume,
+        )
+    )
+
+
+def make_phantoms(
+    out: str | Path,
+    count: int = 12,
+    *,
+    seed: int = 0,
+    anatomies: str | Path | None = None,
+    spacing_mm: float = 1.5,
+    tumour_free: float = 0.1,
+    kinds: Literal["usual", "heads", "unseen", "aged"] = "usual",
+    processes: int = 1,
+) -> list[Mapping[str, Any]]:
+    """Make synthetic heads with tumours and their masks, to try things on.
+
+    Parameters
+    ----------
+    out : str or Path
+        Gets `images/CASE/CASE_flair.nii.gz` and `labels/CASE.nii.gz`.
+    count : int
+    seed, anatomies, spacing_mm, tumour_free, kinds, processes
+        As the options of `clisc_make_phantoms`.
+
+    Returns
+    -------
+    list of mapping
+        Facts of each phantom, such as `case` and `tumour_ml`.
+
+    Raises
+    ------
+    UserError
+        If the folder has other files, or a value is out of range.
+
+    Examples
+    --------
+    >>> import clisc_nnunet as clisc
+    >>> from tempfile import mkdtemp
+    >>> [facts["case"] for facts in clisc.make_phantoms(mkdtemp(), 1, spacing_mm=4)]
+    ['phantom_0000']
+    """
+    check_main_guard(processes)
+    from clisc_nnunet.phantoms.phantom_dataset import make_phantom_dataset
+
+    folder, label_maps = Path(out), _path(anatomies)
+    return list(
+        make_phantom_dataset(
+            folder, count, seed, label_maps, spacing_mm, tumour_free, processes, kinds
+        )
+    )
+
+
+@lru_cache(1)
+def _bundled(device: str) -> VolumePredictor:
+    import torch
+
+    from clisc_nnunet.inference.volume_predictor import VolumePredictor
+
+    return VolumePredictor.bundled(torch.device(device))
+
+
+def _only_scan(folder: Path) -> tuple[Volume, str]:
+    """The FLAIR scan of a folder with one case, and the name of the case."""
+    from clisc_nnunet.inputs.find_cases import find_cases
+    from clisc_nnunet.io.volume import read_volume
+
+    cases = find_cases(folder).cases
+    if len(cases) > 1:
+        hint = "call clisc.segment for each, or clisc_segment for the folder"
+        raise UserError(folder, f"{len(cases)} scans", "one", hint)
+    return read_volume(cases[0].image), cases[0].name
+
+
+def _path(path: str | Path | None) -> Path | None:
+    return None if path is None else Path(path)
