@@ -88,8 +88,8 @@ def estimate_quality(options: QualityOptions) -> Estimate:
     predictions = find_predictions(options.predictions)
     described = dataset_json(options.predictions)
     phantoms = phantoms_beside(options.images)
-    found = _images(options, described)
-    images = {case: scan for case, scan in found.items() if case not in phantoms}
+    scans = _images(options, described)
+    images = {case: scan for case, scan in scans.items() if case not in phantoms}
     known = {case: path for case, path in predictions.items() if case in images}
     if not known:
         raise UserError(
