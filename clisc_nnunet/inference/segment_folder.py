@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from scipy.ndimage import binary_dilation
 from tqdm import tqdm
 
-from clisc_nnunet.errors import ScanError
+from clisc_nnunet.errors import ScanError, one_line
 from clisc_nnunet.inference.volume_predictor import VolumePredictor, segment_scan
 from clisc_nnunet.inputs.case_filter import chosen_input
 from clisc_nnunet.inputs.cases import Case
@@ -131,6 +131,8 @@ def _segment_case(
     predictor: VolumePredictor, name: str, source: Source, out: Path
 ) -> SegmentedCase:
     scan = read_volume(source)
+    for repair in scan.repairs:
+        tqdm.write(f"{one_line(source)}: {repair}")
     mask, brain = segment_scan(predictor, scan)
     if not brain.any():
         raise ScanError(source, "no brain", "a scan of a head", "check this scan")

@@ -69,8 +69,11 @@ def geometry_unlike_itk(series: Series) -> Geometry | None:
         reader.ReadImageInformation()
     except RuntimeError:
         return None  # reported when it is read
+    # A header, unlike an image, may have a negative spacing.
+    steps = np.reshape(reader.GetDirection(), (3, 3)) * reader.GetSpacing()
+    seen = geometry_of_steps(reader.GetSize(), steps, np.array(reader.GetOrigin()))
     in_order = bool((np.diff(order) == 1).all())
-    same = in_order and not is_far(geometry, geometry_of_image(reader))
+    same = in_order and not is_far(geometry, seen)
     return None if same and not _scalings_differ(header) else geometry
 
 

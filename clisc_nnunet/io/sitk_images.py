@@ -108,28 +108,28 @@ def _read(path: Path, *, voxels: bool) -> tuple[np.ndarray | None, ImageHeader]:
         files = data_files(path)
         header = _itk_header(path)
         _check_claim(path, header, files)
-        with no_itk_warnings():
-            image = sitk.ReadImage(itk_name(path)) if voxels else header
+        if not voxels:
+            return None, ImageHeader(geometry_of_image(header))
+        image = _itk_image(path)
     except _READ_ERRORS as error:
         raise _unreadable(path, error) from None
-    array = sitk.GetArrayFromImage(image) if voxels else None
-    return array, ImageHeader(geometry_of_image(image))
+    return sitk.GetArrayFromImage(image), ImageHeader(geometry_of_image(image))
 
 
 def _read_nifti(path: Path, *, voxels: bool) -> tuple[np.ndarray | None, ImageHeader]:
     """Voxels, if requested, and header of a NIfTI file."""
     nifti = check_nifti(path, voxels=voxels)
-    size = (*nifti.shape, 1, 1)[:3]
+    columns, rows, planes = (*nifti.shape, 1, 1)[:3]
+    size = (columns, rows, planes)
     stated = stated_geometry(nifti.header, size)
     conflict = (stated.conflict,) if stated and stated.conflict else ()
     if nifti.needs_nibabel:
         array = read_nifti(path, nifti) if voxels else None
         geometry = stated.geometry if stated else unoriented_geometry(nifti.header, size)
         return array, ImageHeader(geometry, (_written_again(nifti.needs_nibabel), *conflict), True)
-    read = partial(sitk.ReadImage, itk_name(path)) if voxels else partial(_itk_header, path)
+    read = partial(_itk_image if voxels else _itk_header, path)
     try:
-        with no_itk_warnings():
-            image = read()
+        image: Any = read()
         seen = geometry_of_image(image)
     except RuntimeError as error:
         if _NOT_ORTHOGONAL not in str(error):
@@ -149,6 +149,11 @@ def _read_nifti(path: Path, *, voxels: bool) -> tuple[np.ndarray | None, ImageHe
         return array, ImageHeader(stated.geometry, conflict)
     apart = f"header: read by its own numbers, {farthest_mm(stated.geometry, seen):.3g} mm from ITK"
     return array, ImageHeader(stated.geometry, conflict or (apart,), itk_differs=True)
+
+
+def _itk_image(path: Path) -> sitk.Image:
+    with no_itk_warnings():
+        return sitk.ReadImage(itk_name(path))
 
 
 def _itk_header(path: Path) -> sitk.ImageFileReader:
@@ -191,8 +196,7 @@ def _permissive() -> Iterator[None]:
     before = os.environ.get(_PERMISSIVE)
     os.environ[_PERMISSIVE] = "1"
     try:
-        with no_itk_warnings():
-            yield
+        yield
     finally:
         if before is None:
             del os.environ[_PERMISSIVE]
