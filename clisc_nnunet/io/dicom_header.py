@@ -156,7 +156,7 @@ def _frame(
 ) -> Frame:
     _check(
         path,
-        "spacing of pixels",
+        "pixel spacing",
         spacing,
         len(spacing) == 2 and bool(np.isfinite(spacing).all()) and min(spacing) > 0,
         "two spacings above 0",
@@ -190,7 +190,7 @@ def _check(path: Path, what: str, found: list[float], valid: bool, expected: str
         numbers = ", ".join(f"{value:g}" for value in found)
         raise ScanError(
             path,
-            f"a {what} of {numbers}" if numbers else f"no {what}",
+            f"{what} {numbers}" if numbers else f"no {what}",
             expected,
             "export the series again",
         )

@@ -1,4 +1,4 @@
-"""Formats that ITK, and so nnU-Net's reader, does not read: NIfTI-2, MGH, wrongly named NIfTI."""
+"""Images that nibabel reads and ITK does not: NIfTI-2, FreeSurfer's MGH, wrongly named NIfTI."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class NiftiFile:
     ----------
     header : nibabel Nifti1Header or Nifti2Header
     needs_nibabel : str
-        Why ITK cannot read the file; empty if it can.
+        Why nibabel reads the file: what ITK cannot read, or only under another name; else empty.
     not_finite : int ndarray of shape (n,)
         Voxels that are NaN or infinite, in the order of the file; empty if they were not read.
     """
@@ -93,7 +93,7 @@ def check_nifti(path: Path, *, voxels: bool = True) -> NiftiFile:
         _check_spacing(path, header)
         _check_orientation(path, header)
         not_finite = _read_through(header, file) if voxels else np.empty(0, np.int64)
-    return NiftiFile(header, _unreadable_by_itk(path, header, compressed), not_finite)
+    return NiftiFile(header, _needs_nibabel(path, header, compressed), not_finite)
 
 
 @contextmanager
@@ -230,7 +230,7 @@ def _read_through(header: Any, file: BinaryIO) -> np.ndarray:
     return np.concatenate(found) if found else np.empty(0, np.int64)
 
 
-def _unreadable_by_itk(path: Path, header: Any, compressed: bool) -> str:
+def _needs_nibabel(path: Path, header: Any, compressed: bool) -> str:
     if isinstance(header, Nifti2Header):
         return "NIfTI-2"
     if compressed != path.name.lower().endswith(".gz"):

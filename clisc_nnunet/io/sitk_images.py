@@ -45,7 +45,7 @@ class ImageHeader:
     geometry : Geometry
         Not checked: axes may be far from orthogonal.
     repairs : tuple of str
-        Contradictions in the header, and formats that nnU-Net's reader does not know.
+        Contradictions in the header, and NIfTI files that ITK cannot read, or not by their names.
     itk_differs : bool
         Whether ITK finds another geometry, or does not know the format.
     """
@@ -102,7 +102,7 @@ def _read(path: Path, *, voxels: bool) -> tuple[np.ndarray | None, ImageHeader]:
     try:
         if is_mgh(path):
             array, geometry = read_mgh(path, voxels=voxels)
-            return array, ImageHeader(geometry, (_written_again("FreeSurfer's format"),), True)
+            return array, ImageHeader(geometry, itk_differs=True)
         if is_nifti(path):
             return _read_nifti(path, voxels=voxels)
         files = data_files(path)
@@ -126,7 +126,8 @@ def _read_nifti(path: Path, *, voxels: bool) -> tuple[np.ndarray | None, ImageHe
     if nifti.needs_nibabel:
         array = read_nifti(path, nifti) if voxels else None
         geometry = stated.geometry if stated else unoriented_geometry(nifti.header, size)
-        return array, ImageHeader(geometry, (_written_again(nifti.needs_nibabel), *conflict), True)
+        repairs = (f"{nifti.needs_nibabel}, read by nibabel", *conflict)
+        return array, ImageHeader(geometry, repairs, itk_differs=True)
     read = partial(_itk_image if voxels else _itk_header, path)
     try:
         image: Any = read()
@@ -171,10 +172,6 @@ def _check_claim(path: Path, header: sitk.ImageFileReader, files: tuple[Path, ..
     check_voxels(path, size)
     voxel = sitk.Image([1, 1], header.GetPixelID()).GetSizeOfPixelComponent()
     check_bytes(path, math.prod(size) * voxel, most_bytes(path, files))
-
-
-def _written_again(what: str) -> str:
-    return f"{what}, which nnU-Net's reader cannot read"
 
 
 def _read_permissively(path: Path, read: Callable[[], Any], stated: StatedGeometry | None) -> Any:
@@ -231,6 +228,6 @@ def _unreadable(path: Path, error: BaseException) -> ScanError:
     return ScanError(
         path,
         f"a file that cannot be read ({path.stat().st_size} bytes; {reason[:120]})",
-        "a complete volume in a format that SimpleITK reads",
+        "a complete NIfTI, MetaImage, NRRD or MGH volume",
         "copy or export it again",
     )

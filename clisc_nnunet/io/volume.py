@@ -75,8 +75,8 @@ class Volume:
         Intensities.
     geometry : Geometry
     repairs : tuple of str
-        What ITK, and therefore nnU-Net, would reject or read in another way: repairs of the header,
-        choices where it contradicts itself, and formats that ITK cannot read.
+        Why a NIfTI file is not passed on to nnU-Net as it is: repairs of its header, choices where
+        it contradicts itself, and versions that ITK cannot read.
     """
 
     array: np.ndarray

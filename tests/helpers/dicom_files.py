@@ -56,7 +56,7 @@ def write_enhanced(
     syntax="1.2.840.10008.1.2.1",
     sequence_length=True,
     frames_claimed=None,
-    rows_claimed=None,
+    size_claimed=None,
 ):
     """A multi-frame file of ARRAY's planes in any order, positions on GRID.
 
@@ -98,8 +98,8 @@ def write_enhanced(
         *(
             dicom.element(0x0028_0000 | tag, "US", struct.pack("<H", value))
             for tag, value in [
-                (0x10, rows_claimed or rows),
-                (0x11, columns),
+                (0x10, size_claimed or rows),
+                (0x11, size_claimed or columns),
                 (0x100, 16),
                 (0x101, 16),
                 (0x102, 15),
@@ -159,10 +159,11 @@ class Encoder:
 
 
 def replaced(path, tag, value):
-    """Replace the value of an explicit element of the top level by another of the same length."""
+    """Replace the value of an element of the top level in a file of `write_series`."""
     content = path.read_bytes()
+    # SimpleITK writes implicit elements: tag, length, value.
     start = content.index(struct.pack("<HH", tag >> 16, tag & 0xFFFF), 132)
-    length = struct.unpack_from("<H", content, start + 6)[0]
-    assert len(value) <= length
-    value = value.ljust(length, b" ")
-    path.write_bytes(content[: start + 8] + value + content[start + 8 + length :])
+    (length,) = struct.unpack_from("<I", content, start + 4)
+    value += b" " * (len(value) % 2)
+    rest = content[start + 8 + length :]
+    path.write_bytes(content[: start + 4] + struct.pack("<I", len(value)) + value + rest)
