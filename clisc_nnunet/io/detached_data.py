@@ -100,7 +100,7 @@ def _numbered(path: Path, entry: str) -> list[str]:
 
 def _checked(path: Path, name: str) -> Path:
     is_absolute = PurePath(name).is_absolute() or PureWindowsPath(name).drive != ""
-    if is_absolute or ".." in PureWindowsPath(name).parts:
+    if is_absolute or "\0" in name or ".." in PureWindowsPath(name).parts:
         raise _refused(path, f"its voxels in {name!r}, outside of its folder")
     file = path.parent / name
     if file.exists() and not file.is_file():

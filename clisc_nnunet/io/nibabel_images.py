@@ -6,10 +6,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 from nibabel.freesurfer.mghformat import MGHHeader
-from nibabel.nifti2 import Nifti2Header
+from nibabel.spatialimages import HeaderDataError
 
 from clisc_nnunet.errors import ScanError
 from clisc_nnunet.io.claimed_size import GZIP_RATIO, check_bytes, check_voxels
@@ -51,7 +50,8 @@ def read_mgh(path: Path, *, voxels: bool = True) -> tuple[np.ndarray | None, Geo
         available = path.stat().st_size * (GZIP_RATIO if compressed else 1)
         check_bytes(path, _MGH_HEADER_BYTES + size, available)
         check_voxels(path, shape)
-        affine = header.get_affine()
+        with np.errstate(all="ignore"):
+            affine = header.get_affine().astype(float)
         if not np.isfinite(affine).all() or not np.linalg.norm(affine[:3, :3], axis=0).all():
             raise ScanError(
                 path,
@@ -81,13 +81,22 @@ def read_nifti(path: Path, nifti: NiftiFile) -> np.ndarray:
         If it is not one 3D volume of real numbers.
     """
     _check_shape(path, nifti.shape)
-    with opened(path) as (file, _):
-        content = file.read(data_offset(nifti.header) + data_bytes(nifti.header))
-    kind = nib.Nifti2Image if isinstance(nifti.header, Nifti2Header) else nib.Nifti1Image
-    array = np.asanyarray(kind.from_bytes(content).dataobj)
-    if array.dtype.kind not in "iuf":
+    header, dtype = nifti.header, nifti.header.get_data_dtype()
+    if dtype.kind not in "iuf":
         raise ScanError(path, "complex numbers or colours", "intensities", "save the magnitude")
-    return array.reshape(nifti.shape).T
+    with opened(path) as (file, _):
+        file.seek(data_offset(header))
+        content = file.read(data_bytes(header))
+    array = np.frombuffer(content, dtype).reshape(nifti.shape[::-1])
+    try:
+        slope, intercept = header.get_slope_inter()
+    except HeaderDataError:
+        found = f"a scaling of {header['scl_slope']:g} x + {header['scl_inter']:g}"
+        raise ScanError(path, found, "finite numbers", "export the scan again") from None
+    if slope is None or (slope == 1 and not intercept):
+        return array.astype(dtype.newbyteorder("="))
+    with np.errstate(all="ignore"):  # what is not finite is reported with the volume
+        return array * float(slope) + float(intercept or 0)
 
 
 def _check_shape(path: Path, shape: tuple[int, ...]) -> None:

@@ -31,6 +31,8 @@ _GZIP = b"\x1f\x8b"
 _BLOCK = 1 << 22
 # Extensions of a header lie before the voxels.
 _MAX_OFFSET = 1 << 28
+# Larger numbers are not finite in single precision, and smaller inverse ones zero.
+_HUGE = 3e38
 
 
 @dataclass(frozen=True)
@@ -150,14 +152,16 @@ def _check_sizes(path: Path, header: Any) -> None:
             "export the scan again",
         )
     try:
-        header.get_data_dtype()
+        known = header.get_data_dtype().itemsize > 0
     except (HeaderDataError, KeyError):  # nibabel raises either for an unknown code
+        known = False
+    if not known:
         raise ScanError(
             path,
             f"a header with data type {int(header['datatype'])}",
             "a data type of the NIfTI standard",
             "export the scan again",
-        ) from None
+        )
 
 
 def _check_claim(path: Path, header: Any, compressed: bool) -> None:
@@ -180,7 +184,7 @@ def _check_claim(path: Path, header: Any, compressed: bool) -> None:
 
 def _check_spacing(path: Path, header: Any) -> None:
     spacing = header["pixdim"][1 : 1 + min(int(header["dim"][0]), 3)].astype(float)
-    if not np.all(np.isfinite(spacing) & (spacing > 0)):
+    if not np.all((spacing > 1 / _HUGE) & (spacing < _HUGE)):
         raise ScanError(
             path,
             f"a voxel spacing of {', '.join(f'{value:g}' for value in spacing)} mm",
@@ -195,7 +199,7 @@ def _check_orientation(path: Path, header: Any) -> None:
         fields += ["quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"]
     if int(header["sform_code"]) > 0:
         fields += ["srow_x", "srow_y", "srow_z"]
-    if not all(np.isfinite(header[name]).all() for name in fields):
+    if not all((np.abs(header[name]) < _HUGE).all() for name in fields):  # NaN, too
         raise ScanError(
             path,
             "an orientation that is not finite",

@@ -125,6 +125,8 @@ def _read_nifti(path: Path, *, voxels: bool) -> tuple[np.ndarray | None, ImageHe
     conflict = (stated.conflict,) if stated and stated.conflict else ()
     if nifti.needs_nibabel:
         array = read_nifti(path, nifti) if voxels else None
+        if stated is None and int(nifti.header["sform_code"]) > 0:
+            raise _without_volume(path)
         geometry = stated.geometry if stated else unoriented_geometry(nifti.header, size)
         repairs = (f"{nifti.needs_nibabel}, read by nibabel", *conflict)
         return array, ImageHeader(geometry, repairs, itk_differs=True)
@@ -177,14 +179,18 @@ def _check_claim(path: Path, header: sitk.ImageFileReader, files: tuple[Path, ..
 def _read_permissively(path: Path, read: Callable[[], Any], stated: StatedGeometry | None) -> Any:
     """Result of `read` for a file whose only orientation is an sform with skewed axes."""
     if stated is None or abs(np.linalg.det(stated.geometry.axes)) < _FLAT:
-        raise ScanError(
-            path,
-            "zero or coincident axes",
-            "an sform with three directions",
-            "fix the header, or export the scan again",
-        )
+        raise _without_volume(path)
     with _permissive():
         return read()
+
+
+def _without_volume(path: Path) -> ScanError:
+    return ScanError(
+        path,
+        "zero or coincident axes",
+        "an sform with three directions",
+        "fix the header, or export the scan again",
+    )
 
 
 @contextmanager

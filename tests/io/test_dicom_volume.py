@@ -1,11 +1,15 @@
 """Slices of a DICOM series as one volume: positions and scalings are those of the files."""
 
 import struct
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from helpers.dicom_files import ARRAY, GRID, replaced, write_enhanced, write_series
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from clisc_nnunet.errors import ScanError
 from clisc_nnunet.io.dicom_series import Series, find_series
@@ -145,3 +149,24 @@ def test_uneven_slices_are_irregular_and_not_missing(tmp_path, steps, monkeypatc
     write_series(tmp_path, "1.2.3", planes=planes.tolist())
     with pytest.raises(ScanError, match=f"irregular distances among {len(planes)} slices"):
         read_volume(only_series(tmp_path))
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    changes=st.lists(st.tuples(st.integers(132, 3000), st.integers(0, 255)), max_size=4),
+    cut=st.one_of(st.none(), st.integers(0, 4000)),
+)
+def test_damaged_enhanced_files_give_a_scan_or_one_line(changes, cut):
+    with TemporaryDirectory() as folder:
+        path = write_enhanced(Path(folder) / "scan", (3, 0, 5, 1, 4, 2))
+        content = bytearray(path.read_bytes())
+        for place, value in changes:
+            content[place % len(content)] = value
+        path.write_bytes(bytes(content)[:cut])
+        try:
+            volume = read_volume(Series(Path(folder), (path,), "1.2.3"))
+        except ScanError as error:
+            assert "\n" not in str(error)
+            return
+        assert volume.array.shape == volume.geometry.shape
+        assert np.isfinite(volume.array).all()
