@@ -14,8 +14,12 @@ from clisc_nnunet.errors import ScanError
 from clisc_nnunet.io.claimed_size import GZIP_RATIO
 
 _META, _NRRD = (".mha", ".mhd"), (".nrrd", ".nhdr")
-# Longest text header, and most files, that are looked at.
-_HEADER_BYTES, _MAX_FILES = 1 << 20, 10_000
+_META_ENTRY = re.compile(r"\s*ElementDataFile\s*[=:](.*)", re.I)
+_NRRD_ENTRY = re.compile(r"\s*data\s*file\s*:(.*)", re.I)
+# Longest text header, and most files of one volume.
+_HEADER_BYTES, _MAX_FILES = 1 << 18, 10_000
+# A voxel of 8 bytes is written in no less than two characters, the last one in one.
+_TEXT_RATIO = 4
 
 
 def data_files(path: Path) -> tuple[Path, ...]:
@@ -24,33 +28,29 @@ def data_files(path: Path) -> tuple[Path, ...]:
     Raises
     ------
     ScanError
-        If a file is absolute, outside the header's folder, or not regular.
+        If a file is absolute, outside the header's folder, or not regular, or the header too long.
     OSError
         If the header cannot be read.
     """
-    if not path.name.lower().endswith(_META + _NRRD):
-        return ()
     lines = _header_lines(path)
-    if path.name.lower().endswith(_META):
-        entry = _entry(lines, r"ElementDataFile\s*=")
-        local = entry is None or entry[0].upper() == "LOCAL"
-    else:
-        entry = _entry(lines, r"data ?file:")
-        local = entry is None
-    if local or entry is None:
+    entry = _META_ENTRY if path.name.lower().endswith(_META) else _NRRD_ENTRY
+    found = next(((n, m[1].strip()) for n, m in enumerate(map(entry.match, lines)) if m), None)
+    if found is None or (entry is _META_ENTRY and found[1].upper() == "LOCAL"):
         return ()
-    name, following = entry
-    if re.match(r"LIST\b", name):
-        names = [line for line in following if line][:_MAX_FILES]
+    number, name = found
+    if re.match(r"LIST\b", name, re.I):
+        names = [line.strip() for line in lines[number + 1 :] if line.strip()]
     elif "%" in name:
         names = _numbered(path, name)
     else:
         names = [name]
+    if len(names) > _MAX_FILES:
+        raise _refused(path, f"{len(names)} data files")
     return tuple(_checked(path, one) for one in names)
 
 
 def most_bytes(path: Path, files: tuple[Path, ...]) -> float:
-    """The most bytes of voxels that a header's files can contain, by their sizes.
+    """The most bytes of voxels that a header and its `data_files` can contain, by their sizes.
 
     Raises
     ------
@@ -58,34 +58,34 @@ def most_bytes(path: Path, files: tuple[Path, ...]) -> float:
         If one of them is missing.
     """
     size = sum(file.stat().st_size for file in files or (path,))
-    if not path.name.lower().endswith(_META + _NRRD):
-        return size
-    text = "\n".join(_header_lines(path))
-    if re.search(r"^encoding:\s*(raw|hex|ascii|te?xt)", text, re.I | re.M):
-        return size
-    compressed = re.search(r"^(CompressedData\s*=\s*True|encoding:\s*gz)", text, re.I | re.M)
-    if compressed:
+    header = "\n".join(_header_lines(path))
+    if re.search(r"^CompressedData\s*[=:]\s*True|^encoding:\s*gz", header, re.I | re.M):
         return size * GZIP_RATIO
-    return math.inf if re.search(r"^encoding:", text, re.I | re.M) else size
+    if re.search(r"^BinaryData\s*[=:]\s*False|^encoding:\s*(te?xt|ascii)", header, re.I | re.M):
+        return (size + 1) * _TEXT_RATIO
+    # There is no bound for bzip2.
+    return math.inf if re.search(r"^encoding:\s*bz", header, re.I | re.M) else size
 
 
 def _header_lines(path: Path) -> list[str]:
-    """Lines of the text header, without voxels that follow it in the same file."""
+    """Lines of the text header, without voxels that follow it; empty for other formats."""
+    name = path.name.lower()
+    if not name.endswith(_META + _NRRD):
+        return []
     with path.open("rb") as file:
         text = file.read(_HEADER_BYTES).decode("latin-1")
-    if path.name.lower().endswith(_NRRD):
-        text = re.split(r"\r?\n\r?\n", text, maxsplit=1)[0]
+        whole = not file.read(1)
+    lines = text.split("\n")
+    if name.endswith(_META):
+        end = next((n + 1 for n, line in enumerate(lines) if _META_ENTRY.match(line)), None)
+        is_list = end is not None and "LIST" in lines[end - 1].upper()
+        if is_list:
+            end = None
     else:
-        text = re.split(r"(?<=LOCAL)\s*\n", text, maxsplit=1, flags=re.I)[0]
-    return [line.strip() for line in text.split("\n")]
-
-
-def _entry(lines: list[str], key: str) -> tuple[str, list[str]] | None:
-    """Value of the first line with this key, and the lines after it; None if there is none."""
-    for number, line in enumerate(lines):
-        if found := re.match(key, line, re.I):
-            return line[found.end() :].strip(), lines[number + 1 :]
-    return None
+        end = next((n for n, line in enumerate(lines) if not line.strip()), None)
+    if end is None and not whole:
+        raise _refused(path, f"a header of more than {_HEADER_BYTES} bytes")
+    return lines[:end]
 
 
 def _numbered(path: Path, entry: str) -> list[str]:
@@ -93,7 +93,7 @@ def _numbered(path: Path, entry: str) -> list[str]:
     pattern, *numbers = entry.split()
     try:
         first, last, step = (int(number) for number in [*numbers, "1"][:3])
-        return [pattern % number for number in range(first, last + 1, step)[:_MAX_FILES]]
+        return [pattern % number for number in range(first, last + 1, step)[: _MAX_FILES + 1]]
     except (ValueError, TypeError, OverflowError):
         raise _refused(path, f"an invalid list of data files, {entry!r}") from None
 

@@ -124,3 +124,33 @@ def test_a_small_file_that_claims_much_is_refused(tmp_path, header):
     path = write(tmp_path, ending, lambda _: text)
     with pytest.raises(ScanError, match="too small for the 240000000 bytes it claims"):
         read_volume(path)
+
+
+@pytest.mark.parametrize(("ending", "header"), [(".mhd", meta), (".nhdr", nrrd)])
+def test_a_name_behind_a_long_header_is_not_overlooked(tmp_path, ending, header):
+    text = header("/etc/passwd")
+    first, rest = text.split("\n", 1)
+    filler = "Comment = x\n" if header is meta else "# comment\n"
+    path = tmp_path / f"scan{ending}"
+    path.write_text(f"{first}\n{filler * 30_000}{rest}")
+    with pytest.raises(ScanError, match="a header of more than 262144 bytes"):
+        read_volume(path)
+
+
+def test_a_colon_is_as_good_as_an_equals_sign(tmp_path):
+    path = write(tmp_path, ".mhd", lambda name: meta(name).replace("File =", "File :"))
+    assert np.array_equal(read_volume(path).array, ARRAY)
+    path = write(tmp_path, ".mhd", lambda _: meta("/etc/passwd").replace("File =", "File :"))
+    with pytest.raises(ScanError, match="outside of its folder"):
+        read_volume(path)
+
+
+@pytest.mark.parametrize("ending", [".mhd", ".nhdr"])
+def test_voxels_as_text_are_read(tmp_path, ending):
+    numbers = " ".join(map(str, (ARRAY % 7).ravel()))
+    text = meta("scan.txt").replace("BinaryData = True", "BinaryData = False")
+    text = text if ending == ".mhd" else nrrd("scan.txt", "ascii")
+    (tmp_path / "scan.txt").write_text(numbers)
+    path = tmp_path / f"scan{ending}"
+    path.write_text(text.replace("MET_SHORT", "MET_DOUBLE").replace("short", "double"))
+    assert np.array_equal(read_volume(path).array, ARRAY % 7)
