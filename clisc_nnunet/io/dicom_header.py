@@ -11,16 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import SimpleITK as sitk
 
 from clisc_nnunet.errors import ScanError
 from clisc_nnunet.io import dicom_elements
 from clisc_nnunet.io.claimed_size import check_bytes
 from clisc_nnunet.io.dicom_elements import Elements, InvalidElements, read_elements, text
+from clisc_nnunet.io.paths import itk_name
 
 _SAMPLES, _FRAMES, _ROWS, _COLUMNS = 0x0028_0002, 0x0028_0008, 0x0028_0010, 0x0028_0011
 _SPACING, _BITS = 0x0028_0030, 0x0028_0100
 _INTERCEPT, _SLOPE = 0x0028_1052, 0x0028_1053
 _POSITION, _ORIENTATION = 0x0020_0032, 0x0020_0037
+_NUMBERS = {_SAMPLES, _ROWS, _COLUMNS, _BITS}
 _WANTED = {
     *(_SAMPLES, _FRAMES, _ROWS, _COLUMNS, _SPACING, _BITS, _INTERCEPT, _SLOPE),
     *(_POSITION, _ORIENTATION),
@@ -81,12 +84,15 @@ def read_dicom_header(path: Path) -> DicomHeader:
     try:
         elements = read_elements(path, _WANTED)
     except (InvalidElements, OSError) as error:
-        raise ScanError(
-            path,
-            f"a DICOM slice that cannot be read ({error})",
-            "a complete file",
-            "copy or export the series again",
-        ) from None
+        others = _elements_by_gdcm(path) if isinstance(error, InvalidElements) else None
+        if others is None:
+            raise ScanError(
+                path,
+                f"a DICOM slice that cannot be read ({error})",
+                "a complete file",
+                "copy or export the series again",
+            ) from None
+        elements = others
     rows, columns, bits = (_integer(elements, tag, 0) for tag in (_ROWS, _COLUMNS, _BITS))
     samples, count = _integer(elements, _SAMPLES, 1), _count(path, elements)
     if min(rows, columns, bits, count) < 1:
@@ -113,6 +119,29 @@ def read_dicom_header(path: Path) -> DicomHeader:
         )
     frames = tuple(_enhanced_frame(path, group, shared) for group in groups)
     return DicomHeader(rows, columns, frames)
+
+
+def _elements_by_gdcm(path: Path) -> Elements | None:
+    """Elements of a file that breaks the standard in a way that GDCM knows; None if it does not.
+
+    Without the frames of an enhanced file.
+    """
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO("GDCMImageIO")
+    reader.SetFileName(itk_name(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError:
+        return None
+    names = {tag: f"{tag >> 16:04x}|{tag & 0xFFFF:04x}" for tag in _WANTED}
+    keys = set(reader.GetMetaDataKeys())
+    found = {tag: reader.GetMetaData(key) for tag, key in names.items() if key in keys}
+    elements: Elements = {
+        tag: int(value).to_bytes(2, "little") if tag in _NUMBERS else value.encode()
+        for tag, value in found.items()
+    }
+    # Whether the pixels are compressed is not known, so that only their number can be checked.
+    return {**elements, dicom_elements.TRANSFER_SYNTAX: b"unknown"}
 
 
 def _classic_frame(path: Path, elements: Elements) -> Frame:

@@ -150,7 +150,7 @@ def test_voxels_as_text_are_read(tmp_path, ending):
     numbers = " ".join(map(str, (ARRAY % 7).ravel()))
     text = meta("scan.txt").replace("BinaryData = True", "BinaryData = False")
     text = text if ending == ".mhd" else nrrd("scan.txt", "ascii")
-    (tmp_path / "scan.txt").write_text(numbers)
+    (tmp_path / "scan.txt").write_text(numbers + "\n")
     path = tmp_path / f"scan{ending}"
     path.write_text(text.replace("MET_SHORT", "MET_DOUBLE").replace("short", "double"))
     assert np.array_equal(read_volume(path).array, ARRAY % 7)

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clisc_nnunet.errors import ScanError
+from clisc_nnunet.io.dicom_elements import InvalidElements
 from clisc_nnunet.io.dicom_series import Series, find_series
 from clisc_nnunet.io.volume import read_geometry, read_volume, same_grid, scan_digest
 
@@ -106,6 +107,25 @@ def test_headers_that_gdcm_would_repair_silently(tmp_path, tag, value, message):
         replaced(path, tag, value)
     with pytest.raises(ScanError, match=message):
         read_volume(only_series(tmp_path))
+
+
+def test_a_file_that_only_gdcm_understands_is_read(tmp_path, monkeypatch):
+    """Some scanners break the standard; GDCM knows them, but not the frames of enhanced files."""
+
+    def invalid(*_):
+        raise InvalidElements("an item ends after its sequence")
+
+    write_series(tmp_path / "classic", "1.2.3")
+    write_enhanced(tmp_path / "enhanced" / "scan")
+    monkeypatch.setattr("clisc_nnunet.io.dicom_header.read_elements", invalid)
+    volume = read_volume(only_series(tmp_path / "classic"))
+    assert np.array_equal(volume.array, ARRAY) and same_grid(volume.geometry, GRID)
+    with pytest.raises(ScanError, match="6 frames, and no positions"):
+        read_volume(only_series(tmp_path / "enhanced"))
+    for path in (tmp_path / "classic").iterdir():
+        replaced(path, 0x0028_0030, b"0\\0")
+    with pytest.raises(ScanError, match="pixel spacing 0, 0"):
+        read_volume(only_series(tmp_path / "classic"))
 
 
 def test_small_files_that_claim_gigabytes_are_refused(tmp_path):
