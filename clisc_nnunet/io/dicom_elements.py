@@ -6,14 +6,12 @@ SimpleITK shows the elements of a file's top level only, and the positions of an
 
 from __future__ import annotations
 
-import mmap
 import struct
 import zlib
 from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
-Buffer = bytes | mmap.mmap
 # Values by tag: bytes as in the file, or the items of a sequence.
 Elements = dict[int, "bytes | list[Elements]"]
 
@@ -40,6 +38,8 @@ _SEQUENCES = {
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFE_E000, 0xFFFE_E00D, 0xFFFE_E0DD
 _UNDEFINED = 0xFFFF_FFFF
 _PREAMBLE = 132
+# Bytes that contain the elements before the pixels, most of the time.
+_START = 1 << 16
 # Value representations with a length of four bytes.
 _LONG = {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
 _MAX_DEPTH = 16
@@ -56,7 +56,7 @@ class InvalidElements(ValueError):
     """A file whose elements do not follow the standard, or end too early."""
 
 
-def read_elements(path: Path, wanted: Container[int], last: int = PIXEL_DATA) -> Elements:
+def read_elements(path: Path, wanted: Container[int]) -> Elements:
     """Elements of a DICOM file before its pixels.
 
     Parameters
@@ -64,8 +64,6 @@ def read_elements(path: Path, wanted: Container[int], last: int = PIXEL_DATA) ->
     path : Path
     wanted : container of int
         Tags (group << 16 | element) of the elements and sequences that are returned.
-    last : int
-        Tag at which reading ends.
 
     Returns
     -------
@@ -80,27 +78,36 @@ def read_elements(path: Path, wanted: Container[int], last: int = PIXEL_DATA) ->
         If it cannot be read.
     """
     with path.open("rb") as file:
-        if file.read(_PREAMBLE)[128:] != b"DICM":
-            raise InvalidElements("no DICOM file")
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            try:
-                return _read_file(content, wanted, last)
-            except (struct.error, zlib.error) as error:
-                raise InvalidElements(str(error)) from None
+        content = file.read(_START)
+        try:
+            found, has_pixels = _parsed(content, wanted)
+        except InvalidElements:
+            has_pixels = False
+        if not has_pixels and (rest := file.read()):
+            found, has_pixels = _parsed(content + rest, wanted)
+    if not has_pixels:
+        raise InvalidElements("it ends before its pixels")
+    return found
 
 
-def _read_file(content: mmap.mmap, wanted: Container[int], last: int) -> Elements:
-    meta, start = _read_group(
-        content, _PREAMBLE, len(content), _Syntax("<", True), {TRANSFER_SYNTAX}, 0x0003_0000, 0
-    )
-    name = text(meta.get(TRANSFER_SYNTAX, b"")) or IMPLICIT
-    data: Buffer = content
-    if name == DEFLATED:
-        data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(content[start:], _MAX_DEFLATED)
-        start = 0
-    syntax = _Syntax(">" if name == BIG_ENDIAN else "<", name != IMPLICIT)
-    found, _ = _read_group(data, start, len(data), syntax, wanted, last, 0)
-    return {**found, TRANSFER_SYNTAX: name.encode("latin-1")}
+def _parsed(content: bytes, wanted: Container[int]) -> tuple[Elements, bool]:
+    """Elements of a file that may be incomplete, and whether its pixels begin in it."""
+    if content[_PREAMBLE - 4 : _PREAMBLE] != b"DICM":
+        raise InvalidElements("no DICOM file")
+    meta = {TRANSFER_SYNTAX}
+    try:
+        of_file, start = _read_group(
+            content, _PREAMBLE, len(content), _Syntax("<", True), meta, 0x0003_0000, 0
+        )
+        name = text(of_file.get(TRANSFER_SYNTAX, b"")) or IMPLICIT
+        if name == DEFLATED:
+            inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+            content, start = inflate.decompress(content[start:], _MAX_DEFLATED), 0
+        syntax = _Syntax(">" if name == BIG_ENDIAN else "<", name != IMPLICIT)
+        found, end = _read_group(content, start, len(content), syntax, wanted, PIXEL_DATA, 0)
+    except (struct.error, zlib.error) as error:
+        raise InvalidElements(str(error)) from None
+    return {**found, TRANSFER_SYNTAX: name.encode("latin-1")}, end < len(content)
 
 
 def text(value: bytes | list[Elements]) -> str:
@@ -109,7 +116,7 @@ def text(value: bytes | list[Elements]) -> str:
 
 
 def _read_group(
-    data: Buffer,
+    data: bytes,
     start: int,
     end: int,
     syntax: _Syntax,
@@ -140,16 +147,16 @@ def _read_group(
         if position > end:
             raise InvalidElements(f"element {tag:08x} ends after the file")
         if tag in wanted:
-            found[tag] = bytes(data[value:position])
+            found[tag] = data[value:position]
     return found, position
 
 
-def _header(data: Buffer, position: int, syntax: _Syntax) -> tuple[int, bytes, int, int]:
+def _header(data: bytes, position: int, syntax: _Syntax) -> tuple[int, bytes, int, int]:
     """Tag, value representation, length, and position of the value of an element."""
     order = syntax.order
     group, element = struct.unpack_from(order + "HH", data, position)
     tag = group << 16 | element
-    vr = bytes(data[position + 4 : position + 6])
+    vr = data[position + 4 : position + 6]
     # Items have none, and neither do some elements that careless software has added.
     if not syntax.explicit or group == 0xFFFE or not (vr.isalpha() and vr.isupper()):
         vr = b""
@@ -163,7 +170,7 @@ def _header(data: Buffer, position: int, syntax: _Syntax) -> tuple[int, bytes, i
 
 
 def _read_items(
-    data: Buffer, start: int, end: int, syntax: _Syntax, wanted: Container[int], depth: int
+    data: bytes, start: int, end: int, syntax: _Syntax, wanted: Container[int], depth: int
 ) -> tuple[list[Elements], int]:
     """Items of a sequence, and where it ends."""
     items: list[Elements] = []

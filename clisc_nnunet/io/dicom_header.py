@@ -66,11 +66,6 @@ class DicomHeader:
     columns: int
     frames: tuple[Frame, ...]
 
-    @property
-    def voxels(self) -> int:
-        """Number of voxels of all frames."""
-        return self.rows * self.columns * len(self.frames)
-
 
 def read_dicom_header(path: Path) -> DicomHeader:
     """Read and check the header of a DICOM image.
@@ -121,17 +116,25 @@ def read_dicom_header(path: Path) -> DicomHeader:
     return DicomHeader(rows, columns, frames)
 
 
-def _elements_by_gdcm(path: Path) -> Elements | None:
-    """Elements of a file that breaks the standard in a way that GDCM knows; None if it does not.
-
-    Without the frames of an enhanced file.
-    """
+def gdcm_header(path: Path) -> sitk.ImageFileReader | None:
+    """Header of a DICOM file as GDCM reads it; None if it does not."""
     reader = sitk.ImageFileReader()
     reader.SetImageIO("GDCMImageIO")
     reader.SetFileName(itk_name(path))
     try:
         reader.ReadImageInformation()
     except RuntimeError:
+        return None
+    return reader
+
+
+def _elements_by_gdcm(path: Path) -> Elements | None:
+    """Elements of a file that breaks the standard in a way that GDCM knows; None if it does not.
+
+    Without the frames of an enhanced file.
+    """
+    reader = gdcm_header(path)
+    if reader is None:
         return None
     names = {tag: f"{tag >> 16:04x}|{tag & 0xFFFF:04x}" for tag in _WANTED}
     keys = set(reader.GetMetaDataKeys())

@@ -10,7 +10,7 @@ import SimpleITK as sitk
 
 from clisc_nnunet.errors import ScanError
 from clisc_nnunet.io.claimed_size import check_voxels
-from clisc_nnunet.io.dicom_header import DicomHeader, Frame, read_dicom_header
+from clisc_nnunet.io.dicom_header import DicomHeader, Frame, gdcm_header, read_dicom_header
 from clisc_nnunet.io.dicom_series import Series
 from clisc_nnunet.io.geometry import Geometry, geometry_of_image, geometry_of_steps, is_far
 from clisc_nnunet.io.paths import itk_name
@@ -62,12 +62,8 @@ def geometry_unlike_itk(series: Series) -> Geometry | None:
     if len(header.frames) == 1:
         return None
     order, geometry = _frame_order(series, header)
-    reader = sitk.ImageFileReader()
-    reader.SetImageIO("GDCMImageIO")
-    reader.SetFileName(itk_name(series.files[0]))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError:
+    reader = gdcm_header(series.files[0])
+    if reader is None:
         return None  # reported when it is read
     # A header, unlike an image, may have a negative spacing.
     steps = np.reshape(reader.GetDirection(), (3, 3)) * reader.GetSpacing()
@@ -79,8 +75,9 @@ def geometry_unlike_itk(series: Series) -> Geometry | None:
 
 def _read_headers(series: Series) -> list[DicomHeader]:
     headers = [read_dicom_header(path) for path in series.files]
-    first = headers[0]
-    check_voxels(series, (first.columns, first.rows, sum(len(h.frames) for h in headers)))
+    largest = max(headers, key=lambda header: header.rows * header.columns)
+    frames = sum(len(header.frames) for header in headers)
+    check_voxels(series, (largest.columns, largest.rows, frames))
     return headers
 
 

@@ -13,11 +13,11 @@ from nibabel.spatialimages import HeaderDataError
 from clisc_nnunet.errors import ScanError
 from clisc_nnunet.io.claimed_size import GZIP_RATIO, check_bytes, check_voxels
 from clisc_nnunet.io.geometry import Geometry, geometry_of_steps
+from clisc_nnunet.io.nifti_geometry import TO_LPS
 from clisc_nnunet.io.nifti_header import NiftiFile, data_bytes, data_offset, opened
 
 _MGH = (".mgz", ".mgh")
 _MGH_HEADER_BYTES = 284
-_TO_LPS = np.diag([-1.0, -1.0, 1.0])
 
 
 def is_mgh(path: Path) -> bool:
@@ -59,7 +59,7 @@ def read_mgh(path: Path, *, voxels: bool = True) -> tuple[np.ndarray | None, Geo
                 "a finite position, and spacings above 0",
                 "export the scan again",
             )
-        geometry = geometry_of_steps(shape, _TO_LPS @ affine[:3, :3], _TO_LPS @ affine[:3, 3])
+        geometry = geometry_of_steps(shape, TO_LPS @ affine[:3, :3], TO_LPS @ affine[:3, 3])
         if not voxels:
             return None, geometry
         content = file.read(size)
@@ -67,9 +67,8 @@ def read_mgh(path: Path, *, voxels: bool = True) -> tuple[np.ndarray | None, Geo
             pass  # to the end, so that the checksum of a compressed file is compared
     if len(content) < size:
         raise OSError(f"{len(content)} bytes of voxels instead of {size}")
-    return np.frombuffer(content, dtype).reshape(shape[::-1]).astype(
-        dtype.newbyteorder("=")
-    ), geometry
+    array = np.frombuffer(content, dtype).reshape(shape[::-1])
+    return array.astype(dtype.newbyteorder("=")), geometry
 
 
 def read_nifti(path: Path, nifti: NiftiFile) -> np.ndarray:

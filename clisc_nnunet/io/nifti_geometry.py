@@ -30,7 +30,8 @@ from clisc_nnunet.io.geometry import (
     is_orthogonal,
 )
 
-_TO_LPS = np.diag([-1.0, -1.0, 1.0])
+# From the RAS of NIfTI and MGH.
+TO_LPS = np.diag([-1.0, -1.0, 1.0])
 _SCANNER = 1
 _MM_PER_UNIT = {1: 1000.0, 3: 0.001}  # of xyzt_units
 # Below it, the first component of a quaternion is rounding, and nifti_clib sets it to 0.
@@ -125,7 +126,7 @@ def _qform(header: Any, size: tuple[int, int, int]) -> Geometry | None:
     if float(header["pixdim"][0]) < 0:
         steps[:, 2] *= -1
     offset = np.array([float(header[f"qoffset_{axis}"]) for axis in "xyz"]) * _scale(header)
-    return geometry_of_steps(size, _TO_LPS @ steps, _TO_LPS @ offset)
+    return geometry_of_steps(size, TO_LPS @ steps, TO_LPS @ offset)
 
 
 def _sform(header: Any, size: tuple[int, int, int]) -> Geometry | None:
@@ -134,7 +135,7 @@ def _sform(header: Any, size: tuple[int, int, int]) -> Geometry | None:
     rows = np.stack([header[f"srow_{axis}"] for axis in "xyz"]).astype(float) * _scale(header)
     if not np.linalg.norm(rows[:, :3], axis=0).all():
         return None
-    return geometry_of_steps(size, _TO_LPS @ rows[:, :3], _TO_LPS @ rows[:, 3])
+    return geometry_of_steps(size, TO_LPS @ rows[:, :3], TO_LPS @ rows[:, 3])
 
 
 def _spacing(header: Any) -> np.ndarray:
