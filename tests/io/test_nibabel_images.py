@@ -10,6 +10,7 @@ from helpers.nifti_files import affine, on_background
 
 from clisc_nnunet.dataset_conversion.nnunet_dataset import place_case
 from clisc_nnunet.errors import ScanError
+from clisc_nnunet.inputs.find_cases import find_cases
 from clisc_nnunet.io.volume import read_geometry, read_volume, same_grid
 from clisc_nnunet.io.volume import scan_digest as digest
 
@@ -115,3 +116,10 @@ def test_scaled_nifti_2_has_intensities(tmp_path):
     assert np.array_equal(
         read_volume(tmp_path / "a.nii").array, nib.load(tmp_path / "a.nii").get_fdata().T
     )
+
+
+def test_freesurfer_scans_are_found(tmp_path):
+    mgh(tmp_path / "anna_flair.mgz")
+    mgh(tmp_path / "anna_aseg_seg.mgz")
+    found = find_cases(tmp_path)
+    assert [(case.name, case.image.name) for case in found.cases] == [("anna", "anna_flair.mgz")]
