@@ -5,10 +5,10 @@ ITK, nibabel and other readers choose between them in silence, each in its own w
 1. If qform and sform agree to half a voxel, either is right.
 2. Otherwise the sform is used if its axes are at right angles and it is in scanner coordinates
    (code 1), else the qform: ITK's choice, and so that of nnU-Net's reader.
-3. A spacing of exactly 1 mm along all axes is what a header contains that nobody filled in. A qform
-   with it (its spacing is pixdim) gives way to an sform with another spacing.
-4. If the sform is used, its spacing is the length of its columns, unless those are all 1 mm and
-   pixdim says otherwise. ITK takes pixdim, which the sform need not agree with.
+3. Before that, a form with a spacing of exactly 1 mm along all axes, which is what nobody filled
+   in, gives way to one with another spacing (and axes at right angles). That of the qform is pixdim.
+4. If the sform is used, its spacing is the length of its columns; a lone sform of 1 mm has that of
+   pixdim. ITK takes pixdim for every sform.
 
 NIfTI's coordinates are RAS, those here LPS. Units of metres and micrometres are converted, as ITK
 does.
@@ -72,26 +72,23 @@ def stated_geometry(header: Any, size: tuple[int, int, int]) -> StatedGeometry |
     qform, sform = _qform(header, size), _sform(header, size)
     if sform is None:
         return None if qform is None else StatedGeometry(qform)
-    pixdim = _spacing(header)
     if qform is None:
-        return _with_spacing(sform, pixdim)
+        return _with_spacing(sform, _spacing(header))
     if not is_far(qform, sform):
         return StatedGeometry(qform)
     apart = f"header: qform and sform place voxels up to {farthest_mm(qform, sform):.3g} mm apart; "
     if not is_orthogonal(sform):
         return StatedGeometry(qform, apart + "the qform was used, whose axes are at right angles")
-    if _is_unset(qform.spacing) and not _is_unset(sform.spacing):
+    if _is_unset(qform.spacing) != _is_unset(sform.spacing):
+        used, name = (sform, "sform") if _is_unset(qform.spacing) else (qform, "qform")
         return StatedGeometry(
-            sform, f"{apart}the sform was used, with its spacing of {_mm(sform.spacing)}"
+            used, f"{apart}the {name} was used, with its spacing of {_mm(used.spacing)}"
         )
     if int(header["sform_code"]) != _SCANNER:
         return StatedGeometry(
             qform, apart + "the qform was used, since the sform is not in scanner coordinates"
         )
-    used = _with_spacing(sform, pixdim)
-    return StatedGeometry(
-        used.geometry, used.conflict or apart + "the sform was used, in scanner coordinates"
-    )
+    return StatedGeometry(sform, apart + "the sform was used, in scanner coordinates")
 
 
 def unoriented_geometry(header: Any, size: tuple[int, int, int]) -> Geometry:
@@ -100,7 +97,7 @@ def unoriented_geometry(header: Any, size: tuple[int, int, int]) -> Geometry:
 
 
 def _with_spacing(sform: Geometry, pixdim: np.ndarray) -> StatedGeometry:
-    """The sform, with the spacing of pixdim if its own was never set."""
+    """A lone sform, with the spacing of pixdim if its own was never set."""
     by_pixdim = geometry_of_steps(sform.size, sform.axes * pixdim, np.array(sform.origin))
     if not is_far(sform, by_pixdim):
         return StatedGeometry(sform)

@@ -106,7 +106,15 @@ def test_the_spacing_of_a_lone_sform_is_its_own(tmp_path):
     check(path, geometry(scan), said=said, itk_differs=True, tmp_path=tmp_path)
 
 
-def test_an_sform_that_was_never_set_has_the_spacing_of_pixdim(tmp_path):
+@pytest.mark.parametrize("code", [1, 2])
+def test_a_qform_wins_over_an_sform_that_was_never_set(tmp_path, code):
+    scan = affine(SPACING, rotation=rotated(4, 0, 9))
+    path = write_forms(tmp_path / "a.nii.gz", scan, np.eye(4), codes=(1, code))
+    said = "the qform was used, with its spacing of 0.9 x 1.1 x 5 mm"
+    check(path, geometry(scan), said=said, itk_differs=code == 1, tmp_path=tmp_path)
+
+
+def test_a_lone_sform_that_was_never_set_has_the_spacing_of_pixdim(tmp_path):
     path = write_forms(
         tmp_path / "a.nii.gz", affine(SPACING), affine((1, 1, 1)), codes=(0, 1), pixdim=SPACING
     )
