@@ -6,7 +6,7 @@ ITK, nibabel and other readers choose between them in silence, each in its own w
 2. Otherwise the sform is used if its axes are at right angles and it is in scanner coordinates
    (code 1), else the qform: ITK's choice, and so that of nnU-Net's reader.
 3. Before that, a form with a spacing of exactly 1 mm along all axes, which is what nobody filled
-   in, gives way to one with another spacing (and axes at right angles). That of the qform is pixdim.
+   in, gives way to one with another spacing. The qform's spacing is pixdim.
 4. If the sform is used, its spacing is the length of its columns; a lone sform of 1 mm has that of
    pixdim. ITK takes pixdim for every sform.
 
