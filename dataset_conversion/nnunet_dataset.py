@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from clisc_nnunet.dataset_layout import FILE_ENDING, DatasetLayout
-from clisc_nnunet.errors import UserError
+from clisc_nnunet.errors import UserError, one_line
 from clisc_nnunet.io.atomic_write import atomic_file, write_json
 from clisc_nnunet.io.paths import is_text, without_folder
 from clisc_nnunet.io.volume import Source, Volume, check_grid, read_volume, write_volume
@@ -134,8 +134,11 @@ def _stale_link(target: Path, source: Path, *, copy: bool) -> bool:
 
 def place_case(
     channels: Sequence[Source], label_scan: Source, case: str, folder: Path, *, copy: bool = False
-) -> None:
+) -> list[str]:
     """Place the scans of a case in `imagesTr`, one per channel, replacing earlier ones.
+
+    A scan is linked or copied where nnU-Net's reader sees in it what we do, and written again
+    otherwise.
 
     Parameters
     ----------
@@ -147,18 +150,23 @@ def place_case(
     folder : Path
         `Dataset501_CLISC`.
     copy : bool
-        See `place_image`. Files that nnU-Net cannot read unchanged, and DICOM series, are
-        converted.
+        See `place_image`.
+
+    Returns
+    -------
+    list of str
+        Repairs of headers and the like (`Volume.repairs`), one line each with the scan.
 
     Raises
     ------
     ScanError
         If a scan cannot be read, or has another grid.
     """
-    geometry = read_volume(label_scan).geometry
+    geometry, repairs = read_volume(label_scan).geometry, []
     for number, source in enumerate(channels):
         volume = read_volume(source)
         check_grid(source, volume.geometry, geometry)
+        repairs += [f"{one_line(source)}: {repair}" for repair in volume.repairs]
         target = DatasetLayout(folder).image(case, number)
         unchanged = (
             isinstance(source, Path)
@@ -171,6 +179,7 @@ def place_case(
             place_image(source, target, copy=copy, replace=True)
         else:
             write_image_with_zero_background(Volume(volume.array, geometry), target)
+    return repairs
 
 
 def write_image_with_zero_background(volume: Volume, target: Path) -> None:

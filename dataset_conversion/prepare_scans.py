@@ -87,7 +87,10 @@ def prepare(cases: Sequence[Case], folder: Path, *, copy: bool = False) -> list[
             if all((folder / name).exists() for name in names):
                 continue
             try:
-                place_case(case.channels, case.image, case.name, unfinished, copy=copy)
+                for repair in place_case(
+                    case.channels, case.image, case.name, unfinished, copy=copy
+                ):
+                    tqdm.write(repair)
             except ScanError as error:
                 print(f"skipped: {error}", file=sys.stderr, flush=True)
                 failed.append(case.name)

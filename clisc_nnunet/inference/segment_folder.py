@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from clisc_nnunet import __version__
-from clisc_nnunet.errors import ScanError
+from clisc_nnunet.errors import ScanError, one_line
 from clisc_nnunet.inference.trained_model import NetworkChoice
 from clisc_nnunet.inference.volume_predictor import VolumePredictor, load_predictor, segment_scan
 from clisc_nnunet.inputs.case_filter import chosen_input
@@ -112,6 +112,8 @@ def _segment_case(
     predictor: VolumePredictor, rater: MaskRater | None, name: str, source: Source, out: Path
 ) -> SegmentationCard:
     scan = read_volume(source)
+    for repair in scan.repairs:
+        tqdm.write(f"{one_line(source)}: {repair}")
     found = segment_scan(predictor, scan)
     if not found.brain.any():
         raise ScanError(source, "no brain", "a scan of a head", "check this scan")

@@ -9,7 +9,7 @@ from pathlib import Path
 from clisc_nnunet.errors import UserError
 from clisc_nnunet.io.volume import Source
 
-SCAN_ENDINGS = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr", ".gipl")
+SCAN_ENDINGS = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr", ".gipl", ".mgz", ".mgh")
 
 # BraTS 2020 has a `_Segm` among its `_seg`; later years write `-seg`.
 _SEGMENTATION = re.compile(

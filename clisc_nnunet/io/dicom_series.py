@@ -1,4 +1,4 @@
-"""DICOM series: group files by their headers, sort slices by position, read them as a volume.
+"""DICOM series: group files by their headers.
 
 File names and file order are ignored. Files are read by GDCM through SimpleITK.
 """
@@ -7,20 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import SimpleITK as sitk
 
-from clisc_nnunet.errors import ScanError
-from clisc_nnunet.io.geometry import Geometry, geometry_of_steps
 from clisc_nnunet.io.hashing import file_sha256
-from clisc_nnunet.io.paths import is_text, itk_name
+from clisc_nnunet.io.paths import is_text
 
-# Tolerated deviation of a slice from its expected position, as a share of the slice distance.
-_TOLERANCE = 0.1
 # SOP class of classic and enhanced MR images (not of reports or indices) in a file's first bytes.
 _MR_IMAGE = re.compile(rb"1\.2\.840\.10008\.5\.1\.4\.1\.1\.4(\.1)?\0?(?![\d.])")
 _TAGS = {
@@ -132,39 +126,6 @@ def find_series(folder: Path, *, deep: bool = True) -> FoundSeries:
     return FoundSeries(tuple(series), tuple(broken))
 
 
-def read_series(series: Series) -> tuple[np.ndarray, Geometry]:
-    """Read the slices of a series as one volume.
-
-    Returns
-    -------
-    float ndarray of shape (plane, row, column), Geometry
-
-    Raises
-    ------
-    ScanError
-        If a file cannot be read, slices differ in size, spacing or direction, two have the same
-        position, or some in between are missing. Slices missing at an end cannot be detected.
-    """
-    slices = [_read_file(path) for path in series.files]
-    if len(slices) == 1:  # an enhanced file contains all slices
-        image = slices[0]
-        steps = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
-        return sitk.GetArrayFromImage(image), geometry_of_steps(
-            image.GetSize(), steps, np.array(image.GetOrigin())
-        )
-    _check_consistent(series, slices)
-    axes = np.reshape(slices[0].GetDirection(), (3, 3))
-    positions = np.array([image.GetOrigin() for image in slices])
-    order = np.argsort(positions @ axes[:, 2], kind="stable")
-    step = _slice_step(series, positions[order], axes[:, 2])
-    steps = np.column_stack([*(axes[:, :2] * slices[0].GetSpacing()[:2]).T, step])
-    columns, rows, _ = slices[0].GetSize()
-    array = np.concatenate(
-        [sitk.GetArrayFromImage(slices[i]).astype(np.float32) for i in order], axis=0
-    )
-    return array, geometry_of_steps((columns, rows, len(slices)), steps, positions[order[0]])
-
-
 def _start(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
@@ -188,71 +149,3 @@ def _read_tags(path: Path) -> dict[str, str] | None:
         name: reader.GetMetaData(tag).strip().strip("\0") if tag in keys else ""
         for name, tag in _TAGS.items()
     }
-
-
-def _read_file(path: Path) -> sitk.Image:
-    try:
-        image = sitk.ReadImage(itk_name(path), imageIO="GDCMImageIO")
-    except RuntimeError:
-        raise ScanError(
-            path,
-            "a DICOM slice that cannot be read",
-            "a complete file",
-            "copy or export the series again",
-        ) from None
-    if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
-        raise ScanError(path, "a colour image", "a slice of an MR scan", "remove this series")
-    return image
-
-
-def _check_consistent(series: Series, slices: Sequence[sitk.Image]) -> None:
-    first = slices[0]
-    for path, image in zip(series.files, slices, strict=True):
-        consistent = image.GetSize() == first.GetSize() and all(
-            np.allclose(a, b, atol=1e-3)
-            for a, b in (
-                (image.GetSpacing()[:2], first.GetSpacing()[:2]),
-                (image.GetDirection(), first.GetDirection()),
-            )
-        )
-        if not consistent or image.GetSize()[2] != 1:
-            raise ScanError(
-                series,
-                f"slices of different size, spacing or direction ({path.name} and "
-                f"{series.files[0].name})",
-                "slices of one volume",
-                "remove localisers and reformatted slices from the series",
-            )
-
-
-def _slice_step(series: Series, positions: np.ndarray, normal: np.ndarray) -> np.ndarray:
-    """Vector from slice to slice, float (3,); `positions`, (n, 3), are sorted along the normal."""
-    gaps = np.diff(positions, axis=0)
-    along = gaps @ normal
-    typical = float(np.median(along))
-    if along.min() <= _TOLERANCE * typical:
-        raise ScanError(
-            series,
-            f"two slices at the same position among {len(positions)}",
-            "one slice per position",
-            "export echoes and time points as separate series",
-        )
-    missing = int(np.rint(along / typical).sum()) - len(gaps)
-    if missing:
-        raise ScanError(
-            series,
-            f"{missing} missing slices among {len(positions)} (distances of {along.min():.2f} to "
-            f"{along.max():.2f} mm)",
-            "a constant slice distance",
-            "export the series again",
-        )
-    step = np.median(gaps, axis=0)
-    if np.abs(gaps - step).max() > _TOLERANCE * typical:
-        raise ScanError(
-            series,
-            f"irregular slice distances ({along.min():.2f} to {along.max():.2f} mm)",
-            "a constant slice distance",
-            "export the series again",
-        )
-    # The mean is more precise than the median of rounded positions.
-    return (positions[-1] - positions[0]) / len(gaps)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
+from typing import Any
 
 import numpy as np
 
 # Axes that deviate more than this from right angles are orthogonalised: ITK's NIfTI reader, which
 # nnU-Net uses, rejects them.
 _ORTHOGONAL = 1e-4
+# Geometries that place voxels less than this share of a voxel apart differ by rounding.
+_ROUNDING = 0.5
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,11 @@ def geometry_of_steps(size: Sequence[int], steps: np.ndarray, origin: np.ndarray
     return Geometry((columns, rows, planes), (dx, dy, dz), (x, y, z), direction)
 
 
+def geometry_of_image(image: Any) -> Geometry:
+    """Geometry of a 3D SimpleITK image or ImageFileReader."""
+    return Geometry(image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
+
+
 def same_grid(first: Geometry, second: Geometry) -> bool:
     """Whether two volumes have the same voxel grid, to about a micrometre."""
     return first.size == second.size and all(
@@ -77,6 +86,24 @@ def same_grid(first: Geometry, second: Geometry) -> bool:
             (first.direction, second.direction),
         )
     )
+
+
+def farthest_mm(first: Geometry, second: Geometry) -> float:
+    """Largest distance between the positions that two geometries give to one voxel, in millimetres.
+
+    It is reached at a corner; both must have the same size.
+    """
+    corners = np.array(list(product(*((0, n - 1) for n in first.size)))).T
+    places = [
+        (one.axes * one.spacing) @ corners + np.reshape(one.origin, (3, 1))
+        for one in (first, second)
+    ]
+    return float(np.linalg.norm(places[0] - places[1], axis=0).max())
+
+
+def is_far(first: Geometry, second: Geometry) -> bool:
+    """Whether two geometries place a voxel further apart than rounding in a header explains."""
+    return farthest_mm(first, second) > _ROUNDING * min(*first.spacing, *second.spacing)
 
 
 def max_skew_degrees(geometry: Geometry) -> float:

@@ -19,9 +19,13 @@ import SimpleITK as sitk
 
 from clisc_nnunet.errors import ScanError
 from clisc_nnunet.io.atomic_write import atomic_file
-from clisc_nnunet.io.dicom_series import Series, read_series
+from clisc_nnunet.io.claimed_size import check_extent
+from clisc_nnunet.io.detached_data import data_files
+from clisc_nnunet.io.dicom_series import Series
+from clisc_nnunet.io.dicom_volume import geometry_unlike_itk, read_series
 from clisc_nnunet.io.geometry import (
     Geometry,
+    geometry_of_image,
     is_orthogonal,
     max_skew_degrees,
     orthogonalised,
@@ -31,7 +35,7 @@ from clisc_nnunet.io.geometry import (
 from clisc_nnunet.io.hashing import file_sha256
 from clisc_nnunet.io.nifti_header import check_nifti, is_nifti
 from clisc_nnunet.io.paths import itk_name
-from clisc_nnunet.io.sitk_images import geometry_of_image, read_image, read_image_header
+from clisc_nnunet.io.sitk_images import read_image, read_image_header
 
 # A scan on disk: a file, or the files of a DICOM series.
 Source = Path | Series
@@ -71,7 +75,8 @@ class Volume:
         Intensities.
     geometry : Geometry
     repairs : tuple of str
-        Repairs of a header that ITK, and therefore nnU-Net, would reject.
+        Why a NIfTI file is not passed on to nnU-Net as it is: repairs of its header, choices where
+        it contradicts itself, and versions that ITK cannot read.
     """
 
     array: np.ndarray
@@ -96,7 +101,7 @@ def read_volume(source: Source) -> Volume:
     Parameters
     ----------
     source : Path or Series
-        Any format that SimpleITK reads, or a DICOM series.
+        Any format that SimpleITK reads, NIfTI-2, FreeSurfer's `.mgz`, or a DICOM series.
 
     Returns
     -------
@@ -106,8 +111,9 @@ def read_volume(source: Source) -> Volume:
     Raises
     ------
     ScanError
-        If the file cannot be read, is not 3D, has only one slice or an invalid geometry, or its
-        values are constant or not all finite.
+        If the file cannot be read, is not 3D, has only one slice or an invalid geometry, claims
+        more voxels than it contains or than `claimed_size` allows, or its values are constant or
+        not all finite.
     """
     read = _read(source)
     return Volume(checked_intensities(source, read.array), read.geometry, read.repairs)
@@ -181,7 +187,7 @@ def read_geometry(source: Source) -> Geometry:
     """Geometry of a file from its header; a DICOM series is read completely."""
     if isinstance(source, Series):
         return checked_geometry(source, read_series(source)[1])[0]
-    return checked_geometry(source, read_image_header(source))[0]
+    return checked_geometry(source, read_image_header(source).geometry)[0]
 
 
 def write_volume(
@@ -276,6 +282,8 @@ def resample(
 def scan_digest(source: Source) -> str:
     """Hash of a scan's file or files, from which the fingerprints of all results are derived.
 
+    It covers voxels in other files than the header, and the geometry where it is not ITK's.
+
     Raises
     ------
     ScanError
@@ -283,12 +291,30 @@ def scan_digest(source: Source) -> str:
     """
     try:
         digest = source.digest if isinstance(source, Series) else file_sha256(source)
+        if not isinstance(source, Series) and (
+            source.name.lower().endswith(_BARE_HEADERS) or data_files(source)
+        ):
+            return _joined(digest, read_image(source)[0].tobytes())
     except OSError as error:
         raise ScanError(source, str(error.strerror), "a readable scan", "check the path") from None
-    if isinstance(source, Series) or not source.name.lower().endswith(_BARE_HEADERS):
-        return digest
-    voxels = read_image(source)[0].tobytes()
-    return hashlib.sha256(digest.encode() + voxels).hexdigest()
+    geometry = _geometry_unlike_itk(source)
+    # Results of earlier versions, which read every scan as ITK does, are then not used.
+    return digest if geometry is None else _joined(digest, grid_text(geometry).encode())
+
+
+def _joined(digest: str, content: bytes) -> str:
+    return hashlib.sha256(digest.encode() + content).hexdigest()
+
+
+def _geometry_unlike_itk(source: Source) -> Geometry | None:
+    """Geometry of a scan where it differs from ITK's, and that of a scan which ITK cannot read."""
+    try:
+        if isinstance(source, Series):
+            return geometry_unlike_itk(source)
+        header = read_image_header(source) if is_nifti(source) else None
+    except ScanError:  # reported when the scan is read
+        return None
+    return header.geometry if header and header.itk_differs else None
 
 
 def _read(source: Source) -> Volume:
@@ -298,8 +324,10 @@ def _read(source: Source) -> Volume:
         record.append(str(source.folder if isinstance(source, Series) else source))
     if isinstance(source, Series):
         array, geometry = read_series(source)
+        notes: tuple[str, ...] = ()
     else:
-        array, geometry = read_image(source)
+        array, header = read_image(source)
+        geometry, notes = header.geometry, header.repairs
     if min(geometry.size) < 2:
         raise ScanError(
             source,
@@ -307,7 +335,8 @@ def _read(source: Source) -> Volume:
             "a volume",
             "export all slices, or remove this scan",
         )
-    return Volume(array, *checked_geometry(source, geometry))
+    checked, repairs = checked_geometry(source, geometry)
+    return Volume(array, checked, (*notes, *repairs))
 
 
 def _raise_write_error(path: Path, size: int) -> None:
@@ -333,6 +362,7 @@ def checked_geometry(source: object, geometry: Geometry) -> tuple[Geometry, tupl
             f"spacings from {low:g} to {high:g} mm",
             "fix the header, or export the scan again",
         )
+    check_extent(source, geometry.size, spacing)
     if not np.isfinite((*geometry.origin, *geometry.direction)).all():
         raise ScanError(
             source,

@@ -164,11 +164,12 @@ class PseudoLabelPipeline:
         with self._clock(EXTRACT_SLICES.title):
             for case in sorted(cases, key=lambda case: case.name):
                 self.admit(case)
-        for name, output in self.map(EXTRACT_SLICES).items():
-            for repair in output.value:
-                self.tracker.note(f"{self._inputs[name].scan}: {repair}")
+        outputs = list(self.map(EXTRACT_SLICES).values())
         several = [name for name in self.tracker.cases if self._inputs[name].other_channels]
-        self.map(CHECK_CHANNELS, several, clock=EXTRACT_SLICES.title)
+        outputs += self.map(CHECK_CHANNELS, several, clock=EXTRACT_SLICES.title).values()
+        for output in outputs:
+            for repair in output.value:
+                self.tracker.note(repair)
 
     def label_slices(self) -> None:
         """Stages 2 and 3: tumour, normal or unsure, by CLIP and the majority vote."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from clisc_nnunet.errors import ScanError
+from clisc_nnunet.errors import ScanError, one_line
 from clisc_nnunet.io.volume import (
     Source,
     Volume,
@@ -38,7 +38,7 @@ class OpenedScan:
 
 @dataclass(frozen=True)
 class ExtractedSlices:
-    """Result of stage 1: arrays for the cache, and repairs of the scan's header."""
+    """Result of stage 1: arrays for the cache, and a line for each repair of a scan's header."""
 
     arrays: Mapping[str, np.ndarray]
     repairs: tuple[str, ...]
@@ -101,11 +101,12 @@ def extract_slices(config: RunConfig, case: CaseInput) -> ExtractedSlices:
     opened = open_scan(case.scan, config.settings.slices, case.brain_mask)
     share = np.array(opened.brain.sum() / foreground_mask(opened.scan.array).sum(), np.float32)
     found = {"brain_share": share, "scan": pack_geometry(opened.scan.geometry)}
-    return ExtractedSlices({**pack_stack(opened.stack), **found}, opened.scan.repairs)
+    arrays = {**pack_stack(opened.stack), **found}
+    return ExtractedSlices(arrays, _repairs(case.scan, opened.scan))
 
 
-def check_channels(config: RunConfig, case: CaseInput) -> dict[str, np.ndarray]:
-    """Check the other channels of a case, alongside stage 1; the result is empty.
+def check_channels(config: RunConfig, case: CaseInput) -> ExtractedSlices:
+    """Check the other channels of a case, alongside stage 1; the result has no arrays.
 
     Raises
     ------
@@ -113,9 +114,16 @@ def check_channels(config: RunConfig, case: CaseInput) -> dict[str, np.ndarray]:
         If one cannot be read, or its grid differs from that of the label channel.
     """
     grid = read_geometry(case.scan)
+    repairs: tuple[str, ...] = ()
     for other in case.other_channels:
-        check_grid(other, read_volume(other).geometry, grid)
-    return {}
+        volume = read_volume(other)
+        check_grid(other, volume.geometry, grid)
+        repairs += _repairs(other, volume)
+    return ExtractedSlices({}, repairs)
+
+
+def _repairs(source: Source, scan: Volume) -> tuple[str, ...]:
+    return tuple(f"{one_line(source)}: {repair}" for repair in scan.repairs)
 
 
 def _slices_fingerprint(config: RunConfig, case: CaseInput, _: tuple[str, ...]) -> Fingerprint:
@@ -141,5 +149,10 @@ EXTRACT_SLICES = CaseStep(
     "slices", "slices", extract_slices, _slices_fingerprint, workers="scans", save=_save_slices
 )
 CHECK_CHANNELS = CaseStep(
-    "channels", "channels", check_channels, _channels_fingerprint, workers="scans"
+    "channels",
+    "channels",
+    check_channels,
+    _channels_fingerprint,
+    workers="scans",
+    save=_save_slices,
 )

@@ -1,6 +1,8 @@
+import nibabel as nib
 import numpy as np
 import pytest
 from helpers.dicom_files import write_series
+from helpers.nifti_files import affine, write_forms
 
 from clisc_nnunet.dataset_conversion.prepare_scans import UNFINISHED, main
 from clisc_nnunet.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_SOME_CASES_FAILED
@@ -90,3 +92,14 @@ def test_a_used_folder_needs_to_be_gone_on_with(scans, tmp_path, capsys):
 
 def test_the_folder_of_the_scans_is_refused(scans):
     assert prepare(scans, scans, "--continue") == EXIT_BAD_INPUT
+
+
+def test_a_scan_with_several_geometries_is_written_again_and_reported(tmp_path, capsys):
+    (tmp_path / "scans").mkdir()
+    scanner, atlas = affine((1, 1.2, 3)), affine((1, 1.2, 3), (20, 30, 40))
+    path = write_forms(tmp_path / "scans" / "x.nii.gz", scanner, atlas, codes=(1, 4))
+    assert prepare(tmp_path / "scans", tmp_path / "out") == EXIT_DONE
+    assert f"{path}: header: qform and sform place voxels up to" in capsys.readouterr().out
+    placed = nib.load(tmp_path / "out" / "x_0000.nii.gz")
+    assert np.allclose(placed.get_qform(), scanner, atol=1e-5)
+    assert np.allclose(placed.get_sform(), scanner, atol=1e-5)

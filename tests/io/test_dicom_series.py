@@ -31,20 +31,6 @@ def test_file_names_and_order_do_not_matter(tmp_path):
     assert scan_digest(one) == scan_digest(other)
 
 
-@pytest.mark.parametrize(
-    ("planes", "message"),
-    [
-        ((0, 1, 2, 4, 5), "1 missing slices among 5"),
-        ((0, 1, 2, 2, 3, 4), "two slices at the same position"),
-        ((3,), "one slice"),
-    ],
-)
-def test_invalid_series_are_reported(tmp_path, planes, message):
-    write_series(tmp_path, "1.2.3", planes=planes)
-    with pytest.raises(ScanError, match=message):
-        read_volume(find_series(tmp_path).series[0])
-
-
 def test_series_of_one_folder_are_reported_apart(tmp_path):
     write_series(tmp_path / "anna" / "deep", "1.2.3", "Sag T2 FLAIR")
     write_series(tmp_path / "anna" / "deep", "1.2.4", "t1_mprage")

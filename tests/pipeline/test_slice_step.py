@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from helpers.acquisitions import turned
 from helpers.cases import make_config
+from helpers.nifti_files import affine, write_forms
 
 from clisc_nnunet.errors import ScanError
 from clisc_nnunet.io.volume import read_volume, write_volume
@@ -136,4 +137,15 @@ def test_other_channels_must_be_readable_and_lie_on_the_same_voxels(
     case = CaseInput("case", scan, (other, scan))
     expected = pytest.raises(ScanError, match=rf"t1\.nii\.gz: found .*{message}")
     with expected if message else nullcontext():
-        assert check_channels(make_config(cache, GIVEN), case) == {}
+        assert not check_channels(make_config(cache, GIVEN), case).arrays
+
+
+def test_repairs_of_other_channels_are_reported_with_their_names(cache, tmp_path):
+    scanner, atlas = affine((1, 1.2, 3)), affine((1, 1.2, 3), (20, 30, 40))
+    scan, other = (
+        write_forms(tmp_path / f"{name}.nii.gz", scanner, sform, codes=(1, 4))
+        for name, sform in (("flair", scanner), ("t1", atlas))
+    )
+    found = check_channels(make_config(cache, GIVEN), CaseInput("case", scan, (other, scan)))
+    (line,) = found.repairs
+    assert line.startswith(f"{other}: header: qform and sform place voxels up to")
