@@ -10,7 +10,7 @@ from clisc_nnunet.inputs.cases import UNKNOWN, FoundScan
 from clisc_nnunet.inputs.channels import Channel, given_strength
 from clisc_nnunet.inputs.file_names import Ignored, scans_among, stem, visible
 from clisc_nnunet.inputs.name_words import derivative_word, modality_of, split_words
-from clisc_nnunet.inputs.scan_names import SEGMENTATION
+from clisc_nnunet.inputs.scan_names import NOT_NAMED, SEGMENTATION
 
 
 def is_bids(folder: Path) -> bool:
@@ -84,4 +84,4 @@ def _modality(path: Path, channels: Sequence[Channel]) -> str:
         return max(strengths, key=lambda name: strengths[name])
     extra = {channel.name for channel in channels if not channel.given}
     modality = modality_of(_own_part(path), extra)
-    return UNKNOWN if not modality or modality in strengths else modality
+    return f"{NOT_NAMED} {modality}" if modality in strengths else modality or UNKNOWN

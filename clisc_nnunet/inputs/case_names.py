@@ -110,7 +110,11 @@ def _by_time(
     times = {scan.path: _time(scan, alone) for scan in scans}
     if len({times[scan.path] for scan in label}) < 2:
         return [("", scan) for scan in scans]
-    names = {times[scan.path]: _name_of_time(scan, times[scan.path], folder) for scan in label}
+    names: dict[tuple[str, ...], str] = {}
+    for scan in label:
+        name = _name_of_time(scan, times[scan.path], folder)
+        if not names.get(times[scan.path], "").startswith(folder):
+            names[times[scan.path]] = name
     return [(names.get(times[scan.path], "_".join(times[scan.path])), scan) for scan in scans]
 
 
@@ -164,7 +168,7 @@ def _by_file_name(
             ignored.append((scan.path, NO_MODALITY))
         else:
             by_key.setdefault(_key(scan), []).append(scan)
-    for key, members in by_key.items():
+    for key, members in _joined_by_number(by_key, label_channel).items():
         if all(scan.modality == OTHER for scan in members):
             ignored += [(scan.path, "another sequence, by its name") for scan in members]
             continue
@@ -178,6 +182,21 @@ def _by_file_name(
         name = name or root.absolute().name
         found += [FoundScan(name, scan.modality, scan.path, scan.variant) for scan in members]
     return found, ignored
+
+
+def _joined_by_number(
+    by_key: dict[tuple[str, ...], list[NamedScan]], label_channel: str
+) -> dict[tuple[str, ...], list[NamedScan]]:
+    """One case of all scans if only the numbers at their ends differ and no modality is repeated.
+
+    So are the files of `VSD.Brain.MR_Flair.54512`, `VSD.Brain.MR_T1.54513`.
+    """
+    scans = [scan for members in by_key.values() for scan in members]
+    modalities = [scan.modality for scan in scans if scan.modality != OTHER]
+    keys = {identity_words(re.sub(r"[-_. ]\d+$", "", scan.own)) for scan in scans}
+    if len(keys) > 1 or label_channel not in modalities or len(set(modalities)) < len(modalities):
+        return by_key
+    return {next(iter(keys)): scans}
 
 
 def _key(scan: NamedScan) -> tuple[str, ...]:

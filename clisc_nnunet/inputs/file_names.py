@@ -10,6 +10,8 @@ from clisc_nnunet.io.volume import Source
 
 SCAN_ENDINGS = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr", ".gipl")
 
+NOT_AN_IMAGE = "not a scan, by its ending"
+
 # Skipped files, folders and series, each with the reason.
 Ignored = list[tuple[Source, str]]
 
@@ -30,7 +32,7 @@ def scans_among(files: Iterable[Path]) -> tuple[list[Path], Ignored]:
     ignored: Ignored = []
     for path in files:
         if scan_ending(path) is None:
-            ignored.append((path, "not a scan, by its ending"))
+            ignored.append((path, NOT_AN_IMAGE))
         elif not path.is_file():
             ignored.append((path, "a folder or a broken link"))
         else:

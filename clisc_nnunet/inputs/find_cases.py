@@ -24,6 +24,7 @@ from clisc_nnunet.inputs.cases import (
 from clisc_nnunet.inputs.channels import FLAIR, Channel, chosen_channels
 from clisc_nnunet.inputs.dicom_folders import contains_dicom, find_dicom
 from clisc_nnunet.inputs.file_names import (
+    NOT_AN_IMAGE,
     SCAN_ENDINGS,
     Ignored,
     scan_ending,
@@ -34,6 +35,7 @@ from clisc_nnunet.inputs.file_tree import FileTree, TreeFile, walk
 from clisc_nnunet.inputs.nnunet_folder import numbered_scans
 from clisc_nnunet.inputs.refusals import EXPECTED, nothing_found
 from clisc_nnunet.inputs.scan_names import (
+    NOT_NAMED,
     NamedScan,
     leave_out_folder,
     named_scans,
@@ -224,12 +226,13 @@ def _read_layout(
         return _Contents("nnU-Net", scans, [*ignored, *rejected], {}, requested)
     named, rejected = named_scans(tree, images, channels)
     ignored += rejected
-    with_dicom = contains_dicom(tree, images)
     dicom: list[FoundScan] = []
     broken: dict[str, ScanError] = {}
+    with_dicom = contains_dicom(tree, images)
     if with_dicom or not images:
-        dicom, series_ignored, broken = find_dicom(folder, channels, with_dicom)
-        ignored = [item for item in ignored if not _is_slice(item[0], dicom)] + series_ignored
+        dicom, rejected, broken = find_dicom(folder, channels, with_dicom if images else ())
+        if dicom or broken:
+            ignored = [item for item in ignored if item[1] != NOT_AN_IMAGE] + rejected
     notes: list[str] = []
     if any(s.modality for s in (*named, *dicom)):
         named = [s if s.modality else replace(s, modality=UNKNOWN) for s in named]
@@ -246,9 +249,10 @@ def _read_layout(
         ignored += beside
         if found:
             notes.append(f"{len(dicom)} DICOM series and {len(found)} files: both are used")
+    used = {tree.root, *(image.path for image in images), *with_dicom}
+    if images or not dicom:
+        ignored += [(path, "no scan in this folder") for path in tree.empty_folders(used)]
     layout = _layout(named, found, bool(dicom or broken))
-    if not dicom:
-        ignored += [(path, "no scan in this folder") for path in _without_images(tree, images)]
     return _Contents(layout, [*found, *dicom], ignored, broken, channels, tuple(notes))
 
 
@@ -260,10 +264,6 @@ def _images(tree: FileTree) -> tuple[list[TreeFile], Ignored]:
     return images, [*tree.ignored, *ignored]
 
 
-def _without_images(tree: FileTree, images: Sequence[TreeFile]) -> list[Path]:
-    return tree.empty_folders({tree.root, *(image.path for image in images)})
-
-
 def _numbered(
     folder: Path, images: Sequence[TreeFile], channels: Sequence[Channel], known: Mapping[str, str]
 ) -> tuple[list[FoundScan], Ignored, Sequence[Channel]] | None:
@@ -273,10 +273,6 @@ def _numbered(
     paths, masks = without_masks([image.path for image in images])
     numbered = numbered_scans(folder, paths, channels, known) if paths else None
     return None if numbered is None else (numbered[0], masks, numbered[1])
-
-
-def _is_slice(source: Source, dicom: Sequence[FoundScan]) -> bool:
-    return any(isinstance(scan.source, Series) and source in scan.source.files for scan in dicom)
 
 
 def _beside_dicom(
@@ -314,6 +310,8 @@ def _layout(named: Sequence[NamedScan], found: Sequence[FoundScan], dicom: bool)
 def _not_requested(scan: FoundScan, channels: Sequence[Channel]) -> str:
     if scan.modality == UNKNOWN:
         return NO_MODALITY
+    if scan.modality.startswith(NOT_NAMED):
+        return "not the one that --channels names"
     source = "description" if isinstance(scan.source, Series) else "name"
     return f"not {' or '.join(channel.displayed for channel in channels)}, by its {source}"
 

@@ -22,33 +22,33 @@ MODALITY_WORDS = {
     "t1": re.compile(r"\w*t1\w*flair|t1\w*(?:to|in|on|reg)(?:flair|t2f|t2)\w*"),  # GE's T1 FLAIR
     "t2": re.compile(r"t2\w*(?:to|in|on|reg)(?:flair|t1)\w*"),
     FLAIR: re.compile(rf"\w*flair\w*|{_AXIS}t2f|\w*darkfluid\w*"),
-    "t1ce": re.compile(rf"{_AXIS}t1w?{_CONTRAST_END}|(?:c|ce|gd|gad|post)t1w?"),
+    "t1ce": re.compile(rf"{_AXIS}t1w?{_CONTRAST_END}|(?:c|ce|gd|gad|post)t1w?|gado"),
     "T1": re.compile(
         rf"{_AXIS}t1(?:w|n|wi|pre|weighted|se|tse|fse|ir|gre|tfe|ffe|map|mpr|fl2d|fl3d)?|\w*mprage"
         r"|bravo|f?spgr|mp2rage|mpr1mm"
     ),
     "T2": re.compile(rf"{_AXIS}t2(?:w|wi|weighted|se|tse|fse|spc|blade|haste)?"),
-    "pd": re.compile(r"pdw?"),
+    "pd": re.compile(r"pdw?|dp"),
     "adc": re.compile(r"[ed]?adc(?:map)?"),
     "dwi": re.compile(r"\w*dwi\w*|diff|diffusion\w*|tracew?|b1000"),
     "swi": re.compile(r"swi\w*|swan|venobold"),
     OTHER: re.compile(
-        r"p?c?asl|dti\w*|tensor|colfa|fa|md|rd|ad|eddy|perf\w*|dsc|dce|ktrans|r?cb[vf]|mtt|tmax|ttp"
-        r"|bold|f?mri?rest|fmri|rest|ep2d\w*|epi|loc|locali[sz]ers?|localizador|\w*scout\w*|survey"
-        r"|calib\w*|mr[av]|tof\w*|\w*angio\w*|pha|phase|qsm|fieldmap|fmap|mrs|spectro\w*|svs|stir|ct|cta"
+        r"p?c?asl|dti\w*|tensor|colfa|fa|md|rd|ad|eddy|perf\w*|pwi|dsc|dce|ktrans|r?cb[vf]|mtt|tmax|ttp"
+        r"|dir|psir|gre|noddi|mtr|t1rho|b0|bold|fmri|rest|ep2d\w*|epi|loc|locali[sz]ers?|localizador|\w*scout\w*|survey"
+        r"|calib\w*|mr[av]|tof\w*|\w*angio\w*|qsm|fieldmap|fmap|mrs|spectro\w*|svs|stir|ct|cta"
         r"|pet|fdg|ciss|fiesta|t2(?:s|star|gre|ffe)\w*|atlas|template|subtraction|subtracted"
     ),
 }
 # Words too short or too common to say the sequence beside another word that does.
 _WEAK_MODALITY = re.compile(
-    r"pd|fa|md|rd|ad|ct|loc|epi|rest|eddy|pha|phase|perf|calib|b1000|diff|atlas|template|spgr|bravo"
+    r"gado|gre|dir|b0|pd|dp|fa|md|rd|ad|ct|loc|epi|rest|eddy|perf|calib|b1000|diff|atlas|template|spgr|bravo"
 )
 _CONTRAST = re.compile(
     r"ce|gd|gad|gado|gadolinium|gadovist|post|postcontrast|postgad|postgd|contrast|kontrast|km|c"
 )
 _NO_CONTRAST = re.compile(r"no|non|pre|without|w|o|nativ|native|before|sans|ohne")
 # `T1_to_FLAIR` is a T1 scan on the grid of FLAIR.
-_ONTO = re.compile(r"to|onto|in|into|on|2|reg|coreg|registered")
+_ONTO = re.compile(r"to|onto|in|into|on|reg|coreg|registered")
 
 # Words of masks, label maps and maps that are derived from a scan, whole or as a part of camelCase.
 _MASK = re.compile(
@@ -56,14 +56,14 @@ _MASK = re.compile(
     r"|\w*segment\w*|\w*mask(?!ed)\w*|[a-z]*msk|\w*label\w*|gt|truth|\w*groundtruth|annot\w*"
     r"|[a-z]?rois?|contours?|delineat\w*|outlines?|glistr\w*|samseg|aparc\w*|parc|parcellat\w*"
     r"|prob(?:s|seg|maps?|abilit\w*|abil\w*)?|posteriors?|pve\w*|heatmaps?|uncertainty|entropy|logits?"
-    r"|softmax|pred|preds|predictions?|predicted|bias\w*|warp(?:field)?|xfm|jacobian|displacement"
-    r"|deformation|overlays?|screenshot|gtv\w*|ctv|ptv|lpa|ples\w*|manuallycorrected|bratumia|hdglio"
+    r"|phase|pha|imaginary|softmax|pred|preds|predictions?|predicted|bias\w*|warp(?:field)?|xfm|jacobian|displacement"
+    r"|deformation|overlays?|screenshot|gtv\w*|ctv|ptv|lpa|ples\w*|manual\w*|ot|consensus|experts?|raters?|staple|bratumia|hdglio"
 )
 # Words of what a mask shows; they may also be a part of a data set's or a patient's name.
 _TARGET = re.compile(
     r"\w*tumou?rs?|\w*tumou?r(?:al|core|bed)|lesions?\w*|\w*lesions?|o?edema|core|wt|tc|et|ed|ncr|net"
-    r"|netc|snfh|rc|necro\w*|nonenhancing|enhancing|cavity|resectioncavity|wmhs?|infarcts?|plaques?"
-    r"|hyperintensit\w*|gm|wm|csf|gmwm|brainstem|ventricles?"
+    r"|netc|snfh|rc|necro\w*|nonenhancing|enhancing|cavity|resectioncavity|wmhs?|infarcts?|plaques?|swelling|tumeurs?"
+    r"|hyperintensit\w*|gm|wm|csf|gmwm|ventricles?|l(?:ä|ae)sion(?:en)?|(?:ö|oe)dem"
 )
 # Folders of what software made of the scans.
 _DERIVED_FOLDER = re.compile(r"derivatives?|derived|macosx|freesurfer|fastsurfer")
@@ -72,16 +72,18 @@ _DERIVED_FOLDER = re.compile(r"derivatives?|derived|macosx|freesurfer|fastsurfer
 _REFORMAT = re.compile(r"mpr|mprs|reformat\w*|rfmt|recon\w*|reslic\w*|mip|eq|tilt|nd|dis[23]d")
 _PROCESSED = re.compile(
     r"h?d?bet|betted|brain|stripped|unstripped|strip|\w*skull\w*|deskulled|extracted|masked|n4|n4itk"
-    r"|reg|coreg|registered|aligned|r2s|norm\w*|zscore|mni\w*|resampl\w*|isovox|preproc\w*|processed"
+    r"|reg|coreg|registered|aligned|r2s|norm\w*|zscore|mni\w*|resampl\w*|warped|isovox|preproc\w*|processed"
     r"|crop\w*|padded|deface\w*|anon\w*|denois\w*|smooth\w*|corr|corrected|moco|ants|fsl|synthstrip"
     r"|robustfov|interp\w*|resized?|space|atlas|reorient\w*|conform\w*|sri24|iso1mm|std"
 )
 _ACQUIRED = re.compile(
     r"ax|axial|tra|trans|transverse|transversal|sag|sagittal|cor|coronal|obl\w*|tse|fse|se|spc|cube"
-    r"|vista|brainview|view|tirm|tir|ir|fs|fatsat|fat|sat|propeller|blade|[23]d|iso|p[234]|mm|[0-9]mm"
+    r"|vista|brainview|view|tirm|tir|ir|fs|fatsat|fat|sat|propeller|blade|[23]d|iso|mm|[0-9]mm"
     r"|grappa|caipi|mr|mri|head|images?|series|weighted|w|part|mag|sense|cs|desc|acq|orig|original"
     r"|native|raw|nifti|nii|o|xx|noreg|long|short|hr|lr|highres|lowres|hires|protocol"
 )
+# `P2`, but `t1_mprage_p2` with parallel imaging.
+_MAY_BE_A_PATIENT = re.compile(r"p[234]")
 _TIME = re.compile(
     r"(?:time|timepoint|tp|week|wk|month|mo|year|yr|day|visit|session|ses|exam|study|scan|stage|fu|t|v"
     r"|followup|follow|up|point|baseline|bl|preop|postop|intraop|pre|post|screening|initial|recurrence"
@@ -264,15 +266,22 @@ def is_time(name: str) -> bool:
 
 
 def identity_words(text: str) -> tuple[str, ...]:
-    """Words that say neither a modality nor how the scan was acquired or processed."""
-    words = split_words(_RUN.sub(" ", _ONTO_PAIR.sub("_", text)))
-    return tuple(
-        word
-        for word in words
-        if not modality_of_word(word)
-        and not any(kind.fullmatch(word) for kind in (_REFORMAT, _PROCESSED, _ACQUIRED))
-        and word not in ("dark", "fluid")
-    )
+    """Words that say neither a modality nor how the scan was acquired or processed.
+
+    Words of a contrast agent count as such only before the modality: `post_T1` is a time.
+    """
+    chosen: list[str] = []
+    after = False
+    for word in split_words(_RUN.sub(" ", _ONTO_PAIR.sub("_", text))):
+        if modality_of_word(word) or word in ("dark", "fluid"):
+            after = True
+        elif _MAY_BE_A_PATIENT.fullmatch(word):
+            chosen += [] if after else [word]
+        elif not (after and (_CONTRAST.fullmatch(word) or word == "pre")) and not any(
+            kind.fullmatch(word) for kind in (_REFORMAT, _PROCESSED, _ACQUIRED, _ONTO)
+        ):
+            chosen.append(word)
+    return tuple(chosen)
 
 
 def time_words(words: Sequence[str]) -> tuple[str, ...]:
@@ -293,11 +302,14 @@ def preference(text: str) -> tuple[int, int, int]:
         Number of words of reformatted or processed scans, whether a contrast agent was given,
         whether the scan is 2D rather than 3D or unknown.
     """
-    words = split_words(text)
-    derived = sum(bool(_REFORMAT.fullmatch(w) or _PROCESSED.fullmatch(w)) for w in words)
-    if "space" in words and not re.search(r"(?:^|_)space-", text, re.I):
-        derived -= 1  # Siemens' 3D sequence, not BIDS' `space-MNI`
-    flat = "2d" in words
+    moved = len(_ONTO_PAIR.findall(text))
+    words = split_words(_ONTO_PAIR.sub("_", text))
     volume = bool({"3d", "space", "spc", "cube", "vista", "brainview", "iso"} & set(words))
+    # `space` is a 3D sequence of Siemens, and onto another space in BIDS' `space-MNI`.
+    derived = sum(
+        bool(_REFORMAT.fullmatch(word) or _PROCESSED.fullmatch(word))
+        for word in words
+        if word != "space"
+    )
     with_contrast = any(_CONTRAST.fullmatch(word) and word != "c" for word in words)
-    return derived, int(with_contrast), 2 if flat else 0 if volume else 1
+    return derived + 2 * moved, int(with_contrast), 2 if "2d" in words else 0 if volume else 1

@@ -14,6 +14,7 @@ from clisc_nnunet.inputs.file_tree import FileTree, TreeFile
 from clisc_nnunet.inputs.name_words import (
     FLAIR,
     derivative_word,
+    identity_words,
     is_derivative_folder,
     is_sorting_folder,
     modality_of,
@@ -24,9 +25,11 @@ from clisc_nnunet.inputs.name_words import (
 )
 from clisc_nnunet.inputs.sidecars import sidecar_descriptions
 
-SEGMENTATION = "a segmentation, by its name"
+SEGMENTATION = "a segmentation or another derivative, by its name"
 IN_SEGMENTATIONS = "in a folder of segmentations, by its name"
 SEGMENTATION_FOLDER = "a folder of segmentations or derivatives, by its name"
+# Modality of a scan whose channel is given by another name.
+NOT_NAMED = "another"
 # Modalities that a folder's name may say about files whose own names say none.
 _FOLDER_MODALITIES = (FLAIR, "t1", "t1ce", "t2", "dwi", "adc", "swi")
 # Short for FLAIR, if another file has the name of another modality in its place.
@@ -269,7 +272,8 @@ def _modality(
     if not found:
         described = sidecar_descriptions(path)
         found = next(filter(None, (modality_of(text, extra) for text in described)), "")
-    return "" if found in {channel.name for channel in channels if channel.given} else found
+    named = {channel.name for channel in channels if channel.given}
+    return f"{NOT_NAMED} {found}" if found in named else found
 
 
 def _stands_for_flair(words: Sequence[str], beside: Sequence[tuple[str, ...]]) -> bool:
@@ -302,6 +306,7 @@ def _conventional_only(
 def _with_folders(root: str, scans: Sequence[NamedScan]) -> list[NamedScan]:
     """The scans with the folders of their cases, and the modalities that folders say."""
     modalities = _modality_folders(scans)
+    names = _names_of_cases(modalities)
     sorted_apart = {
         scan.folders[:depth]
         for scan in scans
@@ -312,15 +317,13 @@ def _with_folders(root: str, scans: Sequence[NamedScan]) -> list[NamedScan]:
     result = []
     for scan in scans:
         above = [scan.folders[:depth] for depth in range(len(scan.folders), 0, -1)]
-        modality = scan.modality or next(
-            (modalities[path] for path in above if path in modalities), ""
-        )
+        modality = scan.modality or next(filter(None, map(modalities.get, above)), "")
         if not modality and own in _FOLDER_MODALITIES:
             modality = own
         case = tuple(
-            path[-1]
+            names.get(path, path[-1])
             for path in reversed(above)
-            if path not in modalities
+            if names.get(path, path[-1])
             and not is_sorting_folder(path[-1])
             and not (path[-1].lower() == "pre" and path[:-1] in sorted_apart)
             and not scan_ending(Path(path[-1]))
@@ -335,9 +338,38 @@ def _modality_folders(scans: Sequence[NamedScan]) -> dict[tuple[str, ...], str]:
     other: set[tuple[str, ...]] = set()
     for scan in scans:
         for depth, name in enumerate(scan.folders, 1):
-            modality = modality_of_folder(name)
-            if modality in _FOLDER_MODALITIES:
+            modality = modality_of(name)
+            if modality and not scan.given:
                 found[scan.folders[:depth]] = modality
-                if scan.modality not in ("", modality) and not scan.given:
+                if scan.modality not in ("", modality):
                     other.add(scan.folders[:depth])
     return {path: modality for path, modality in found.items() if path not in other}
+
+
+def _names_of_cases(
+    modalities: Mapping[tuple[str, ...], str],
+) -> dict[tuple[str, ...], str]:
+    """What remains of the names of modality folders; empty if they only sort the files of a case.
+
+    `P1/4_FLAIR` and `P1/VSD.Brain.MR_Flair.54512` sort; `P1_FLAIR` beside `P2_FLAIR` and `P1_T1`
+    says the case P1. A folder that is not named by its modality alone counts only if there are
+    others for other modalities beside it.
+    """
+    beside: dict[tuple[str, ...], dict[tuple[str, ...], str]] = {}
+    for path, modality in modalities.items():
+        beside.setdefault(path[:-1], {})[path] = modality
+    names: dict[tuple[str, ...], str] = {}
+    for paths in beside.values():
+        several = len(set(paths.values())) > 1
+        repeated = len(set(paths.values())) < len(paths)
+        for path in paths:
+            pure = bool(modality_of_folder(path[-1]))
+            if not pure and not several:
+                continue
+            # Above the first case, numbers are those of patients.
+            cases = repeated and (not pure or len(path) == 1)
+            words = identity_words(path[-1]) if cases else ()
+            names[path] = "_".join(
+                word for word in _WORD.findall(path[-1]) if word.lower() in words
+            )
+    return names
