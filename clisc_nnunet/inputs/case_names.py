@@ -49,12 +49,26 @@ def found_scans(
                 cases.setdefault(tuple(filter(None, parts)), []).append(scan)
         else:
             found, ignored = _by_file_name(inside, root, channels, label_channel)
+    cases = _without_subfolders(cases, label_channel)
     names = unique_names(list(cases), taken={scan.case for scan in found})
     for parts, members in cases.items():
         found += [
             FoundScan(names[parts], scan.modality, scan.path, scan.variant) for scan in members
         ]
     return found, ignored
+
+
+def _without_subfolders(
+    cases: dict[tuple[str, ...], list[NamedScan]], label_channel: str
+) -> dict[tuple[str, ...], list[NamedScan]]:
+    """Cases, where folders without the label channel join a case that lies above them."""
+    own = {p for p, scans in cases.items() if any(s.modality == label_channel for s in scans)}
+    joined: dict[tuple[str, ...], list[NamedScan]] = {}
+    for parts, scans in cases.items():
+        above = [parts[:depth] for depth in range(len(parts) - 1, 0, -1)]
+        home = parts if parts in own else next((path for path in above if path in own), parts)
+        joined.setdefault(home, []).extend(scans)
+    return joined
 
 
 def unique_names(

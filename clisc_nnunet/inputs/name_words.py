@@ -230,7 +230,9 @@ def is_derivative_folder(name: str) -> bool:
     ):
         return True
     # `tumour01` and `P1_tumour` may be patients, `tumour` is not.
-    return bool(words) and all(len(word) > 3 and _TARGET.fullmatch(word) for word in words)
+    return bool(words) and all(
+        len(word) > 3 and _TARGET.fullmatch(word) and not word.startswith("brain") for word in words
+    )
 
 
 def only_says_mask(name: str) -> bool:

@@ -115,11 +115,11 @@ def without_masks(paths: Sequence[Path]) -> tuple[list[Path], Ignored]:
     """Split files of one folder with nnU-Net's channel numbers into scans and masks."""
     names = [re.sub(r"_\d{4}$", "", stem(path)) for path in paths]
     shared = min((_common(name, names[0]) for name in names), default=0) if len(paths) > 1 else 0
-    masks = [
+    masks = dict.fromkeys(
         path
         for path, name in zip(paths, names, strict=True)
         if derivative_word(_after_words(name, shared), targets=len(paths) > 1)
-    ]
+    )
     return [path for path in paths if path not in masks], [(path, SEGMENTATION) for path in masks]
 
 
@@ -152,7 +152,7 @@ def _of_one_folder(
     root: str, files: list[TreeFile], given: Mapping[Path, Channel], channels: Sequence[Channel]
 ) -> tuple[list[NamedScan], list[tuple[Path, str]]]:
     """Scans among the images of one folder; names are compared with those beside them."""
-    own = {file.path: _own_parts(root, file) for file in files}
+    own = {file.path: own_parts(root, file) for file in files}
     shared = _shared_words([parts[-1] for parts in own.values()])
     beside = [split_words(parts[-1]) for parts in own.values()]
     scans, rejected = [], []
@@ -186,7 +186,7 @@ def _named_folder(folder: str, file: TreeFile, channel: Channel | None) -> bool:
     return _may_be_a_case(folder) and _common(stem(file.path), folder) == len(_WORD.findall(folder))
 
 
-def _own_parts(root: str, file: TreeFile) -> list[str]:
+def own_parts(root: str, file: TreeFile) -> list[str]:
     """The file's name, and what remains of it without the names of one more folder each."""
     parts = [stem(file.path)]
     for name in (root, *file.folders):
@@ -300,7 +300,8 @@ def _conventional_only(
     several = masks or len({name for name in ends.values() if name}) > 1
     sure = several or not only_says_mask(root)
     kept = [scan for scan in scans if scan.given or (sure and ends[scan.path])]
-    return kept, [(scan.path, IN_SEGMENTATIONS) for scan in scans if scan not in kept]
+    paths = {scan.path for scan in kept}
+    return kept, [(scan.path, IN_SEGMENTATIONS) for scan in scans if scan.path not in paths]
 
 
 def _with_folders(root: str, scans: Sequence[NamedScan]) -> list[NamedScan]:

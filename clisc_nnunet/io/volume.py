@@ -29,6 +29,7 @@ from clisc_nnunet.io.geometry import (
     smoothing_sigma,
 )
 from clisc_nnunet.io.hashing import file_sha256
+from clisc_nnunet.io.mask_values import check_is_scan
 from clisc_nnunet.io.nifti_header import check_nifti, is_nifti
 from clisc_nnunet.io.paths import itk_name
 from clisc_nnunet.io.sitk_images import geometry_of_image, read_image, read_image_header
@@ -107,7 +108,7 @@ def read_volume(source: Source) -> Volume:
     ------
     ScanError
         If the file cannot be read, is not 3D, has only one slice or an invalid geometry, or its
-        values are constant or not all finite.
+        values are constant, not all finite, or those of a mask.
     """
     read = _read(source)
     with np.errstate(over="ignore"):
@@ -127,6 +128,7 @@ def read_volume(source: Source) -> Volume:
             "an image with contrast",
             "check the export of this scan",
         )
+    check_is_scan(source, array)
     return Volume(array, read.geometry, read.repairs)
 
 

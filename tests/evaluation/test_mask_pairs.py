@@ -6,7 +6,8 @@ import SimpleITK as sitk
 from helpers.finished import SCAN, SHAPE
 
 from clisc_nnunet.errors import ScanError, UserError
-from clisc_nnunet.evaluation.mask_pairs import find_masks, pair_masks
+from clisc_nnunet.evaluation.find_masks import find_masks
+from clisc_nnunet.evaluation.mask_pairs import pair_masks
 from clisc_nnunet.io.volume import write_volume
 
 MASK = np.ones(SHAPE, np.uint8)
