@@ -24,7 +24,7 @@ SCAN = np.where(BRAIN, 300 + 30 * NOISE + 200 * TUMOUR, 0)
 )
 def test_masks_and_label_maps(mask):
     assert looks_like_mask(mask)
-    with pytest.raises(ScanError, match="x.nii: found .* values .* constant over regions: a mask"):
+    with pytest.raises(ScanError, match=r"x.nii: found .* values .* constant over regions: a mask"):
         check_is_scan("x.nii", mask)
 
 
