@@ -30,7 +30,7 @@ from clisc_nnunet.dataset_conversion.nnunet_dataset import dataset_folder, place
 from clisc_nnunet.dataset_layout import DatasetLayout
 from clisc_nnunet.errors import EXIT_DONE, EXIT_NO_TUMOUR, EXIT_SOME_CASES_FAILED, UserError, named
 from clisc_nnunet.evaluation.evaluate import EvaluationOptions, evaluate
-from clisc_nnunet.evaluation.mask_pairs import find_masks
+from clisc_nnunet.evaluation.find_masks import find_masks
 from clisc_nnunet.evaluation.tables import markdown
 from clisc_nnunet.inputs.find_cases import find_cases
 from clisc_nnunet.io.atomic_write import write_text

@@ -22,7 +22,7 @@ from benchmarks.resumable import check_same_settings
 from clisc_nnunet.dataset_conversion.nnunet_dataset import place_image
 from clisc_nnunet.dataset_layout import FILE_ENDING
 from clisc_nnunet.errors import UserError, named
-from clisc_nnunet.evaluation.mask_pairs import find_masks
+from clisc_nnunet.evaluation.find_masks import find_masks
 from clisc_nnunet.inputs.find_cases import find_cases, scan_ending
 from clisc_nnunet.io.atomic_write import write_text
 from clisc_nnunet.io.volume import read_volume, write_volume

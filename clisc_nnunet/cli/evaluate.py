@@ -64,7 +64,13 @@ def make_parser() -> argparse.ArgumentParser:
         type=Path,
         required=True,
         metavar="REFERENCES",
-        help="folder of CASE.nii.gz, or of CASE/CASE_seg.nii.gz as in BraTS",
+        help="folder of CASE.nii.gz, CASE/CASE_seg.nii.gz as in BraTS, or another tree of masks",
+    )
+    parser.add_argument(
+        "--mask-name",
+        default="",
+        metavar="ENDING",
+        help="ending or pattern of the references' names, where a case has several masks",
     )
     parser.add_argument("-o", dest="out", type=Path, metavar="OUT", help="output folder")
     parser.add_argument(
@@ -113,7 +119,7 @@ def _of_stages(namespace: argparse.Namespace) -> str:
     from clisc_nnunet.io.atomic_write import write_text
 
     check_out(namespace.out)
-    report = report_stages(namespace.dataset, namespace.references)
+    report = report_stages(namespace.dataset, namespace.references, namespace.mask_name)
     if namespace.out is not None:
         write_text(namespace.out / "stages.csv", to_csv(report.rows))
         content = {"cases": report.rows, **report.others}

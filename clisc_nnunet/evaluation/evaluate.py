@@ -52,6 +52,8 @@ class EvaluationOptions:
     labels: tuple[int, ...] = ()
     tolerance_mm: float = 1.0
     missing: Missing = "error"
+    mask_name: str = ""
+    """Ending, words or pattern of the references' names."""
     processes: int = 2
     seed: int = 0
 
@@ -86,7 +88,9 @@ def evaluate(options: EvaluationOptions) -> Evaluation:
         reference contains the labels. Nothing is written in these cases.
     """
     _check_options(options)
-    pairs, left_out = pair_masks(options.predictions, options.references, options.missing)
+    pairs, left_out = pair_masks(
+        options.predictions, options.references, options.missing, options.mask_name
+    )
     images = _images(options, pairs)
     scores = _score(options, pairs)
     if options.labels and not any(s.reference_ml for s in scores):

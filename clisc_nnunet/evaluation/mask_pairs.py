@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from clisc_nnunet.dataset_layout import phantoms_beside
 from clisc_nnunet.errors import ScanError, UserError, named
-from clisc_nnunet.inputs.find_cases import scan_ending
+from clisc_nnunet.evaluation.find_masks import find_masks, mask_key
 from clisc_nnunet.io.volume import read_geometry, same_grid
-
-# Suffix of BraTS references; BraTS 2020 has one `_Segm` among its `_seg`.
-_SEGMENTATION = re.compile(r"[-_]segm?$", re.I)
 
 Missing = Literal["error", "leave-out", "empty"]
 
@@ -29,48 +25,8 @@ class Pair:
     reference: Path
 
 
-def find_masks(folder: Path) -> dict[str, Path]:
-    """Masks of a folder by case.
-
-    Parameters
-    ----------
-    folder : Path
-        Contains `CASE.nii.gz` as in nnU-Net, `CASE_seg.nii.gz`, or folders
-        `CASE/..._seg.nii.gz` as in BraTS (`-seg` and other image formats work, too).
-
-    Raises
-    ------
-    UserError
-        If there is no mask, or more than one for a case.
-    """
-    if not folder.is_dir():
-        found = "a file" if folder.exists() else "no such folder"
-        raise UserError(folder, found, "a folder of masks", "check the path")
-    entries = _visible(folder)
-    masks = [(_SEGMENTATION.sub("", _stem(p)), p) for p in entries if _is_scan(p)]
-    for inner in (entry for entry in entries if entry.is_dir()):
-        masks += [
-            (inner.name, path)
-            for path in _visible(inner)
-            if _is_scan(path) and _SEGMENTATION.search(_stem(path))
-        ]
-    if not masks:
-        raise UserError(
-            folder,
-            f"no mask among {len(entries)} files and folders",
-            "CASE.nii.gz, or CASE/CASE_seg.nii.gz",
-            "check the path and the names",
-        )
-    twice = [case for case, count in Counter(case for case, _ in masks).items() if count > 1]
-    if twice:
-        raise UserError(
-            folder, f"several masks of {named(twice)}", "one per case", "remove all but one"
-        )
-    return dict(masks)
-
-
 def pair_masks(
-    predictions: Path, references: Path, missing: Missing = "error"
+    predictions: Path, references: Path, missing: Missing = "error", mask_name: str = ""
 ) -> tuple[list[Pair], list[str]]:
     """Pair the masks of two folders by case, and check that their grids match.
 
@@ -80,6 +36,8 @@ def pair_masks(
         Folders, see `find_masks`. Phantoms among the labels of a dataset are not scored.
     missing : {'error', 'leave-out', 'empty'}
         What to do with references that have no prediction.
+    mask_name : str
+        Name of the references' masks, see `find_masks`.
 
     Returns
     -------
@@ -93,7 +51,8 @@ def pair_masks(
     UserError
         If a prediction has no reference or vice versa, or grids differ.
     """
-    predicted, true = find_masks(predictions), find_masks(references)
+    predicted = find_masks(predictions)
+    true = renamed(find_masks(references, mask_name), predicted)
     for phantom in phantoms_beside(predictions):
         predicted.pop(phantom, None)
     extra, absent = sorted(predicted.keys() - true.keys()), sorted(true.keys() - predicted.keys())
@@ -115,6 +74,23 @@ def pair_masks(
     pairs = [Pair(case, predicted.get(case), true[case]) for case in cases]
     _check_same_grids(pairs)
     return pairs, absent if missing == "leave-out" else []
+
+
+def renamed(references: dict[str, Path], cases: Collection[str]) -> dict[str, Path]:
+    """References under the names of cases, where only words for masks and scans differ.
+
+    `6_gt_isovox` is the reference of `6_FLAIR_isovox`; names that do not match are kept.
+    """
+    unmatched = [case for case in cases if case not in references]
+    keys = Counter(mask_key(case) for case in unmatched)
+    own = Counter(mask_key(name) for name in references if name not in cases)
+    by_key = {mask_key(case): case for case in unmatched}
+    result = {}
+    for name, path in references.items():
+        key = mask_key(name)
+        unique = name not in cases and key and keys[key] == own[key] == 1
+        result[by_key[key] if unique else name] = path
+    return result
 
 
 def _check_same_grids(pairs: Iterable[Pair]) -> None:
@@ -139,16 +115,3 @@ def _check_same_grids(pairs: Iterable[Pair]) -> None:
             f"that of {pair.reference}: {grid.size} voxels of {grid.spacing} mm at {grid.origin}",
             "resample the prediction to its scan's grid",
         )
-
-
-def _visible(folder: Path) -> list[Path]:
-    """Entries of a folder, without hidden files such as the `._NAME` that macOS creates."""
-    return [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
-
-
-def _is_scan(path: Path) -> bool:
-    return scan_ending(path) is not None and path.is_file()
-
-
-def _stem(path: Path) -> str:
-    return path.name[: -len(scan_ending(path) or "") or None]

@@ -14,7 +14,8 @@ import numpy as np
 
 from clisc_nnunet.dataset_layout import DatasetLayout
 from clisc_nnunet.errors import UserError, named
-from clisc_nnunet.evaluation.mask_pairs import find_masks
+from clisc_nnunet.evaluation.find_masks import find_masks
+from clisc_nnunet.evaluation.mask_pairs import renamed
 from clisc_nnunet.evaluation.slice_scores import slice_scores
 from clisc_nnunet.evaluation.stage_scores import (
     CLASSIFIERS,
@@ -54,7 +55,7 @@ class StageReport:
     text: str
 
 
-def report_stages(dataset: Path, references: Path | None) -> StageReport:
+def report_stages(dataset: Path, references: Path | None, mask_name: str = "") -> StageReport:
     """Score the stored stages of a conversion.
 
     Parameters
@@ -63,6 +64,8 @@ def report_stages(dataset: Path, references: Path | None) -> StageReport:
         Folder written by `clisc_make_pseudo_dataset`.
     references : Path, optional
         Folder of masks. None: no scan shows a tumour; slices classified as tumour are counted.
+    mask_name : str
+        Name of the masks, see `find_masks`.
 
     Raises
     ------
@@ -72,7 +75,7 @@ def report_stages(dataset: Path, references: Path | None) -> StageReport:
     outcomes = read_outcomes(dataset)
     others = {status: _with_status(outcomes, status) for status in NOT_SCORED}
     usable = [name for name in outcomes if not any(name in some for some in others.values())]
-    masks = find_masks(references) if references else {}
+    masks = renamed(find_masks(references, mask_name), usable) if references else {}
     missing = [name for name in usable if references and name not in masks]
     if missing:
         raise UserError(

@@ -6,11 +6,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from clisc_nnunet.inputs.cases import FoundScan
-from clisc_nnunet.inputs.channels import Channel, split_ending
+from clisc_nnunet.inputs.cases import UNKNOWN, FoundScan
+from clisc_nnunet.inputs.channels import Channel, given_strength
 from clisc_nnunet.inputs.file_names import Ignored, scans_among, stem, visible
-
-_CONTRAST_AGENT = re.compile(r"_ce-[^_]+(?=_)", re.I)
+from clisc_nnunet.inputs.name_words import derivative_word, modality_of, split_words
+from clisc_nnunet.inputs.scan_names import NOT_NAMED, SEGMENTATION
 
 
 def is_bids(folder: Path) -> bool:
@@ -21,8 +21,8 @@ def is_bids(folder: Path) -> bool:
 def find_bids(folder: Path, channels: Sequence[Channel]) -> tuple[list[FoundScan], Ignored]:
     """Scans of all sessions; a case is named `sub-01` or, with sessions, `sub-01_ses-02`.
 
-    Several runs of one modality in a session are kept as several scans of the case. Their names do
-    not say which one to use, so the case is skipped unless an option such as
+    Several scans of one modality in a session are kept as several scans of the case. Of several
+    runs, names do not say which one to use, so the case is skipped unless an option such as
     `--channels flair=run-2_FLAIR` selects one.
     """
     found: list[FoundScan] = []
@@ -34,9 +34,13 @@ def find_bids(folder: Path, channels: Sequence[Channel]) -> tuple[list[FoundScan
         ignored += [(path, "not the anat folder of a BIDS subject") for path in _siblings(anats)]
         for anat in anats:
             case = "_".join(anat.relative_to(folder).parts[:-1])
-            scans, rejected = scans_among(visible(anat))
-            ignored += rejected
-            found += [FoundScan(case, _modality(stem(path), channels), path) for path in scans]
+            images, rejected = scans_among(visible(anat))
+            scans, masks = _without_masks(images, channels)
+            ignored += [*rejected, *masks]
+            found += [
+                FoundScan(_with_session(case, path), _modality(path, channels), path, stem(path))
+                for path in scans
+            ]
     return found, ignored
 
 
@@ -53,9 +57,31 @@ def _siblings(anats: Sequence[Path]) -> list[Path]:
     return [path for path in entries if path not in anats and path not in parents]
 
 
-def _modality(name: str, channels: Sequence[Channel]) -> str:
-    modality = split_ending(name, channels)[1]
-    given = {channel.name for channel in channels if channel.given}
-    if modality == "t1" and not given & {"t1", "t1ce"} and _CONTRAST_AGENT.search(name):
-        return "t1ce"
-    return modality or "unknown"
+def _without_masks(
+    images: Sequence[Path], channels: Sequence[Channel]
+) -> tuple[list[Path], Ignored]:
+    given = [channel.given for channel in channels if channel.given]
+    allowed = {word for text in given for word in split_words(text)}
+    masks = [path for path in images if derivative_word(_own_part(path), allowed)]
+    return [path for path in images if path not in masks], [(path, SEGMENTATION) for path in masks]
+
+
+def _own_part(path: Path) -> str:
+    """File name without subject and session, whose labels may be any words."""
+    return re.sub(r"(^|_)(sub|ses)-[^_]*", "", stem(path))
+
+
+def _with_session(case: str, path: Path) -> str:
+    """The case, with the session if only the file name has it."""
+    session = re.search(r"_(ses-[^_]+)", path.name)
+    return f"{case}_{session[1]}" if session and "_ses-" not in case else case
+
+
+def _modality(path: Path, channels: Sequence[Channel]) -> str:
+    given = [channel for channel in channels if channel.given]
+    strengths = {c.name: given_strength(c.given, stem(path), stem(path)) for c in given}
+    if any(strength == 2 for strength in strengths.values()):
+        return max(strengths, key=lambda name: strengths[name])
+    extra = {channel.name for channel in channels if not channel.given}
+    modality = modality_of(_own_part(path), extra)
+    return f"{NOT_NAMED} {modality}" if modality in strengths else modality or UNKNOWN

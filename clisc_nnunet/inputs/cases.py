@@ -11,6 +11,9 @@ from clisc_nnunet.inputs.channels import Channel
 from clisc_nnunet.io.dicom_series import Series
 from clisc_nnunet.io.volume import Source
 
+# Modality of files whose name says none, where those of others do.
+UNKNOWN = "unknown"
+
 
 @dataclass(frozen=True)
 class FoundScan:
@@ -22,11 +25,14 @@ class FoundScan:
     modality : str
         Empty if unknown.
     source : Path or Series
+    variant : str
+        Words that tell several scans of one modality apart.
     """
 
     case: str
     modality: str
     source: Source
+    variant: str = ""
 
 
 @dataclass(frozen=True)

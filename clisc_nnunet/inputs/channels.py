@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from clisc_nnunet.errors import UserError
+from clisc_nnunet.inputs.name_words import FLAIR, OTHER, modality_of, split_words
 
-FLAIR = "flair"
-# File name suffixes; of several matches, the longest counts: `_t2_flair` is FLAIR.
+__all__ = ["FLAIR", "Channel", "chosen_channels", "modality_of_series", "split_ending"]
+
+# Conventional file name suffixes, which are cut off to name a case; of several matches, the longest
+# counts: `_t2_flair` is FLAIR. The words of `name_words` are recognised anywhere in a name.
 _ENDINGS = {
     FLAIR: r"(t2[-_ ]?)?flair|t2f",
     "t1ce": r"t1[-_ ]?(ce|c|gd|post)",
@@ -18,17 +22,6 @@ _ENDINGS = {
     "pd": r"pd",
     "dwi": r"dwi",
     "adc": r"adc",
-    "swi": r"swi",
-}
-# Patterns of DICOM series descriptions; the first match counts.
-_DESCRIPTIONS = {
-    FLAIR: r"flair|t2f|dark.?fluid",
-    "t1ce": r"t1.*(\bce\b|t1c\b|ce\b|gd|gad|post|contrast|\+ ?c|\bkm\b)",
-    "t1": r"t1|mprage",
-    "t2": r"t2",
-    "pd": r"\bpd",
-    "adc": r"adc",
-    "dwi": r"dwi|diff",
     "swi": r"swi",
 }
 _DISPLAYED = {FLAIR: "FLAIR", "t1ce": "T1ce"}
@@ -45,8 +38,9 @@ class Channel:
     name : str
         Such as `flair`, `t1`, `t1ce`, `t2`, or any other file name suffix.
     given : str
-        File name suffix, nnU-Net channel number (`0003`), or part of a DICOM series description
-        given by the user; empty for the defaults.
+        File name suffix, words of the name, a pattern such as `*_fl_*` or `*/orig/FLAIR*`, nnU-Net
+        channel number (`0003`), or part of a DICOM series description given by the user; empty for
+        the defaults.
     """
 
     name: str
@@ -131,9 +125,33 @@ def split_ending(stem: str, channels: Sequence[Channel]) -> tuple[str, str]:
     return stem[: found_at[name]], name
 
 
+def given_strength(given: str, relative: str, stem: str) -> int:
+    """How well a file has the name that is given for a channel: 2 well, 1 in part, 0 not.
+
+    Parameters
+    ----------
+    given : str
+        Suffix, words or pattern, in lower case. A pattern is matched with the file name without
+        its extension or, if it contains `/`, with the path.
+    relative : str
+        Path in the input folder, without the extension.
+    stem : str
+        File name without its extension.
+    """
+    if any(char in given for char in "*?["):
+        text = relative if "/" in given else stem
+        return 2 * fnmatchcase(text.lower(), re.sub(r"\.nii(\.gz)?$", "", given))
+    if re.search(rf"(^|[-_.]){re.escape(given.lstrip('-_.'))}$", stem, re.I):
+        return 2
+    words, wanted = split_words(stem), split_words(given)
+    places = range(len(words) - len(wanted) + 1)
+    return int(any(words[place : place + len(wanted)] == wanted for place in places))
+
+
 def modality_named(text: str) -> str:
     """Channel name for a name in dataset.json, such as `t1ce` for `T1ce`."""
-    return split_ending(text, ())[1] or text.lower()
+    found = modality_of(text)
+    return text.lower() if found in ("", OTHER) else found
 
 
 def nnunet_numbers(channel_names: Mapping[str, str]) -> dict[str, str]:
@@ -145,10 +163,7 @@ def modality_of_series(description: str, channels: Sequence[Channel]) -> str:
     """Modality from a DICOM series description; empty if unknown."""
     given = {c.name: c.given for c in channels if c.given}
     for name, words in given.items():
-        if words in description.lower():
+        if words in description.lower() or fnmatchcase(description.lower(), words):
             return name
-    for name, pattern in _DESCRIPTIONS.items():
-        if name not in given and re.search(pattern, description, re.I):
-            return name
-    others = [c.name for c in channels if c.name not in _DESCRIPTIONS and not c.given]
-    return next((name for name in others if name in description.lower()), "")
+    found = modality_of(description, {c.name for c in channels if not c.given})
+    return "" if found in given else found

@@ -3,28 +3,54 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from clisc_nnunet.errors import ScanError
 from clisc_nnunet.inputs.cases import FoundScan
 from clisc_nnunet.inputs.channels import Channel, modality_of_series
-from clisc_nnunet.inputs.file_names import Ignored, scan_ending, visible
-from clisc_nnunet.io.dicom_series import Series, find_series
+from clisc_nnunet.inputs.file_names import Ignored, visible
+from clisc_nnunet.inputs.file_tree import FileTree, TreeFile
+from clisc_nnunet.inputs.name_words import OTHER, derivative_word
+from clisc_nnunet.io.dicom_series import FoundSeries, Series, find_series, is_dicom
 from clisc_nnunet.io.paths import itk_name
 
-# Series found in many studies that do not show brain contrast: never used as a modality just
-# because there is no other series.
-_NO_MODALITY = re.compile(
-    r"(?<![a-z])loc(?![a-z])|locali[sz]er|scout|survey|(?<![a-z])(tof|mra)(?![a-z])|angio|segment",
-    re.I,
+# Files of one folder whose content is looked at to see whether they are DICOM.
+_LOOKED_AT = 3
+_NEVER_DICOM = (
+    *(".json", ".txt", ".csv", ".tsv", ".xlsx", ".bval", ".bvec", ".html", ".pdf", ".png", ".jpg"),
+    *(".zip", ".gz", ".tif", ".md", ".raw", ".img", ".hdr", ".mgz", ".mat", ".xml", ".log", ".py"),
 )
 
 
+def contains_dicom(tree: FileTree, images: Sequence[TreeFile]) -> set[Path]:
+    """Entries of the input folder in which DICOM files are found, by a look at a few of each."""
+    known = {image.path for image in images}
+    seen: Counter[Path] = Counter()
+    found: set[Path] = set()
+    for file in tree.files:
+        top = tree.root / file.folders[0] if file.folders else tree.root
+        parent = file.path.parent
+        if top in found or file.path in known or file.path.name.lower().endswith(_NEVER_DICOM):
+            continue
+        if seen[parent] < _LOOKED_AT and is_dicom(file.path):
+            found.add(top)
+        seen[parent] += 1
+    return found
+
+
 def find_dicom(
-    folder: Path, channels: Sequence[Channel]
+    folder: Path, channels: Sequence[Channel], only: Collection[Path] = ()
 ) -> tuple[list[FoundScan], Ignored, dict[str, ScanError]]:
     """Series in the subfolders of a folder; every study is a case.
+
+    Parameters
+    ----------
+    folder : Path
+    channels : sequence of Channel
+    only : collection of Path
+        Subfolders to search, and `folder` itself for files in it; empty to search all.
 
     Returns
     -------
@@ -40,7 +66,7 @@ def find_dicom(
     ignored: Ignored = []
     faults: dict[str, ScanError] = {}
     folders = [path for path in visible(folder) if path.is_dir()]
-    for subfolder in folders:
+    for subfolder in [path for path in folders if not only or path in only]:
         inside = find_series(subfolder)
         if not inside.series and not inside.broken:
             ignored.append((subfolder, "no DICOM series in this folder"))
@@ -49,27 +75,21 @@ def find_dicom(
         for path in inside.broken[:1]:
             for case in names.values() or [subfolder.name]:
                 faults[case] = _unreadable(path)
-    loose = find_series(folder, deep=False)
+    loose = find_series(folder, deep=False) if not only or folder in only else FoundSeries((), ())
     for series in loose.series:
         name = re.sub(r"[^\w.-]+", "_", series.patient) or "case"
         studies = [s for s in loose.series if s.patient == series.patient]
         found.append(_found(_study_names(name, studies)[series.study], series, channels))
     ignored += [(path, "a DICOM slice that cannot be read") for path in loose.broken]
-    series_found = [scan.source for scan in found if isinstance(scan.source, Series)]
-    slices = {path for series in series_found for path in series.files}
-    ignored += [
-        (path, "not DICOM, in a folder of DICOM series")
-        for path in sorted(folder.rglob("*"))
-        if scan_ending(path) and path.is_file() and path not in slices
-    ]
     return found, ignored, faults
 
 
 def _found(case: str, series: Series, channels: Sequence[Channel]) -> FoundScan:
     modality = modality_of_series(series.description, channels)
-    if not modality and _NO_MODALITY.search(series.description):
-        modality = "other"
-    return FoundScan(case, modality, series)
+    named = modality in {channel.name for channel in channels if channel.given}
+    if not named and derivative_word(series.description, targets=False):
+        modality = OTHER
+    return FoundScan(case, modality, series, series.description)
 
 
 def _study_names(name: str, series: Sequence[Series]) -> dict[str, str]:

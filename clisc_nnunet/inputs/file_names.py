@@ -1,8 +1,7 @@
-"""Recognise scans and segmentations by their file names."""
+"""Recognise scans by their extensions."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,11 +10,7 @@ from clisc_nnunet.io.volume import Source
 
 SCAN_ENDINGS = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr", ".gipl", ".mgz", ".mgh")
 
-# BraTS 2020 has a `_Segm` among its `_seg`; later years write `-seg`.
-_SEGMENTATION = re.compile(
-    r"(^|[-_.])(seg|segm|segmentation|labels?|masks?|lesions?|gt|truth|annotations?|dseg|roi)$",
-    re.I,
-)
+NOT_AN_IMAGE = "not a scan, by its ending"
 
 # Skipped files, folders and series, each with the reason.
 Ignored = list[tuple[Source, str]]
@@ -32,14 +27,12 @@ def stem(path: Path) -> str:
 
 
 def scans_among(files: Iterable[Path]) -> tuple[list[Path], Ignored]:
-    """Split files into scans and skipped files, the latter with the reason."""
+    """Split files into images and skipped files, the latter with the reason."""
     scans: list[Path] = []
     ignored: Ignored = []
     for path in files:
         if scan_ending(path) is None:
-            ignored.append((path, "not a scan, by its ending"))
-        elif _SEGMENTATION.search(stem(path)):
-            ignored.append((path, "a segmentation, by its name"))
+            ignored.append((path, NOT_AN_IMAGE))
         elif not path.is_file():
             ignored.append((path, "a folder or a broken link"))
         else:

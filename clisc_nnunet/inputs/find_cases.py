@@ -1,12 +1,10 @@
-"""Find the cases of an input folder; its layout, one of five, is detected.
+"""Find the cases of an input folder, whatever its layout.
 
-Files named like a segmentation are never used as scans, and never opened.
+Files named like a mask or another derivative are never used as scans, and never opened.
 """
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -14,29 +12,37 @@ from pathlib import Path
 
 from clisc_nnunet.errors import ScanError, UserError, one_line
 from clisc_nnunet.inputs.bids import find_bids, is_bids
+from clisc_nnunet.inputs.case_names import NO_MODALITY, found_scans
 from clisc_nnunet.inputs.cases import (
+    UNKNOWN,
     Case,
     FoundScan,
     accepts_unnamed,
     assign_label_channel,
     group,
 )
-from clisc_nnunet.inputs.channels import (
-    FLAIR,
-    Channel,
-    chosen_channels,
-    nnunet_numbers,
-    split_ending,
-)
-from clisc_nnunet.inputs.dicom_folders import find_dicom
+from clisc_nnunet.inputs.channels import FLAIR, Channel, chosen_channels
+from clisc_nnunet.inputs.dicom_folders import contains_dicom, find_dicom
 from clisc_nnunet.inputs.file_names import (
+    NOT_AN_IMAGE,
     SCAN_ENDINGS,
     Ignored,
     scan_ending,
     scans_among,
-    stem,
     visible,
 )
+from clisc_nnunet.inputs.file_tree import FileTree, TreeFile, walk
+from clisc_nnunet.inputs.nnunet_folder import numbered_scans
+from clisc_nnunet.inputs.refusals import EXPECTED, nothing_found
+from clisc_nnunet.inputs.scan_names import (
+    NOT_NAMED,
+    NamedScan,
+    leave_out_folder,
+    named_scans,
+    without_masks,
+)
+from clisc_nnunet.inputs.several_scans import choose_scans
+from clisc_nnunet.io.dicom_series import Series
 from clisc_nnunet.io.volume import Source
 
 __all__ = [
@@ -47,12 +53,6 @@ __all__ = [
     "find_label_channel_scans",
     "scan_ending",
 ]
-
-_CHANNEL = re.compile(r"(?P<case>.+)_(?P<number>\d{4})$")
-_EXPECTED = (
-    f"CASE/CASE_flair.nii.gz, CASE_0000.nii.gz or CASE.nii.gz (or {', '.join(SCAN_ENDINGS[1:])}), "
-    "BIDS, or DICOM series"
-)
 
 # At most this many skipped files are listed per reason.
 _LISTED = 3
@@ -65,7 +65,8 @@ class InputFolder:
     Parameters
     ----------
     layout : str
-        `BraTS-like`, `nnU-Net`, `BIDS`, `DICOM` or `flat`.
+        `BraTS-like`, `nnU-Net`, `BIDS`, `DICOM`, `flat`, `nested` (several folders down), or
+        `NIfTI and DICOM`.
     cases : tuple of Case
         Sorted by name.
     ignored : tuple of (Path or Series, str)
@@ -74,6 +75,8 @@ class InputFolder:
         Unusable cases with their errors, sorted by name.
     channels : tuple of str
         One line per channel: number, name, and how its files were identified.
+    notes : tuple of str
+        What a user should know about how the folder was understood.
     """
 
     layout: str
@@ -81,6 +84,19 @@ class InputFolder:
     ignored: tuple[tuple[Source, str], ...]
     faults: tuple[tuple[str, ScanError], ...] = ()
     channels: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Contents:
+    """What a folder contains before its scans are grouped into cases."""
+
+    layout: str
+    scans: list[FoundScan]
+    ignored: Ignored
+    broken: dict[str, ScanError]
+    channels: Sequence[Channel]
+    notes: tuple[str, ...] = ()
 
 
 def find_cases(
@@ -94,9 +110,10 @@ def find_cases(
     Parameters
     ----------
     folder : Path
-        In one of five layouts: `CASE/CASE_flair.nii.gz` (BraTS-like), `CASE_0000.nii.gz`
-        (nnU-Net), `sub-*/[ses-*/]anat/*_FLAIR.nii.gz` (BIDS), `CASE/.../` with DICOM files of any
-        name, `CASE.nii.gz` or `CASE_flair.nii.gz` (flat); any extension of `SCAN_ENDINGS`.
+        `CASE/CASE_flair.nii.gz` (BraTS-like), `CASE_0000.nii.gz` (nnU-Net),
+        `sub-*/[ses-*/]anat/*_FLAIR.nii.gz` (BIDS), `CASE/.../` with DICOM files of any name,
+        `CASE.nii.gz` or `CASE_flair.nii.gz` (flat), or folders in folders of them; any extension
+        of `SCAN_ENDINGS`. Words of a name may stand anywhere in it.
     channels : sequence of Channel
         Modalities that become nnU-Net's channels, in this order.
     label_channel : str
@@ -112,34 +129,41 @@ def find_cases(
     Raises
     ------
     UserError
-        If there is no scan, no usable case, more than one layout, or ambiguous channels.
+        If there is no scan, no usable case, or ambiguous channels.
     """
     if not folder.is_dir():
         found = "a file" if folder.exists() else "no such folder"
         raise UserError(folder, found, "a folder of scans", "check the path")
-    entries = visible(folder)
-    if not entries:
-        raise UserError(folder, "an empty folder", _EXPECTED, "check the path")
-    layout, scans, ignored, broken, requested = _read_layout(
-        folder, entries, channels, numbers or {}
-    )
-    scans = assign_label_channel(scans, requested, label_channel)
+    if not visible(folder):
+        raise UserError(folder, "an empty folder", EXPECTED, "check the path")
+    contents = _read_layout(folder, channels, label_channel, numbers or {})
+    requested = contents.channels
+    scans = assign_label_channel(contents.scans, requested, label_channel)
+    scans, ignored = choose_scans(scans, requested, label_channel)
     wanted = {channel.name for channel in requested}
-    unnamed = () if layout == "DICOM" else ("",)
-    others = [scan.source for scan in scans if scan.modality not in (*wanted, *unnamed)]
-    ignored += [(source, _not_requested(requested, layout)) for source in others]
+    ignored += contents.ignored
+    ignored += [
+        (scan.source, _not_requested(scan, requested))
+        for scan in scans
+        if scan.modality not in wanted and (scan.modality or isinstance(scan.source, Series))
+    ]
     cases, faults = group(scans, requested, label_channel, folder)
-    faults.update(broken)
-    cases = [case for case in cases if case.name not in broken]
+    faults.update(contents.broken)
+    cases = [case for case in cases if case.name not in contents.broken]
     if not cases:
-        raise _nothing_found(folder, scans, ignored, faults, label_channel)
+        raise nothing_found(folder, scans, ignored, faults, label_channel)
     single = accepts_unnamed(requested)
     lines = [
-        f"channel {n}: {c.name} ({_identified_by(layout, c, single)})"
+        f"channel {n}: {c.name} ({_identified_by(contents.layout, c, single)})"
         for n, c in enumerate(requested)
     ]
     return InputFolder(
-        layout, tuple(cases), tuple(ignored), tuple(sorted(faults.items())), tuple(lines)
+        contents.layout,
+        tuple(cases),
+        tuple(ignored),
+        tuple(sorted(faults.items())),
+        tuple(lines),
+        contents.notes,
     )
 
 
@@ -170,6 +194,7 @@ def describe(found: InputFolder, label_channel: str = FLAIR) -> str:
     """Summary of an input folder for the terminal."""
     lines = [f"{found.layout} folder of {len(found.cases)} cases"]
     lines += [f"  {line}" for line in found.channels]
+    lines += [f"  note: {one_line(note)}" for note in found.notes]
     if label_channel != FLAIR:
         lines.append(
             f"  note: pseudo-labels from {label_channel}; the bundled models know FLAIR only"
@@ -177,133 +202,117 @@ def describe(found: InputFolder, label_channel: str = FLAIR) -> str:
     by_reason = sorted(found.ignored, key=lambda item: (item[1], str(item[0])))
     for reason, items in groupby(by_reason, key=lambda item: item[1]):
         paths = [path for path, _ in items]
-        lines += [f"  ignored: {one_line(path)} ({reason})" for path in paths[:_LISTED]]
+        lines += [f"  left out: {one_line(path)} ({reason})" for path in paths[:_LISTED]]
         if paths[_LISTED:]:
-            lines.append(f"  ignored: {len(paths) - _LISTED} more ({reason})")
+            lines.append(f"  left out: {len(paths) - _LISTED} more ({reason})")
     lines += [f"  skipped: {fault}" for _, fault in found.faults]
     return "\n".join(lines)
 
 
-_Contents = tuple[str, list[FoundScan], Ignored, dict[str, ScanError], Sequence[Channel]]
-
-
 def _read_layout(
-    folder: Path,
-    entries: Sequence[Path],
-    channels: Sequence[Channel],
-    known: Mapping[str, str],
+    folder: Path, channels: Sequence[Channel], label_channel: str, known: Mapping[str, str]
 ) -> _Contents:
     if is_bids(folder):
-        return "BIDS", *find_bids(folder, channels), {}, channels
-    if (folder / "imagesTr").is_dir():
-        hint = f"give {folder / 'imagesTr'} instead"
-        raise UserError(folder, "an nnU-Net dataset", "a folder of scans", hint)
-    nested, nested_ignored = _nested([path for path in entries if path.is_dir()], channels)
-    scans, ignored = scans_among([path for path in entries if not path.is_dir()])
-    if nested and scans:
-        raise UserError(
-            folder,
-            f"{len({f.case for f in nested})} case folders next to {len(scans)} scans",
-            "one layout",
-            "move either elsewhere",
+        return _Contents("BIDS", *find_bids(folder, channels), {}, channels)
+    tree = walk(folder, leave_out_folder(channels))
+    for path in (folder, *tree.folders):
+        if (path / "imagesTr").is_dir():
+            hint = f"give {path / 'imagesTr'} instead"
+            raise UserError(path, "an nnU-Net dataset", "a folder of scans", hint)
+    images, ignored = _images(tree)
+    numbered = _numbered(folder, images, channels, known)
+    if numbered is not None:
+        scans, rejected, requested = numbered
+        return _Contents("nnU-Net", scans, [*ignored, *rejected], {}, requested)
+    named, rejected = named_scans(tree, images, channels)
+    ignored += rejected
+    dicom: list[FoundScan] = []
+    broken: dict[str, ScanError] = {}
+    with_dicom = contains_dicom(tree, images)
+    if with_dicom or not images:
+        dicom, rejected, broken = find_dicom(folder, channels, with_dicom if images else ())
+        if dicom or broken:
+            ignored = [item for item in ignored if item[1] != NOT_AN_IMAGE] + rejected
+    notes: list[str] = []
+    if any(s.modality for s in (*named, *dicom)):
+        named = [s if s.modality else replace(s, modality=UNKNOWN) for s in named]
+    elif named and accepts_unnamed(channels):
+        shown = Channel(label_channel).displayed
+        notes.append(
+            f"no name says a modality: all {len(named)} are taken as {shown} "
+            f"(--channels {label_channel}=ENDING or a pattern chooses)"
         )
-    if nested:
-        return "BraTS-like", nested, [*nested_ignored, *ignored], {}, channels
-    if scans:
-        numbered = _numbered(folder, scans, channels, known)
-        if numbered is not None:
-            return "nnU-Net", numbered[0], [*nested_ignored, *ignored], {}, numbered[1]
-        flat = [FoundScan(*split_ending(stem(path), channels), path) for path in scans]
-        return "flat", flat, [*nested_ignored, *ignored], {}, channels
-    series, series_ignored, broken = find_dicom(folder, channels)
-    if series or broken:
-        return "DICOM", series, series_ignored, broken, channels
-    return "flat", [], [*nested_ignored, *ignored], {}, channels
+    found, without_case = found_scans(named, folder, channels, label_channel)
+    ignored += without_case
+    if dicom:
+        found, beside = _beside_dicom(found, dicom, folder)
+        ignored += beside
+        if found:
+            notes.append(f"{len(dicom)} DICOM series and {len(found)} files: both are used")
+    used = {tree.root, *(image.path for image in images), *with_dicom}
+    if images or not dicom:
+        ignored += [(path, "no scan in this folder") for path in tree.empty_folders(used)]
+    layout = _layout(named, found, bool(dicom or broken))
+    return _Contents(layout, [*found, *dicom], ignored, broken, channels, tuple(notes))
 
 
-def _nested(
-    folders: Sequence[Path], channels: Sequence[Channel]
-) -> tuple[list[FoundScan], Ignored]:
-    """Scans of one folder per case; modalities come from file name suffixes."""
-    found: list[FoundScan] = []
-    ignored: Ignored = []
-    for folder in folders:
-        scans, rejected = scans_among(visible(folder))
-        ignored += rejected
-        if not scans:
-            ignored.append((folder, "no scan in this folder"))
-        # In a case folder, the file name must contain the modality.
-        found += [
-            FoundScan(folder.name, split_ending(stem(path), channels)[1] or "unknown", path)
-            for path in scans
-        ]
-    return found, ignored
+def _images(tree: FileTree) -> tuple[list[TreeFile], Ignored]:
+    """Files with the extension of an image, and everything else."""
+    paths, ignored = scans_among(file.path for file in tree.files)
+    chosen = set(paths)
+    images = [file for file in tree.files if file.path in chosen]
+    return images, [*tree.ignored, *ignored]
 
 
 def _numbered(
-    folder: Path,
-    scans: Sequence[Path],
-    channels: Sequence[Channel],
-    known: Mapping[str, str],
-) -> tuple[list[FoundScan], Sequence[Channel]] | None:
-    """Scans with nnU-Net's channel numbers and the channels these denote; None for case numbers.
-
-    `phantom_0000`, `phantom_0001` may be two cases or two channels of one case. They are channels
-    if several cases have the same set of numbers, if a single case has exactly the known numbers,
-    or if several channels are requested.
-    """
-    matches = [_CHANNEL.fullmatch(stem(path)) for path in scans]
-    numbers: dict[str, set[str]] = {}
-    for match in matches:
-        if match is None:
-            return None
-        numbers.setdefault(match["case"], set()).add(match["number"])
-    used = sorted(set().union(*numbers.values()))
-    is_known = set(used) == set(known.values())
-    several = len(numbers) > 1 or is_known
-    consistent = several and all(own == set(used) for own in numbers.values())
-    if used != ["0000"] and not consistent and len(channels) == 1 and not channels[0].given:
+    folder: Path, images: Sequence[TreeFile], channels: Sequence[Channel], known: Mapping[str, str]
+) -> tuple[list[FoundScan], Ignored, Sequence[Channel]] | None:
+    """Scans with nnU-Net's numbers; None if the files are not named so."""
+    if not images or any(image.folders for image in images):
         return None
-    requested = _meaning(folder, used, channels, known if is_known else {})
-    names = {channel.given: channel.name for channel in requested}
-    found = [
-        FoundScan(match["case"], names.get(match["number"], "other"), path)
-        for match, path in zip(matches, scans, strict=True)
-        if match is not None
-    ]
-    return found, requested
+    paths, masks = without_masks([image.path for image in images])
+    numbered = numbered_scans(folder, paths, channels, known) if paths else None
+    return None if numbered is None else (numbered[0], masks, numbered[1])
 
 
-def _meaning(
-    folder: Path, used: list[str], channels: Sequence[Channel], known: Mapping[str, str]
-) -> Sequence[Channel]:
-    """Channels with their numbers: given, from dataset.json, known, or in the requested order."""
-    if all(channel.given for channel in channels):
-        return channels
-    by_name = {**known, **_numbers_of_dataset_json(folder)}
-    if all(channel.given or channel.name in by_name for channel in channels):
-        return [replace(c, given=c.given or by_name[c.name]) for c in channels]
-    if len(used) != len(channels):
-        raise UserError(
-            folder,
-            f"{len(used)} channels per case ({', '.join(used)})",
-            f"{len(channels)}, as requested ({', '.join(c.name for c in channels)})",
-            f"give the numbers, such as --channels {channels[0].name}=0003, or all names in order",
-        )
-    return [replace(c, given=c.given or n) for c, n in zip(channels, used, strict=True)]
+def _beside_dicom(
+    found: Sequence[FoundScan], dicom: Sequence[FoundScan], folder: Path
+) -> tuple[list[FoundScan], Ignored]:
+    """Files in a folder of DICOM series belong to its case, if it has one study."""
+    studies: dict[Path, set[str]] = {}
+    for scan in dicom:
+        if isinstance(scan.source, Series):
+            studies.setdefault(scan.source.folder, set()).add(scan.case)
+    kept: list[FoundScan] = []
+    ignored: Ignored = []
+    for scan in found:
+        assert isinstance(scan.source, Path)
+        top = folder / scan.source.relative_to(folder).parts[0]
+        cases = studies.get(top, set())
+        if len(cases) > 1:
+            ignored.append((scan.source, "a file among DICOM series of several studies"))
+        elif cases:
+            kept.append(replace(scan, case=next(iter(cases))))
+        else:
+            kept.append(scan)
+    return kept, ignored
 
 
-def _numbers_of_dataset_json(folder: Path) -> dict[str, str]:
-    """Numbers by modality from the dataset.json of an nnU-Net dataset, if there is one."""
-    try:
-        text = (folder.parent / "dataset.json").read_text(encoding="utf-8")
-        return nnunet_numbers(json.loads(text)["channel_names"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}
+def _layout(named: Sequence[NamedScan], found: Sequence[FoundScan], dicom: bool) -> str:
+    if dicom:
+        return "NIfTI and DICOM" if found else "DICOM"
+    depths = {len(scan.folders) for scan in named}
+    if depths <= {0}:
+        return "flat"
+    return "BraTS-like" if depths == {1} else "nested"
 
 
-def _not_requested(channels: Sequence[Channel], layout: str) -> str:
-    source = "description" if layout == "DICOM" else "name"
+def _not_requested(scan: FoundScan, channels: Sequence[Channel]) -> str:
+    if scan.modality == UNKNOWN:
+        return NO_MODALITY
+    if scan.modality.startswith(NOT_NAMED):
+        return "not the one that --channels names"
+    source = "description" if isinstance(scan.source, Series) else "name"
     return f"not {' or '.join(channel.displayed for channel in channels)}, by its {source}"
 
 
@@ -313,30 +322,6 @@ def _identified_by(layout: str, channel: Channel, single: bool) -> str:
     if layout == "DICOM":
         also = ", or the only series if its kind is unknown" if single else ""
         return f"series described as {channel.given or channel.name}{also}"
-    also = " or without a modality" if layout == "flat" and single else ""
-    return f"files named ..._{channel.given or channel.name}{also}"
-
-
-def _nothing_found(
-    folder: Path,
-    found: Sequence[FoundScan],
-    ignored: Ignored,
-    faults: dict[str, ScanError],
-    label_channel: str,
-) -> UserError:
-    if found and not any(f.modality in (label_channel, "") for f in found):
-        shown = Channel(label_channel).displayed
-        return UserError(
-            folder,
-            f"no {shown} among {len(found)} scans",
-            f"scans named ..._{label_channel}",
-            f"rename the {shown} scans, or give their suffix: --channels {label_channel}=ENDING",
-        )
-    if faults:
-        return next(iter(faults.values()))
-    return UserError(
-        folder,
-        f"no scan among {len(ignored)} files and folders",
-        _EXPECTED,
-        "check the path and the names",
-    )
+    if channel.given:
+        return f"files named ..._{channel.given}"
+    return f"files with {channel.name} in their name"

@@ -17,6 +17,7 @@ from clisc_nnunet.io.paths import is_text
 
 # SOP class of classic and enhanced MR images (not of reports or indices) in a file's first bytes.
 _MR_IMAGE = re.compile(rb"1\.2\.840\.10008\.5\.1\.4\.1\.1\.4(\.1)?\0?(?![\d.])")
+_MAGIC = b"DICM"
 _TAGS = {
     "uid": "0020|000e",
     "study": "0020|000d",
@@ -102,7 +103,7 @@ def find_series(folder: Path, *, deep: bool = True) -> FoundSeries:
     broken = []
     for path in sorted(p for p in (folder.rglob if deep else folder.glob)("*") if p.is_file()):
         start = _start(path)
-        if start[128:132] != b"DICM":
+        if start[128:132] != _MAGIC:
             continue
         tags = _read_tags(path)
         if tags is not None and tags["uid"]:
@@ -124,6 +125,11 @@ def find_series(folder: Path, *, deep: bool = True) -> FoundSeries:
             )
         )
     return FoundSeries(tuple(series), tuple(broken))
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file is DICOM, by its content."""
+    return _start(path)[128:132] == _MAGIC
 
 
 def _start(path: Path) -> bytes:

@@ -33,6 +33,7 @@ from clisc_nnunet.io.geometry import (
     smoothing_sigma,
 )
 from clisc_nnunet.io.hashing import file_sha256
+from clisc_nnunet.io.mask_values import check_is_scan
 from clisc_nnunet.io.nifti_header import check_nifti, is_nifti
 from clisc_nnunet.io.paths import itk_name
 from clisc_nnunet.io.sitk_images import read_image, read_image_header
@@ -112,8 +113,8 @@ def read_volume(source: Source) -> Volume:
     ------
     ScanError
         If the file cannot be read, is not 3D, has only one slice or an invalid geometry, claims
-        more voxels than it contains or than `claimed_size` allows, or its values are constant or
-        not all finite.
+        more voxels than it contains or than `claimed_size` allows, or its values are constant, not
+        all finite, or those of a mask.
     """
     read = _read(source)
     return Volume(checked_intensities(source, read.array), read.geometry, read.repairs)
@@ -131,7 +132,7 @@ def checked_intensities(source: object, array: np.ndarray) -> np.ndarray:
     Raises
     ------
     ScanError
-        If they are constant or not all finite.
+        If they are constant, not all finite, or those of a mask.
     """
     with np.errstate(over="ignore"):
         array = array.astype(np.float32)
@@ -150,6 +151,7 @@ def checked_intensities(source: object, array: np.ndarray) -> np.ndarray:
             "an image with contrast",
             "check the export of this scan",
         )
+    check_is_scan(source, array)
     return array
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import SimpleITK as sitk
+from helpers.names import MASK_NAMES, OTHER_NAMES
 
 import clisc_nnunet
 from clisc_nnunet.cli.make_phantoms import main as make_phantoms
@@ -104,7 +105,10 @@ def test_poisoned_labels_beside_the_scans_change_nothing(dataset, phantoms, tmp_
     for case in scans.iterdir():
         truth = phantoms / "labels" / f"{case.name}.nii.gz"
         shutil.copy(truth, case / f"{case.name}_seg.nii.gz")  # a valid one
-        (case / f"{case.name}_label.nii.gz").write_bytes(b"not an image at all")
+        for name in (*MASK_NAMES, *OTHER_NAMES, "x"):
+            (case / f"{case.name}_{name}.nii.gz").write_bytes(b"not an image at all")
+        (case / "HD-GLIO-AUTO-segmentation").mkdir()
+        (case / "HD-GLIO-AUTO-segmentation" / "FLAIR_r2s_bet_reg.nii.gz").write_bytes(b"no image")
     assert main(["-i", str(scans), "-d", "501", "-o", str(tmp_path / "raw"), *QUICK]) == 0
     again = tmp_path / "raw" / "Dataset501_CLISC" / "labelsTr"
     first = {p.name: p.read_bytes() for p in (dataset / "labelsTr").iterdir()}

@@ -6,7 +6,8 @@ import SimpleITK as sitk
 from helpers.finished import SCAN, SHAPE
 
 from clisc_nnunet.errors import ScanError, UserError
-from clisc_nnunet.evaluation.mask_pairs import find_masks, pair_masks
+from clisc_nnunet.evaluation.find_masks import find_masks
+from clisc_nnunet.evaluation.mask_pairs import pair_masks
 from clisc_nnunet.io.volume import write_volume
 
 MASK = np.ones(SHAPE, np.uint8)
@@ -66,7 +67,8 @@ def test_flat_names_with_an_ending_of_their_own(tmp_path):
 
 
 def test_two_masks_of_a_case(folders):
-    write_volume(folders[1] / "a_seg.nii.gz", MASK, SCAN)
+    for name in ("a_seg.nii.gz", "a-seg.mha"):
+        write_volume(folders[1] / name, MASK, SCAN)
     with pytest.raises(UserError, match="several masks of a"):
         find_masks(folders[1])
 

@@ -44,7 +44,12 @@ def test_a_given_ending_takes_precedence_over_the_known_ones():
         ("t1_mprage post Gd", "t1ce"),
         ("AX T1 SE", "t1"),
         ("T2 TSE", "t2"),
-        ("localizer", ""),
+        ("localizer", "other"),
+        ("AX T1 FLAIR", "t1"),
+        ("t2_tirm_tra_dark-fluid", "flair"),
+        ("T1 SE +C", "t1ce"),
+        ("t2_space_dark-fluid_sag_p2_iso", "flair"),
+        ("something else", ""),
     ],
 )
 def test_descriptions_of_series(text, expected):

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from clisc_nnunet.errors import UserError
+from clisc_nnunet.inputs.case_names import NO_MODALITY
 from clisc_nnunet.inputs.channels import parse_channels
 from clisc_nnunet.inputs.find_cases import find_cases, find_label_channel_scans, scan_ending
+from clisc_nnunet.inputs.scan_names import SEGMENTATION, SEGMENTATION_FOLDER
 
 
 @pytest.fixture
@@ -37,7 +39,7 @@ def test_brats_like_uses_flair_only(make):
     assert found.layout == "BraTS-like"
     assert names(folder) == [("a", "a/a_flair.nii.gz"), ("b", "b/b_flair.nii")]
     assert dict((path.name, reason) for path, reason in found.ignored) == {
-        "a_seg.nii.gz": "a segmentation, by its name",
+        "a_seg.nii.gz": SEGMENTATION,
         "a_t1.nii.gz": "not FLAIR, by its name",
         "survival.csv": "not a scan, by its ending",
     }
@@ -68,7 +70,8 @@ def test_flat_layout(make):
     folder = make("b.mha", "a_FLAIR.nrrd", "a_t1.nrrd", "a_mask.nii.gz", "b_Segm.nii", "gt.nii")
     found = find_cases(folder)
     assert found.layout == "flat"
-    assert names(folder) == [("a", "a_FLAIR.nrrd"), ("b", "b.mha")]
+    assert names(folder) == [("a", "a_FLAIR.nrrd")]
+    assert (folder / "b.mha", NO_MODALITY) in found.ignored
     assert {path.name for path, reason in found.ignored if "segmentation" in reason} == {
         "a_mask.nii.gz",
         "b_Segm.nii",
@@ -106,14 +109,19 @@ def test_broken_link_is_reported(make):
         (["a_t1.nii.gz", "a_t2.nii.gz"], "no FLAIR among 2 scans"),
         (["a/a_flair.nii.gz", "a/a_flair.nii"], r"2 files for case a \(a_flair.nii, a_flair"),
         (["a.nii.gz", "a.mha"], r"2 files for case a \(a.mha, a.nii.gz\)"),
-        (["a.nii.gz", "a_flair.nii.gz"], "2 files for case a"),
-        (["a/a_flair.nii.gz", "b.nii.gz"], "1 case folders next to 1 scans"),
         (
             [f"{case}_000{channel}.nii.gz" for case in "ab" for channel in range(4)],
             "4 channels per case",
         ),
-        (["a_seg/a_flair.nii.gz"], "the case name 'a_seg'"),
-        (["_flair.nii.gz"], "the case name ''"),
+        (["a_seg/a_flair.nii.gz"], r"1 named like segmentations \(a_seg\); .*--channels flair="),
+        (["sub/mri/FLAIR.mgz", "sub/mri/T1.mgz"], r"2 of \.mgz; .*mri_convert"),
+        (["a_1.tif", "a_2.tif"], r"2 of \.tif; .*not single slices"),
+        (["x/y/t1.nii.gz"], r"no FLAIR among 1 scans \(1 t1\), 2 folders down"),
+        (["1/2/3/4/5/6/7/8/flair.nii.gz"], r"1 folders are more than 7 folders down.*/8$"),
+        (
+            [f"{case}/{name}.nii.gz" for case in "ab" for name in ("brain_x", "brain_t1")],
+            "--channels flair=brain_x",
+        ),
     ],
 )
 def test_unusable_folders(make, files, message):
@@ -149,7 +157,7 @@ def test_several_channels_of_brats(make):
     cases, found = files_of(folder)
     assert cases == {"a": [f"a_{m}.nii.gz" for m in ("flair", "t1", "t1ce", "t2")]}
     assert "no T1ce among 3 scans of case b" in str(dict(found.faults)["b"])
-    assert found.channels[2] == "channel 2: t1ce (files named ..._t1ce)"
+    assert found.channels[2] == "channel 2: t1ce (files with t1ce in their name)"
 
 
 def test_numbers_of_nnunet_follow_the_requested_order(make):
@@ -232,7 +240,8 @@ def test_one_bad_case_does_not_stop_the_others(make):
     folder = make("a/a_flair.nii.gz", "b/b_flair.nii", "b/b_flair.nii.gz", "c_seg/c_flair.nii.gz")
     found = find_cases(folder)
     assert [case.name for case in found.cases] == ["a"]
-    assert [name for name, _ in found.faults] == ["b", "c_seg"]
+    assert [name for name, _ in found.faults] == ["b"]
+    assert (folder / "c_seg", SEGMENTATION_FOLDER) in found.ignored
 
 
 def test_a_folder_that_cannot_be_read_is_reported(make, monkeypatch):

@@ -7,7 +7,7 @@ from helpers.dicom_files import ARRAY, GRID, write_series
 from clisc_nnunet.errors import ScanError
 from clisc_nnunet.inputs.channels import Channel
 from clisc_nnunet.inputs.find_cases import find_cases
-from clisc_nnunet.io.dicom_series import find_series
+from clisc_nnunet.io.dicom_series import Series, find_series
 from clisc_nnunet.io.volume import read_geometry, read_volume, same_grid, scan_digest
 
 
@@ -97,10 +97,29 @@ def test_other_scans_next_to_series_are_reported(tmp_path):
     (tmp_path / "gt_seg.nii.gz").touch()
     found = find_cases(tmp_path)
     assert [case.name for case in found.cases] == ["anna"]
-    assert [path.name for path, why in found.ignored if "not DICOM" in why] == [
-        "anna_flair.nii.gz",
-        "gt_seg.nii.gz",
-    ]
+    assert isinstance(found.cases[0].image, Series)
+    assert [path.name for path, _ in found.ignored] == ["anna_flair.nii.gz", "gt_seg.nii.gz"]
+
+
+def test_files_and_series_of_different_patients_are_both_taken(tmp_path):
+    write_series(tmp_path / "anna", "1.2.3")
+    for name in ("berta/berta_flair.nii.gz", "anna/gt.nii.gz", "carla/flair.nii.gz"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    write_series(tmp_path / "carla" / "dicom", "1.2.4", study="1.8")
+    found = find_cases(tmp_path)
+    assert found.layout == "NIfTI and DICOM"
+    assert "both are used" in found.notes[0]
+    kinds = {case.name: type(case.image).__name__ for case in found.cases}
+    assert kinds == {"anna": "Series", "berta": "PosixPath", "carla": "PosixPath"}
+
+
+def test_of_several_series_the_original_3d_scan_before_contrast_is_taken(tmp_path):
+    for number, words in enumerate(("FLAIR 3D MPR tra", "FLAIR 3D KM", "FLAIR 3D", "FLAIR 2D")):
+        write_series(tmp_path / "anna", f"1.2.{number}", words, planes=(0, 1))
+    found = find_cases(tmp_path)
+    assert [case.image.description for case in found.cases] == ["FLAIR 3D"]
+    assert len(found.ignored) == 3 and all("before contrast" in why for _, why in found.ignored)
 
 
 def test_a_case_with_a_truncated_slice_is_skipped(tmp_path):

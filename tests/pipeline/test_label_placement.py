@@ -39,7 +39,7 @@ class Stage11:
                 }
             self.cache.save("a", stage, "signed", arrays)
         brain = np.zeros(SHAPE, np.float32)
-        brain[1:-1, 2:-2, 2:-2] = 1
+        brain[1:-1, 2:-2, 2:-2] = np.linspace(1, 2, SHAPE[2] - 4)
         write_volume(folder / "scan.nii.gz", on_scan(brain), SCAN)
         self.case = CaseInput("a", folder / "scan.nii.gz")
         self.config = make_config(self.cache, GIVEN)
