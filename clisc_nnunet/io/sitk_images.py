@@ -7,12 +7,15 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
 
 from clisc_nnunet.errors import ScanError
+from clisc_nnunet.io.encoded_data import ENDINGS as ENCODED
+from clisc_nnunet.io.encoded_data import check_encoded_data
 from clisc_nnunet.io.geometry import Geometry, geometry_of_steps
 from clisc_nnunet.io.nifti_header import check_nifti, is_nifti
 from clisc_nnunet.io.paths import itk_name
@@ -40,7 +43,8 @@ def read_image(path: Path) -> tuple[np.ndarray, Geometry]:
     ScanError
         If the file cannot be read completely, or does not contain a single 3D image.
     """
-    image, geometry = _read(path, lambda: sitk.ReadImage(itk_name(path)), voxels=True)
+    with _alone(path) as same:
+        image, geometry = _read(path, lambda: sitk.ReadImage(itk_name(same)), voxels=True)
     return sitk.GetArrayFromImage(image), geometry
 
 
@@ -78,12 +82,27 @@ def no_itk_warnings() -> Iterator[None]:
         sitk.ProcessObject.SetGlobalWarningDisplay(before)
 
 
+@contextmanager
+def _alone(path: Path) -> Iterator[Path]:
+    """A path by which ITK reads this file: of `a.nii.gz` beside `a.nii`, it reads the latter."""
+    beside = path.with_name(path.name[: -len(".gz")])
+    if not (path.name.lower().endswith(".nii.gz") and beside.exists()):
+        yield path
+        return
+    with TemporaryDirectory() as folder:
+        link = Path(folder) / path.name
+        link.symlink_to(path.absolute())
+        yield link
+
+
 def _read(path: Path, read: Callable[[], Any], voxels: bool) -> tuple[Any, Geometry]:
     """Result of `read`, an image or a header, and its geometry."""
     steps = None
     try:
         if is_nifti(path):
             steps = check_nifti(path, voxels=voxels)
+        elif voxels and path.name.lower().endswith(ENCODED):
+            check_encoded_data(path)
         with no_itk_warnings():
             image = read()
     except _READ_ERRORS as error:
