@@ -24,7 +24,7 @@ from clisc_nnunet.errors import UserError
 from clisc_nnunet.models.device import cpu_is_fast_at_bf16
 from clisc_nnunet.models.weights import load_into
 from clisc_nnunet.s3f.dataset_sam import DatasetSam, is_pseudo_label_sam, load_dataset_sam
-from clisc_nnunet.trainers.case_lists import EXCLUDE_FILE, CaseLists, read_case_lists
+from clisc_nnunet.trainers.case_lists import EXCLUDE_FILE, CaseLists, find_case_lists
 from clisc_nnunet.trainers.checkpoints import (
     keep_copy,
     read_entry,
@@ -112,10 +112,11 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
         if self._bf16:
             self.network.register_forward_hook(as_float32)
         self.dataset_class = RELABELLED_DATASETS[self.dataset_class]
-        if self._raw_clisc_folder is not None:
-            cases = self.dataset_class.get_identifiers(self.preprocessed_dataset_folder)
-            with self._exit_on_user_error():
-                self.lists = read_case_lists(self._raw_clisc_folder, cases)
+        cases = self.dataset_class.get_identifiers(self.preprocessed_dataset_folder)
+        copies = DatasetLayout(Path(self.preprocessed_dataset_folder_base)).clisc
+        with self._exit_on_user_error():
+            converted = ENTRY in self.dataset_json
+            self.lists = find_case_lists(self._raw_clisc_folder, copies, cases, converted)
 
     def _use_start(self) -> None:
         """Choose the weights to start from; fine-tuning has a learning rate of its own."""
@@ -155,17 +156,16 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
         last = self._active_round
         if last is not None:
             self._check_labels(last)
-            # The user may have excluded more cases since the round.
-            train.identifiers = [one for one in last["kept"] if one not in self.lists.excluded]
+            train.identifiers = self.lists.to_learn(last["kept"], train.identifiers)
             if not train.identifiers:
                 found = f"all cases kept by {last['name']}"
                 raise UserError(
                     EXCLUDE_FILE, found, "at least one case left to train on", "shorten it"
                 )
-            train.overlay_folder = self._clisc_folder / last["name"]
+            self._use_labels_of(last, train)
             if self.fold == "all":
                 validate.identifiers = list(train.identifiers)
-                validate.overlay_folder = train.overlay_folder
+                self._use_labels_of(last, validate)
         return train, validate
 
     @property
@@ -173,10 +173,15 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
         """Latest round that kept at least one case, or None."""
         return next((one for one in reversed(self.state["rounds"]) if one["kept"]), None)
 
+    def _use_labels_of(self, last: dict[str, Any], data: Any) -> None:
+        """Use the labels of a round, but of trusted cases those that a person has checked."""
+        data.overlay_folder = self._clisc_folder / last["name"]
+        data.own_labels = self.lists.trusted
+
     def _check_labels(self, last: dict[str, Any]) -> None:
         """Raise if a label of the round is missing, instead of using the old label silently."""
         folder = self._clisc_folder / last["name"]
-        for case in last["relabelled"]:
+        for case in set(last["relabelled"]) - self.lists.trusted:
             for file in overlay_files(folder, case):
                 if not file.is_file():
                     hint = "restore the folder, or restart the training without --c"
@@ -250,7 +255,7 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
         past, last = self.state["rounds"], self._active_round
         rejected = set(train) - set(last["kept"]) if last and not self.rounds.readmit else ()
         if last:
-            data.overlay_folder = self._clisc_folder / last["name"]
+            self._use_labels_of(last, data)
         with predicting(self, self.rounds.mirroring) as predict:
             facts = run_round(
                 Round(

@@ -20,14 +20,15 @@ TUMOUR_LABEL = 1
 
 
 class _Relabelled(nnUNetBaseDataset):
-    """Reads the label of a case from `overlay_folder` if it is there."""
+    """Reads the label of a case from `overlay_folder` if it is there, except for `own_labels`."""
 
     overlay_folder: Path | None = None
+    own_labels: frozenset[str] = frozenset()
 
     def load_case(self, identifier: str) -> tuple[Any, Any, Any, dict[str, Any]]:
         """Return data, label, label of the previous stage, and properties, as nnU-Net does."""
         data, seg, seg_prev, properties = super().load_case(identifier)
-        if self.overlay_folder is not None:
+        if self.overlay_folder is not None and identifier not in self.own_labels:
             label, locations = overlay_files(self.overlay_folder, identifier)
             if label.is_file():
                 # Opened lazily, as in nnU-Net: a patch only needs a few chunks.
