@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import uuid
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +29,8 @@ def replace_label(dataset: DatasetLayout, case: str, mask: np.ndarray, geometry:
     label, cache = dataset.label(case), ResultCache(dataset.stages)
     if label.is_file():
         keep_copy(dataset, label)
-    # nnU-Net reads every file of labelsTr.
-    unplaced = cache.root / case / f"corrected_{label.name}"
+    # Not in labelsTr, where nnU-Net would find what a killed run leaves behind.
+    unplaced = cache.root / case / f".{uuid.uuid4().hex[:12]}.{label.name}"
     write_volume(unplaced, mask, geometry)
     cache.write_record(case, RECORD, {"sha256": file_sha256(unplaced)})
     label.parent.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,7 @@ from clisc_nnunet.dataset_layout import DatasetLayout
 from clisc_nnunet.errors import StorageError
 from clisc_nnunet.io.atomic_write import write_text
 
-PREPROCESSED = "nnUNet_preprocessed"
+RAW, PREPROCESSED = "nnUNet_raw", "nnUNet_preprocessed"
 
 
 def preprocessed_folder(dataset: DatasetLayout) -> Path | None:

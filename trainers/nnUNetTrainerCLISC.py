@@ -162,21 +162,16 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
                 raise UserError(
                     EXCLUDE_FILE, found, "at least one case left to train on", "shorten it"
                 )
-            self._use_labels_of(last, train)
+            train.use_labels(self._clisc_folder / last["name"], self.lists.trusted)
             if self.fold == "all":
                 validate.identifiers = list(train.identifiers)
-                self._use_labels_of(last, validate)
+                validate.use_labels(train.overlay_folder, self.lists.trusted)
         return train, validate
 
     @property
     def _active_round(self) -> dict[str, Any] | None:
         """Latest round that kept at least one case, or None."""
         return next((one for one in reversed(self.state["rounds"]) if one["kept"]), None)
-
-    def _use_labels_of(self, last: dict[str, Any], data: Any) -> None:
-        """Use the labels of a round, but of trusted cases those that a person has checked."""
-        data.overlay_folder = self._clisc_folder / last["name"]
-        data.own_labels = self.lists.trusted
 
     def _check_labels(self, last: dict[str, Any]) -> None:
         """Raise if a label of the round is missing, instead of using the old label silently."""
@@ -255,7 +250,7 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
         past, last = self.state["rounds"], self._active_round
         rejected = set(train) - set(last["kept"]) if last and not self.rounds.readmit else ()
         if last:
-            self._use_labels_of(last, data)
+            data.use_labels(self._clisc_folder / last["name"], self.lists.trusted)
         with predicting(self, self.rounds.mirroring) as predict:
             facts = run_round(
                 Round(

@@ -25,6 +25,10 @@ class _Relabelled(nnUNetBaseDataset):
     overlay_folder: Path | None = None
     own_labels: frozenset[str] = frozenset()
 
+    def use_labels(self, folder: Path, trusted: frozenset[str]) -> None:
+        """Use the labels of a round, but of trusted cases those that a person has checked."""
+        self.overlay_folder, self.own_labels = folder, trusted
+
     def load_case(self, identifier: str) -> tuple[Any, Any, Any, dict[str, Any]]:
         """Return data, label, label of the previous stage, and properties, as nnU-Net does."""
         data, seg, seg_prev, properties = super().load_case(identifier)
