@@ -148,7 +148,7 @@ def _saved_files(dataset: DatasetLayout, folder: Path | None) -> dict[str, list[
 def _is_scan(name: str, files: Mapping[str, list[Path]], dataset: DatasetLayout) -> bool:
     """Whether a file is a scan of the dataset that lies beside the labels."""
     match = _SCAN.fullmatch(name)
-    return bool(match) and not dataset.image(name).is_file() and match[1] in files
+    return match is not None and not dataset.image(name).is_file() and match[1] in files
 
 
 def _accept(

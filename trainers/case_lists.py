@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 
 from clisc_nnunet.dataset_layout import EXCLUDE_FILE, TRUSTED_FILE, read_names
@@ -21,10 +22,13 @@ class CaseLists:
         Cases that are never rejected, and whose labels are never replaced.
     excluded : frozenset of str
         Cases that are never trained on.
+    remark : str
+        For the log, if these are copies, which may be outdated.
     """
 
     trusted: frozenset[str] = frozenset()
     excluded: frozenset[str] = frozenset()
+    remark: str = field(default="", compare=False)
 
     def to_learn(self, kept: Sequence[str], training_set: Collection[str]) -> list[str]:
         """Cases to train on after a round.
@@ -74,7 +78,10 @@ def find_case_lists(
             f"export nnUNet_raw, or copy its clisc/*.txt to {copies} (an empty folder if it has "
             "none)",
         )
-    return read_case_lists(copies, cases)
+    lists = read_case_lists(copies, cases)
+    times = [path.stat().st_mtime for path in copies.glob("*.txt")]
+    written = datetime.fromtimestamp(max(times)).isoformat(" ", "minutes") if times else "nowhere"
+    return replace(lists, remark=f" (by copies in {copies}, last written {written})")
 
 
 def read_case_lists(folder: Path, cases: Collection[str]) -> CaseLists:

@@ -226,7 +226,7 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
         log(f"CLISC: starts from {self.start.reason}")
         log(f"CLISC: rounds after epochs {self._round_epochs or 'none'} of {self.num_epochs}")
         trusted, excluded = len(self.lists.trusted), len(self.lists.excluded)
-        log(f"CLISC: {trusted} trusted and {excluded} excluded cases")
+        log(f"CLISC: {trusted} trusted and {excluded} excluded cases{self.lists.remark}")
         if self._pending_rounds:
             dataset_sam = self._load_dataset_sam(torch.device("cpu"))
             log(f"CLISC: SAM {dataset_sam.sam.name}, sha256 {dataset_sam.sam.sha256[:12]}")

@@ -20,5 +20,5 @@ def with_non_finite(path: Path, array: np.ndarray) -> np.ndarray:
     """
     if array.dtype.kind != "f" or not is_nifti(path):
         return array
-    stored = np.asanyarray(nib.load(path).dataobj).T.reshape(array.shape)
+    stored = np.asanyarray(nib.Nifti1Image.from_filename(path).dataobj).T.reshape(array.shape)
     return np.where(np.isfinite(stored), array, np.nan)

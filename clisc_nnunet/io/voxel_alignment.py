@@ -93,7 +93,7 @@ def move_onto(
         Number of voxels other than 0 that lie outside of the grid.
     """
     turned = array.transpose(alignment.axes)
-    turned = np.flip(turned, [axis for axis in range(3) if alignment.flipped[axis]])
+    turned = np.flip(turned, tuple(axis for axis in range(3) if alignment.flipped[axis]))
     target, source = [], []
     for start, length, wanted in zip(alignment.start, turned.shape, shape, strict=True):
         low, high = max(start, 0), min(start + length, wanted)

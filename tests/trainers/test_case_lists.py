@@ -80,9 +80,11 @@ def folders(tmp_path):
 
 def test_lists_of_the_raw_dataset_come_before_their_copies(folders):
     raw, copies = folders
-    assert find_case_lists(raw, copies, CASES, True).excluded == {"a"}
+    found = find_case_lists(raw, copies, CASES, True)
+    assert found.excluded == {"a"} and not found.remark
     for elsewhere in (None, raw.parent.parent / "another" / "clisc"):
-        assert find_case_lists(elsewhere, copies, CASES, True).excluded == {"b"}
+        found = find_case_lists(elsewhere, copies, CASES, True)
+        assert found.excluded == {"b"} and f"copies in {copies}" in found.remark
 
 
 def test_a_raw_dataset_without_lists_has_none(folders):
