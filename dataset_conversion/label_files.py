@@ -127,7 +127,7 @@ def off_grid(path: Path, found: Geometry, grid: Geometry) -> ScanError:
         path,
         f"a corrected label of {ours}",
         f"the grid of its scan: {wanted}",
-        "save it on the grid of the scan, or remove it to have it redrawn",
+        "save it on the grid of the scan, or remove it",
     )
 
 

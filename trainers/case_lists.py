@@ -80,8 +80,8 @@ def find_case_lists(
         )
     lists = read_case_lists(copies, cases)
     times = [path.stat().st_mtime for path in copies.glob("*.txt")]
-    written = datetime.fromtimestamp(max(times)).isoformat(" ", "minutes") if times else "nowhere"
-    return replace(lists, remark=f" (by copies in {copies}, last written {written})")
+    age = f", last written {datetime.fromtimestamp(max(times)):%Y-%m-%d %H:%M}" if times else ""
+    return replace(lists, remark=f" (by copies in {copies}{age})")
 
 
 def read_case_lists(folder: Path, cases: Collection[str]) -> CaseLists:

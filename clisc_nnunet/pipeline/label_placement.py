@@ -1,7 +1,6 @@
 """Move a case's label into the dataset and store its hash, so that manual edits are detected.
 
-A label with an unknown hash was edited by a person and is never overwritten. Only the hash and the
-header of such a label are read.
+A label with an unknown hash was edited by a person and is never overwritten.
 """
 
 from __future__ import annotations
