@@ -107,6 +107,11 @@ class DatasetLayout:
         return self.clisc / "sidecars"
 
     @property
+    def replaced_labels(self) -> Path:
+        """Labels that corrected ones have replaced, each under its hash."""
+        return self.clisc / "replaced_labels"
+
+    @property
     def trusted_txt(self) -> Path:
         """List of cases whose labels a person has checked."""
         return self.clisc / TRUSTED_FILE

@@ -27,6 +27,7 @@ from clisc_nnunet.dataset_conversion.options import (
     chosen_settings,
     read_input,
 )
+from clisc_nnunet.dataset_conversion.preprocessed_lists import copy_lists
 from clisc_nnunet.dataset_conversion.run_record import run_record, trainer_key
 from clisc_nnunet.dataset_conversion.slice_label_csv import labels_for, slice_label_table
 from clisc_nnunet.dataset_layout import DatasetLayout
@@ -111,6 +112,8 @@ def convert(
     trainer_settings(folder)  # they are copied later: unreadable ones are reported now
     scans = dict(sorted(scans.items())[options.part :: options.parts])
     trusted, faults = find_trusted(folder, scans, cache)
+    # Their cases stay in the run, or the labels of all others would change.
+    unusable = {o.case: o.reason for o in trusted.values() if o.status == "failed"}
     masks = options.brain_masks and options.brain_masks.absolute()
     inputs = [
         CaseInput(
@@ -147,7 +150,7 @@ def convert(
         if options.only_stage:
             part = f"part {options.part} of {options.parts}"
             text = f"{part}: {options.last} done for {len(inputs)} cases"
-            return Conversion(folder, results.outcomes, text, results.failures)
+            return Conversion(folder, results.outcomes, text, {**results.failures, **unusable})
 
         def write(outcomes: Sequence[CaseOutcome]) -> None:
             if outcomes_so_far is not None:
@@ -192,10 +195,12 @@ def convert(
         outcomes, scans, results.digests, dataset.labels, record, settings, dataset.sidecars
     )
     write_text(dataset.run_json, json.dumps(record, indent=1) + "\n")
+    copy_lists(dataset)
     text += phantoms.summary()
     text += f"\npeak memory {record['peak_memory_gb']:.1f} GB; dataset {folder}\n"
     text += describe_next_commands(options.dataset_id)
-    return Conversion(folder, tuple(outcomes), text, results.failures, phantoms.count)
+    failures = {**results.failures, **unusable}
+    return Conversion(folder, tuple(outcomes), text, failures, phantoms.count)
 
 
 def _write_tables(

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from clisc_nnunet.dataset_conversion.preprocessed_lists import PREPROCESSED, RAW
 from clisc_nnunet.dataset_layout import FILE_ENDING, DatasetLayout
 from clisc_nnunet.errors import UserError, one_line
 from clisc_nnunet.io.atomic_write import atomic_file, write_json
@@ -22,9 +23,8 @@ from clisc_nnunet.stages.slice_extraction import background_value
 
 # Settings of the trainer, within the key `clisc` of dataset.json.
 _TRAINER = "trainer"
-_RAW = "nnUNet_raw"
 # nnU-Net rejects an id that has two names in these folders.
-_NNUNET_FOLDERS = (_RAW, "nnUNet_preprocessed", "nnUNet_results")
+_NNUNET_FOLDERS = (RAW, PREPROCESSED, "nnUNet_results")
 
 
 def dataset_folder(
@@ -82,6 +82,30 @@ def checked_folder(
         raise UserError(folder, found, "UTF-8", "choose another with -o")
     _check_free(folder, dataset_id, resume)
     return folder
+
+
+def existing_dataset(dataset_id: int, root: Path | None = None) -> Path:
+    """Folder of a raw dataset that the converter has made.
+
+    Parameters
+    ----------
+    root : Path, optional
+        Parent folder; default: the environment variable `nnUNet_raw`.
+
+    Raises
+    ------
+    UserError
+        If there is none, or several with this id.
+    """
+    root = _raw_folder() if root is None else root
+    found = sorted(p for p in root.glob(f"Dataset{dataset_id:03d}_*") if p.is_dir())
+    if len(found) != 1:
+        count = f"{len(found) or 'no'} datasets with id {dataset_id}"
+        raise UserError(root, count, "one", "check -d, and -o or nnUNet_raw")
+    if not DatasetLayout(found[0]).clisc.is_dir():
+        expected = "a dataset of clisc_make_pseudo_dataset"
+        raise UserError(found[0], "another dataset", expected, "check -d")
+    return found[0]
 
 
 def place_image(source: Path, target: Path, *, copy: bool = False, replace: bool = False) -> str:
@@ -286,9 +310,9 @@ def _temporary_folder(target: Path) -> Path:
 
 
 def _raw_folder() -> Path:
-    value = os.environ.get(_RAW)
+    value = os.environ.get(RAW)
     if not value:
-        raise UserError(_RAW, "a variable that is not set", "a folder", "export it or give -o")
+        raise UserError(RAW, "a variable that is not set", "a folder", "export it or give -o")
     return Path(value)
 
 

@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from clisc_nnunet.command_line import run
+from clisc_nnunet.dataset_conversion.preprocessed_lists import PREPROCESSED, RAW, copy_lists
+from clisc_nnunet.dataset_layout import DatasetLayout
 from clisc_nnunet.errors import EXIT_DONE, UserError
 from clisc_nnunet.io.atomic_write import write_json
 
-PREPROCESSED = "nnUNet_preprocessed"
 # Feature maps are never pooled below this edge, as in nnU-Net's own planner.
 SMALLEST_FEATURE_MAP = 4
 
@@ -173,6 +174,9 @@ def add_small_plans(
     target = folder / f"{plans_name}.json"
     new = small_plans(plans, configuration, plans_name, small or SmallPlan())
     write_json(target, new, overwrite=overwrite)
+    raw = os.environ.get(RAW)
+    if raw and (dataset := DatasetLayout(Path(raw) / folder.name)).clisc.is_dir():
+        copy_lists(dataset)
     return target
 
 

@@ -8,6 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = (
+    "clisc_nnunet.cli.accept_labels",
     "clisc_nnunet.cli.check_prompts",
     "clisc_nnunet.dataset_conversion.make_pseudo_dataset",
     "clisc_nnunet.dataset_conversion.small_plans",
@@ -121,6 +122,7 @@ def test_image_files_are_read_in_one_place() -> None:
         "clisc_nnunet/io/dicom_header.py",
         "clisc_nnunet/io/dicom_series.py",
         "clisc_nnunet/io/dicom_volume.py",
+        "clisc_nnunet/io/non_finite.py",
         "clisc_nnunet/phantoms/anatomy.py",  # label maps of healthy heads
     }
 

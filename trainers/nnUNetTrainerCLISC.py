@@ -31,7 +31,7 @@ from clisc_nnunet.s3f.dataset_sam import (
     pipeline_settings,
 )
 from clisc_nnunet.s3f.dataset_slices import DatasetSlices
-from clisc_nnunet.trainers.case_lists import EXCLUDE_FILE, CaseLists, read_case_lists
+from clisc_nnunet.trainers.case_lists import EXCLUDE_FILE, CaseLists, find_case_lists
 from clisc_nnunet.trainers.checkpoints import (
     keep_copy,
     read_entry,
@@ -123,12 +123,13 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
             self.network.register_forward_hook(as_float32)
         self.dataset_class = RELABELLED_DATASETS[self.dataset_class]
         cases = self.dataset_class.get_identifiers(self.preprocessed_dataset_folder)
+        raw, base = self._raw_clisc_folder, Path(self.preprocessed_dataset_folder_base)
         with self._exit_on_user_error():
-            self.phantoms = Phantoms.among(cases, self.dataset_json, self._raw_clisc_folder)
-            if self._raw_clisc_folder is not None:
-                self.lists = read_case_lists(self._raw_clisc_folder, cases, self.phantoms.names)
+            self.phantoms = Phantoms.among(cases, self.dataset_json, raw)
+            copies, converted = DatasetLayout(base).clisc, ENTRY in self.dataset_json
+            self.lists = find_case_lists(raw, copies, cases, converted, self.phantoms.names)
             if self.fold != "all":
-                self.phantoms.prepare_splits(Path(self.preprocessed_dataset_folder_base), cases)
+                self.phantoms.prepare_splits(base, cases)
 
     def _use_start(self) -> None:
         """Choose the weights to start from; fine-tuning has a learning rate of its own."""
@@ -169,17 +170,16 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
         last = self._active_round
         if last is not None:
             self._check_labels(last)
-            # The user may have excluded more cases since the round.
-            train.identifiers = [one for one in last["kept"] if one not in self.lists.excluded]
+            train.identifiers = self.lists.to_learn(last["kept"], train.identifiers)
             if not train.identifiers:
                 found = f"all cases kept by {last['name']}"
                 raise UserError(
                     EXCLUDE_FILE, found, "at least one case left to train on", "shorten it"
                 )
-            train.overlay_folder = self._clisc_folder / last["name"]
+            train.use_labels(self._clisc_folder / last["name"], self.lists.trusted)
             if self.fold == "all":
                 validate.identifiers = list(train.identifiers)
-                validate.overlay_folder = train.overlay_folder
+                validate.use_labels(train.overlay_folder, self.lists.trusted)
         self.phantoms.add_to(train, self.rounds.phantom_share, self.lists.excluded)
         if self.phantoms.names:
             self.print_to_log_file(f"CLISC: {self.phantoms.describe(train)}")
@@ -193,7 +193,7 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
     def _check_labels(self, last: dict[str, Any]) -> None:
         """Raise if a label of the round is missing, instead of using the old label silently."""
         folder = self._clisc_folder / last["name"]
-        for case in last["relabelled"]:
+        for case in set(last["relabelled"]) - self.lists.trusted:
             mask, locations = overlay_files(folder, case)
             label = percent_file(folder, case) if last.get("relabel") == "soft" else mask
             for file in (label, locations):
@@ -245,7 +245,7 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
         log(f"CLISC: starts from {self.start.reason}")
         log(f"CLISC: rounds after epochs {self._round_epochs or 'none'} of {self.num_epochs}")
         trusted, excluded = len(self.lists.trusted), len(self.lists.excluded)
-        log(f"CLISC: {trusted} trusted and {excluded} excluded cases")
+        log(f"CLISC: {trusted} trusted and {excluded} excluded cases{self.lists.remark}")
         if self._pending_rounds:
             check_judge(self.rounds.judge)
             dataset_sam = self._load_dataset_sam(torch.device("cpu"))
@@ -270,7 +270,7 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
         past, last = self.state["rounds"], self._active_round
         rejected = set(train) - set(last["kept"]) if last and not self.rounds.readmit else ()
         if last:
-            data.overlay_folder = self._clisc_folder / last["name"]
+            data.use_labels(self._clisc_folder / last["name"], self.lists.trusted)
         with judging(self, self.rounds.judge, self.rounds.mirroring) as predict:
             loader = self._case_loader(data)
             facts = run_round(

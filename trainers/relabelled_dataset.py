@@ -51,16 +51,21 @@ class SampledLabel:
 
 
 class _Relabelled(nnUNetBaseDataset):
-    """Reads the label of a case from `overlay_folder` if it is there."""
+    """Reads the label of a case from `overlay_folder` if it is there, except for `own_labels`."""
 
     overlay_folder: Path | None = None
+    own_labels: frozenset[str] = frozenset()
     # Otherwise, probabilities are thresholded at a half.
     sample_thresholds = False
+
+    def use_labels(self, folder: Path, trusted: frozenset[str]) -> None:
+        """Use the labels of a round, but of trusted cases those that a person has checked."""
+        self.overlay_folder, self.own_labels = folder, trusted
 
     def load_case(self, identifier: str) -> tuple[Any, Any, Any, dict[str, Any]]:
         """Return data, label, label of the previous stage, and properties, as nnU-Net does."""
         data, seg, seg_prev, properties = super().load_case(identifier)
-        if self.overlay_folder is not None:
+        if self.overlay_folder is not None and identifier not in self.own_labels:
             label, locations = overlay_files(self.overlay_folder, identifier)
             percent = percent_file(self.overlay_folder, identifier)
             soft = percent.is_file()

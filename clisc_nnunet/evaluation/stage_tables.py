@@ -25,6 +25,7 @@ from clisc_nnunet.evaluation.stage_scores import (
     tumour_shares,
 )
 from clisc_nnunet.evaluation.tables import markdown
+from clisc_nnunet.io.sitk_images import read_image
 from clisc_nnunet.pipeline.case_result import PHANTOM
 from clisc_nnunet.pipeline.label_placement import RECORD, written_by_us
 from clisc_nnunet.pipeline.result_cache import ResultCache
@@ -141,13 +142,20 @@ def read_outcomes(dataset: Path) -> dict[str, dict[str, str]]:
 
 
 def _mark_corrected_labels(outcomes: Mapping[str, dict[str, str]], dataset: Path) -> None:
-    """Set the status of labels that were corrected since the table was written."""
+    """Set the status of labels that were corrected since the table was written.
+
+    Raises
+    ------
+    ScanError
+        If one of them cannot be read: it would go unnoticed among the corrected ones.
+    """
     layout = DatasetLayout(dataset)
     cache = ResultCache(layout.stages)
     for case, row in outcomes.items():
         label = layout.label(case)
         known = label.is_file() and cache.read_record(case, RECORD)
         if known and not written_by_us(cache, case, label):
+            read_image(label)
             row["status"] = "trusted"
 
 

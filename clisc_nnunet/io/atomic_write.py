@@ -7,7 +7,7 @@ import json
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,9 @@ def write_text(path: Path, text: str) -> None:
 def atomic_file(path: Path, folder: Path | None = None) -> Iterator[Path]:
     """Yield a temporary path that replaces `path` when the block ends without an error.
 
+    Content and name reach the disk before this returns, in the order of the calls: after a power
+    failure a later file never exists without an earlier one.
+
     Parameters
     ----------
     path : Path
@@ -82,7 +85,7 @@ def atomic_file(path: Path, folder: Path | None = None) -> Iterator[Path]:
         temporary.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield temporary
-            os.replace(temporary, path)
+            replace_durably(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
@@ -90,6 +93,20 @@ def atomic_file(path: Path, folder: Path | None = None) -> Iterator[Path]:
         if reported is None:
             raise
         raise reported from None
+
+
+def replace_durably(source: Path, target: Path) -> None:
+    """`os.replace` that has reached the disk, with the content of the file, when it returns."""
+    if not source.is_symlink():  # a link's target was not written here
+        with source.open("rb") as file:
+            os.fsync(file.fileno())
+    os.replace(source, target)
+    with suppress(OSError):  # not every file system can do this for a folder
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def storage_error(error: OSError, path: Path | str | None = None) -> StorageError | None:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ import SimpleITK as sitk
 from clisc_nnunet.errors import ScanError
 from clisc_nnunet.io.claimed_size import check_bytes, check_voxels
 from clisc_nnunet.io.detached_data import data_files, most_bytes
+from clisc_nnunet.io.encoded_data import ENDINGS as ENCODED
+from clisc_nnunet.io.encoded_data import check_encoded_data
 from clisc_nnunet.io.geometry import Geometry, farthest_mm, geometry_of_image, is_far
 from clisc_nnunet.io.nibabel_images import is_mgh, read_mgh, read_nifti
 from clisc_nnunet.io.nifti_geometry import (
@@ -97,6 +100,19 @@ def no_itk_warnings() -> Iterator[None]:
         sitk.ProcessObject.SetGlobalWarningDisplay(before)
 
 
+@contextmanager
+def _alone(path: Path) -> Iterator[Path]:
+    """A path by which ITK reads this file: of `a.nii.gz` beside `a.nii`, it reads the latter."""
+    beside = path.with_name(path.name[: -len(".gz")])
+    if not (path.name.lower().endswith(".nii.gz") and beside.exists()):
+        yield path
+        return
+    with TemporaryDirectory() as folder:
+        link = Path(folder) / path.name
+        link.symlink_to(path.absolute())
+        yield link
+
+
 def _read(path: Path, *, voxels: bool) -> tuple[np.ndarray | None, ImageHeader]:
     """Voxels, if requested, and header of a file in any format."""
     try:
@@ -110,6 +126,8 @@ def _read(path: Path, *, voxels: bool) -> tuple[np.ndarray | None, ImageHeader]:
         _check_claim(path, header, files)
         if not voxels:
             return None, ImageHeader(geometry_of_image(header))
+        if path.name.lower().endswith(ENCODED):
+            check_encoded_data(path)
         image = _itk_image(path)
     except _READ_ERRORS as error:
         raise _unreadable(path, error) from None
@@ -155,14 +173,14 @@ def _read_nifti(path: Path, *, voxels: bool) -> tuple[np.ndarray | None, ImageHe
 
 
 def _itk_image(path: Path) -> sitk.Image:
-    with no_itk_warnings():
-        return sitk.ReadImage(itk_name(path))
+    with no_itk_warnings(), _alone(path) as same:
+        return sitk.ReadImage(itk_name(same))
 
 
 def _itk_header(path: Path) -> sitk.ImageFileReader:
     reader = sitk.ImageFileReader()
-    reader.SetFileName(itk_name(path))
-    with no_itk_warnings():
+    with no_itk_warnings(), _alone(path) as same:
+        reader.SetFileName(itk_name(same))
         reader.ReadImageInformation()
     return reader
 

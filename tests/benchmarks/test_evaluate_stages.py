@@ -129,6 +129,10 @@ def test_a_label_that_was_corrected_after_the_run_is_not_scored(
     write_volume(dataset / "labelsTr" / "poor.nii.gz", on_scan(TRUTH).astype(np.uint8), SCAN)
     assert main(["-d", str(dataset), "-r", str(references)]) == 0
     assert "Trusted, not scored: poor." in capsys.readouterr().out
+    label = dataset / "labelsTr" / "poor.nii.gz"
+    label.write_bytes(label.read_bytes()[:-9])
+    assert main(["-d", str(dataset), "-r", str(references)]) == 2
+    assert "poor.nii.gz: found a file that cannot be read" in capsys.readouterr().err
 
 
 def test_what_an_earlier_run_with_masking_has_left_is_not_scored(dataset, references, capsys):

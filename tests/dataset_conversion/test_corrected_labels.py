@@ -1,16 +1,25 @@
-"""Detection of edited labels and of their grids; no voxels of labels are read."""
+"""Detection of edited labels, and what is done with them where nnU-Net cannot use them."""
 
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+from helpers.acquisitions import turned
 
 from clisc_nnunet.dataset_conversion.corrected_labels import add_to_trusted, find_trusted
+from clisc_nnunet.dataset_conversion.label_replacement import replace_label
 from clisc_nnunet.dataset_layout import TRUSTED_FILE, DatasetLayout
-from clisc_nnunet.errors import UserError
 from clisc_nnunet.io.hashing import file_sha256
-from clisc_nnunet.io.volume import Geometry, scan_digest, write_volume
+from clisc_nnunet.io.sitk_images import read_image
+from clisc_nnunet.io.volume import (
+    Geometry,
+    Volume,
+    read_geometry,
+    same_grid,
+    scan_digest,
+    write_volume,
+)
 from clisc_nnunet.pipeline.case_result import CaseOutcome
 from clisc_nnunet.pipeline.result_cache import Fingerprint, ResultCache
 from clisc_nnunet.trainers import case_lists
@@ -40,11 +49,13 @@ def test_what_a_run_has_drawn_is_its_own(dataset):
     assert find_trusted(*dataset) == ({}, {})
 
 
-def test_what_no_run_has_drawn_is_a_persons(dataset, monkeypatch):
+def test_what_no_run_has_drawn_is_a_persons(dataset):
     correct(dataset[0])
-    monkeypatch.setattr("SimpleITK.ReadImage", None)  # headers are read by another function
+    before = label_bytes(dataset)
     found, _ = find_trusted(*dataset)
+    # Nothing about its voxels.
     assert found == {"a": CaseOutcome("a", "trusted", "label corrected by a person")}
+    assert label_bytes(dataset) == before
 
 
 def test_a_label_that_was_checked_keeps_its_figures(dataset):
@@ -54,10 +65,119 @@ def test_a_label_that_was_checked_keeps_its_figures(dataset):
     assert "checked by a person" in outcome.reason
 
 
-def test_a_label_on_another_grid_is_refused(dataset):
+def label_bytes(dataset):
+    return (dataset[0] / "labelsTr" / "a.nii.gz").read_bytes()
+
+
+def refused(dataset, capsys):
+    """Reason why the corrected label of `a` is not used; it stays as it is."""
+    before = label_bytes(dataset)
+    found, faults = find_trusted(*dataset)
+    assert (found["a"].status, faults) == ("failed", {})
+    assert label_bytes(dataset) == before
+    assert f"skipped: {found['a'].reason}" in capsys.readouterr().err
+    return found["a"].reason
+
+
+def test_a_label_on_another_grid_is_refused_alone(dataset, capsys):
     correct(dataset[0], MOVED)
-    with pytest.raises(UserError, match=r"labelsTr/a.nii.gz: found a corrected label.*at 9 x"):
-        find_trusted(*dataset)
+    assert "labelsTr/a.nii.gz: found a corrected label of 4 x" in refused(dataset, capsys)
+
+
+@pytest.mark.parametrize("value", [-1.0, 0.37, np.nan])
+def test_a_label_with_impossible_values_is_refused_alone(dataset, capsys, value):
+    array = np.eye(4, dtype=np.float32)[None].repeat(3, 0)
+    write_volume(dataset[0] / "labelsTr" / "a.nii.gz", array * np.float32(value), GRID)
+    assert "expected 0 for background and 1 for tumour" in refused(dataset, capsys)
+
+
+def test_a_label_that_was_cut_short_is_refused_alone(dataset, capsys):
+    correct(dataset[0])
+    path = dataset[0] / "labelsTr" / "a.nii.gz"
+    path.write_bytes(path.read_bytes()[:-9])
+    assert "a file that cannot be read" in refused(dataset, capsys)
+
+
+TUMOUR = np.zeros(GRID.shape, np.uint8)
+TUMOUR[1, 1:3, 2] = 1
+
+
+def kept_copies(dataset):
+    """Contents of the labels that were replaced."""
+    folder = dataset[0] / "clisc" / "replaced_labels"
+    return sorted(path.read_bytes() for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["255", "reoriented", "cropped"])
+def test_a_label_is_written_again_as_nnunet_needs_it(dataset, kind, capsys):
+    saved, path = Volume(TUMOUR, GRID), dataset[0] / "labelsTr" / "a.nii.gz"
+    if kind == "255":
+        saved = Volume(TUMOUR * 255, GRID)
+    elif kind == "reoriented":
+        saved = turned(saved, "RAS")
+    else:
+        saved = Volume(TUMOUR[1:2], replace(GRID, size=(4, 4, 1), origin=(0.0, 0.0, 2.0)))
+    write_volume(path, saved.array, saved.geometry)
+    before = path.read_bytes()
+    for again in (False, True):
+        found, faults = find_trusted(*dataset)
+        assert (found["a"].status, faults) == ("trusted", {})
+        assert same_grid(read_geometry(path), GRID)
+        np.testing.assert_array_equal(read_image(path)[0], TUMOUR)
+        assert before in kept_copies(dataset)
+        assert ("written again" in capsys.readouterr().out) is not again
+    assert [one.name for one in path.parent.iterdir()] == ["a.nii.gz"]
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nrrd", ".seg.nrrd"])
+@pytest.mark.parametrize("beside", [True, False])
+def test_another_format_beside_or_instead_of_our_label_is_taken(dataset, ending, beside):
+    ours = label_bytes(dataset)
+    path = dataset[0] / "labelsTr" / "a.nii.gz"
+    if not beside:
+        path.unlink()
+    for tumour in (TUMOUR, TUMOUR[::-1]):  # corrected twice
+        write_volume(path.with_name(f"a{ending}"), tumour, GRID)
+        assert find_trusted(*dataset)[0]["a"].status == "trusted"
+        np.testing.assert_array_equal(read_image(path)[0], tumour)
+        assert [one.name for one in path.parent.iterdir()] == ["a.nii.gz"]
+    assert (ours in kept_copies(dataset)) is beside
+
+
+def test_two_different_corrections_are_refused_alone(dataset, capsys):
+    correct(dataset[0])
+    write_volume(dataset[0] / "labelsTr" / "a.nii", TUMOUR, GRID)
+    assert "a.nii: found another label than a.nii.gz" in refused(dataset, capsys)
+
+
+def test_a_correction_interrupted_before_the_other_file_was_moved_is_finished(dataset):
+    write_volume(dataset[0] / "labelsTr" / "a.nii", TUMOUR, GRID)
+    replace_label(DatasetLayout(dataset[0]), "a", TUMOUR == 1, GRID)
+    assert find_trusted(*dataset)[0]["a"].status == "trusted"
+    assert not (dataset[0] / "labelsTr" / "a.nii").exists()
+
+
+@pytest.mark.parametrize("record", [None, "", "{", "{}"])
+def test_our_label_does_not_become_a_persons_when_its_record_is_lost(dataset, capsys, record):
+    folder, _, cache = dataset
+    cache.save("a", "masks", Fingerprint(), {})
+    file = cache.root / "a" / "label.json"
+    if record is None:
+        file.unlink()
+        cache.write_record("b", "label", {})  # other cases have theirs
+    else:
+        file.write_text(record)
+    reason = refused(dataset, capsys)
+    assert "label.json is missing or empty" in reason and "add a to trusted.txt" in reason
+    (folder / "clisc" / TRUSTED_FILE).write_text("a")
+    assert find_trusted(*dataset)[0]["a"] == CaseOutcome(
+        "a", "trusted", "label corrected by a person"
+    )
+
+
+def test_a_label_from_before_the_first_run_is_a_persons(dataset):
+    dataset[2].forget_record("a", "label")
+    assert find_trusted(*dataset)[0]["a"].status == "trusted"
 
 
 def hand_back(dataset, how):
@@ -75,11 +195,11 @@ def hand_back(dataset, how):
 def test_another_scan_on_the_same_grid_is_reported(dataset, how, capsys):
     hand_back(dataset, how)
     assert find_trusted(*dataset)[0]["a"].status == "trusted"
-    assert "warning" not in capsys.readouterr().out
+    assert "has changed" not in capsys.readouterr().out
     write_volume(dataset[1]["a"], np.arange(48.0).reshape(GRID.shape), GRID)
     found, faults = find_trusted(*dataset)
     assert (found["a"].status, faults) == ("trusted", {})
-    assert "warning: a: " in capsys.readouterr().out
+    assert "has changed since the last run; its label is kept" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("how", ["checked", "corrected"])

@@ -194,3 +194,12 @@ def test_module_imports_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_lists_of_the_raw_dataset_are_copied(planned, monkeypatch):
+    raw = planned.parent / "raw" / planned.name / "clisc"
+    raw.mkdir(parents=True)
+    (raw / "exclude.txt").write_text("a")
+    monkeypatch.setenv("nnUNet_raw", str(raw.parents[1]))
+    assert main(["-d", "501"]) == EXIT_DONE
+    assert (planned / "clisc" / "exclude.txt").read_text() == "a"

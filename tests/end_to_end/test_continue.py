@@ -227,13 +227,56 @@ def test_corrected_labels_are_picked_up_and_kept(scans, unbroken, copy, capsys):
     assert (clisc(copy) / "trusted.txt").read_text().count("phantom_0000") == 1
 
 
-def test_a_corrected_label_on_another_grid_is_reported(scans, copy, capsys):
+def test_corrected_labels_that_cannot_be_used_are_refused_alone(
+    scans, unbroken, copy, tmp_path, capsys
+):
     path = copy / "Dataset501_CLISC" / "labelsTr" / "phantom_0000.nii.gz"
     label = sitk.ReadImage(str(path))
     label.SetOrigin((1.0, 2.0, 3.0))
     sitk.WriteImage(label, str(path))
-    assert convert(scans, copy, "--continue") == 2
+    saved, others = path.read_bytes(), labels(unbroken)
+    others.pop(path.name)
+    report = tmp_path / "end.json"
+    assert convert(scans, copy, "--continue", "--report", str(report)) == 3
     assert "the grid of its scan" in capsys.readouterr().err
+    assert labels(copy) == {**others, path.name: saved}
+    # No label was drawn again: the case has only left the dataset.
+    cases = {case["case"]: case["status"] for case in json.loads(report.read_text())["cases"]}
+    assert cases["phantom_0000"] == "failed"
+    assert not list(copy.glob("*/imagesTr/phantom_0000*"))
+    path.unlink()
+    assert convert(scans, copy, "--continue") == 0
+    assert labels(copy) == labels(unbroken)
+
+
+def test_a_label_in_slicers_format_is_taken_and_lists_travel(
+    scans, copy, tmp_path, monkeypatch, capsys
+):
+    preprocessed = tmp_path / "preprocessed" / "Dataset501_CLISC"
+    preprocessed.mkdir(parents=True)
+    monkeypatch.setenv("nnUNet_preprocessed", str(preprocessed.parent))
+    path = copy / "Dataset501_CLISC" / "labelsTr" / "phantom_0000.nii.gz"
+    label = sitk.ReadImage(str(path))
+    label[5, 5, 5] = 1
+    sitk.WriteImage(sitk.DICOMOrient(label, "RAS"), str(path.with_name("phantom_0000.seg.nrrd")))
+    assert convert(scans, copy, "--continue") == 0
+    assert "put back into the orientation of its scan" in capsys.readouterr().out
+    placed = sitk.ReadImage(str(path))
+    assert (sitk.GetArrayFromImage(placed) == sitk.GetArrayFromImage(label)).all()
+    assert placed.GetOrigin() == label.GetOrigin()
+    assert (preprocessed / "clisc" / "trusted.txt").read_text().startswith("phantom_0000")
+    assert (preprocessed / "clisc" / "exclude.txt").read_text() == ""
+
+
+def test_a_label_whose_record_is_lost_is_not_a_persons(scans, unbroken, copy, capsys):
+    (clisc(copy) / "stages" / "phantom_0000" / "label.json").write_text("")
+    assert convert(scans, copy, "--continue") == 3
+    assert "label.json is missing or empty" in capsys.readouterr().err
+    assert labels(copy) == labels(unbroken)
+    assert not (clisc(copy) / "trusted.txt").exists()
+    (copy / "Dataset501_CLISC" / "labelsTr" / "phantom_0000.nii.gz").unlink()
+    assert convert(scans, copy, "--continue") == 0
+    assert labels(copy) == labels(unbroken)
 
 
 def test_a_checked_label_whose_scan_was_replaced_is_skipped(scans, copy, tmp_path, capsys):

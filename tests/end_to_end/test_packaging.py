@@ -105,6 +105,7 @@ def test_commands_exist(wheel: ZipFile) -> None:
     entry_points.read_string(wheel.read(f"{info}/entry_points.txt").decode())
     commands = dict(entry_points["console_scripts"])
     assert sorted(commands) == [
+        "clisc_accept_labels",
         "clisc_add_small_plans",
         "clisc_check_prompts",
         "clisc_doctor",

@@ -164,6 +164,7 @@ def test_pictures_and_the_log_describe_the_round(nnunet_root):
 
 def test_training_needs_no_image_or_label_of_the_raw_dataset(nnunet_root):
     shutil.rmtree(nnunet_root / "nnUNet_raw")
+    (nnunet_root / "nnUNet_preprocessed" / NAME / "clisc").mkdir()
     shutil.rmtree(nnunet_root / "nnUNet_preprocessed" / NAME / "gt_segmentations")
     trainer = train(make_trainer(nnunet_root))
     assert facts(trainer)["round"] == 1

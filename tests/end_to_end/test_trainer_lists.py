@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from helpers.clisc_training import (
     DEFAULT,
@@ -78,3 +79,41 @@ def test_cases_excluded_after_a_round_are_not_seen_when_training_continues(nnune
     (lists / "exclude.txt").write_text("\n".join(kept))
     with pytest.raises(SystemExit):
         continued(nnunet_root).on_train_start()
+
+
+def test_a_case_trusted_after_a_round_counts_when_training_continues(nnunet_root):
+    settings = replace(DEFAULT, relabel="network", rounds=(0.25, 0.75), keep_ratio=0.5)
+    trainer = make_trainer(nnunet_root, settings)
+    trainer.on_train_start()
+    trainer.current_epoch = 1
+    trainer._run_round(1)
+    (last,) = trainer.state["rounds"]
+    rejected = next(case for case in CASES if case not in last["kept"])
+    relabelled = last["relabelled"][0]
+    lists = nnunet_root / "nnUNet_raw" / NAME / "clisc"
+    lists.mkdir()
+    (lists / "trusted.txt").write_text(f"{rejected}\n{relabelled}\n")
+    trainer = continued(nnunet_root, settings)
+    trainer.on_train_start()
+    learnt, validated = trainer.get_tr_and_val_datasets()
+    assert learnt.identifiers == [*last["kept"], rejected]
+    plain = trainer.dataset_class(trainer.preprocessed_dataset_folder, CASES)
+    for data in (learnt, validated):
+        label = data.load_case(relabelled)[1]
+        np.testing.assert_array_equal(label[:], plain.load_case(relabelled)[1][:])
+    trainer._run_round(2)
+    for case in (rejected, relabelled):
+        assert facts(trainer, 2)["cases"][case]["reason"] == "trusted"
+
+
+def test_lists_travel_with_the_preprocessed_data(nnunet_root, monkeypatch, capsys):
+    monkeypatch.delenv("nnUNet_raw")
+    with pytest.raises(SystemExit):
+        make_trainer(nnunet_root).initialize()
+    assert "nnUNet_raw: found a variable that is not set" in capsys.readouterr().out
+    copies = nnunet_root / "nnUNet_preprocessed" / NAME / "clisc"
+    copies.mkdir()
+    (copies / "exclude.txt").write_text(CASES[0])
+    trainer = make_trainer(nnunet_root)
+    trainer.initialize()
+    assert CASES[0] not in trainer.do_split()[0]

@@ -1,5 +1,6 @@
 import errno
 import json
+import os
 import pickle
 import resource
 import signal
@@ -38,6 +39,24 @@ def test_two_writers_use_different_temporary_files(tmp_path):
     with atomic_file(tmp_path / "a") as first, atomic_file(tmp_path / "a") as second:
         assert first != second
         first.touch(), second.touch()
+
+
+def test_content_and_name_reach_the_disk_in_order(tmp_path, monkeypatch):
+    calls = []
+
+    def watch(name):
+        original = getattr(os, name)
+
+        def call(*args):
+            calls.append(name)
+            return original(*args)
+
+        monkeypatch.setattr(os, name, call)
+
+    watch("fsync"), watch("replace")
+    with atomic_file(tmp_path / "a") as temporary:
+        temporary.write_text("one")
+    assert calls == ["fsync", "replace", "fsync"]  # the file, its name, the folder
 
 
 @pytest.fixture

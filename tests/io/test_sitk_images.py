@@ -293,3 +293,11 @@ def test_intensities_of_every_type_are_preserved(grid, kind):
         volume = read_volume(Path(folder) / "a.nii.gz")
     np.testing.assert_allclose(volume.array, array, rtol=1e-6)
     assert same_grid(volume.geometry, grid)
+
+
+def test_a_file_of_the_same_name_without_gz_is_not_read_instead(tmp_path):
+    first, other = noise(), noise() + 1
+    write_nifti(tmp_path / "a.nii.gz", first)
+    write_nifti(tmp_path / "a.nii", other)
+    for name, expected in (("a.nii.gz", first), ("a.nii", other)):
+        np.testing.assert_array_equal(read_volume(tmp_path / name).array, expected.T)

@@ -46,14 +46,15 @@ class Stage11:
         self.label = self.config.dataset.label("a")
         self.notes = []
 
-    def run(self, **changes):
-        """Outcome, or None if the kept label is valid; messages go into `notes`."""
+    def run(self, *, failing=False, **changes):
+        """Outcome, or None if there is no new one; messages go into `notes` and `failures`."""
         tracker = CaseTracker(self.cache, cases=["a"])
         tracker.signatures |= {("a", stage): "signed" for stage in INPUTS}
         config = replace(self.config, **changes)
         with local_pool(1) as pool:
             done = run_step(label_step("raw"), [self.case], config, tracker, pool)
-        assert tracker.failures == {}
+        assert bool(tracker.failures) is failing
+        self.failures = tracker.failures
         self.notes, self.read = tracker.notes, [out.files_read for out in done.values()]
         return done["a"].value if done else None
 
@@ -93,6 +94,17 @@ def test_a_label_that_a_person_has_edited_is_not_ours_and_stays(stage):
     assert "a missing file" in stage.notes[0]
     assert (outcome.case, outcome.status) == ("a", "trusted")
     assert stage.label.read_bytes() == b"corrected"
+    assert not list((stage.cache.root / "a").glob("*.nii.gz"))
+
+
+def test_an_unknown_label_is_neither_replaced_nor_taken_for_a_persons(stage):
+    stage.run()
+    stage.cache.forget_record("a", RECORD)
+    before = stage.label.read_bytes()
+    assert stage.run(failing=True) is None
+    assert "label.json is missing or empty" in stage.failures["a"]
+    assert stage.label.read_bytes() == before
+    assert not stage.cache.read_record("a", RECORD)
     assert not list((stage.cache.root / "a").glob("*.nii.gz"))
 
 

@@ -1,7 +1,9 @@
+import shutil
+
 import pytest
 
 from clisc_nnunet.errors import UserError
-from clisc_nnunet.trainers.case_lists import CaseLists, read_case_lists
+from clisc_nnunet.trainers.case_lists import CaseLists, find_case_lists, read_case_lists
 
 CASES = ["a", "b", "c"]
 
@@ -70,3 +72,43 @@ def test_all_but_one_may_be_left_out_and_all_trusted(tmp_path):
     (tmp_path / "exclude.txt").unlink()
     (tmp_path / "trusted.txt").write_text("a\nb\nc\nc\n")
     assert read_case_lists(tmp_path, CASES).trusted == set(CASES)
+
+
+@pytest.fixture
+def folders(tmp_path):
+    """`clisc` of a raw dataset that excludes `a`, and a copy that excludes `b`."""
+    paths = tmp_path / "raw" / "clisc", tmp_path / "preprocessed" / "clisc"
+    for path, case in zip(paths, "ab", strict=True):
+        path.mkdir(parents=True)
+        (path / "exclude.txt").write_text(case)
+    return paths
+
+
+def test_lists_of_the_raw_dataset_come_before_their_copies(folders):
+    raw, copies = folders
+    found = find_case_lists(raw, copies, CASES, True)
+    assert found.excluded == {"a"} and not found.remark
+    for elsewhere in (None, raw.parent.parent / "another" / "clisc"):
+        found = find_case_lists(elsewhere, copies, CASES, True)
+        assert found.excluded == {"b"} and f"copies in {copies}" in found.remark
+
+
+def test_a_raw_dataset_without_lists_has_none(folders):
+    raw, copies = folders
+    shutil.rmtree(raw)
+    assert find_case_lists(raw, copies, CASES, True) == CaseLists()
+
+
+def test_without_lists_and_copies_nothing_is_assumed(tmp_path):
+    nowhere = tmp_path / "raw" / "clisc"
+    with pytest.raises(UserError, match=r"nnUNet_raw: found a variable.*copy its clisc/\*\.txt to"):
+        find_case_lists(None, tmp_path / "clisc", CASES, True)
+    with pytest.raises(UserError, match="raw: found no such folder"):
+        find_case_lists(nowhere, tmp_path / "clisc", CASES, True)
+    assert find_case_lists(nowhere, tmp_path / "clisc", CASES, False) == CaseLists()
+
+
+def test_the_lists_count_after_a_round():
+    lists = CaseLists(frozenset("bd"), frozenset("a"))
+    assert lists.to_learn(["c", "a", "b"], {"a", "b", "c", "d", "e"}) == ["c", "b", "d"]
+    assert lists.to_learn(["c"], {"c"}) == ["c"]  # b and d belong to the validation

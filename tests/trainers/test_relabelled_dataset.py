@@ -57,6 +57,15 @@ def test_the_new_label_is_loaded_with_the_outside_as_it_was(overlaid):
     assert set(np.unique(label)) == {-1, 0, 1}
 
 
+def test_a_case_that_a_person_has_checked_keeps_its_own_label(overlaid, stock):
+    dataset, _, seg = overlaid
+    dataset.own_labels = frozenset([CASES[0]])
+    _, label, _, properties = dataset.load_case(CASES[0])
+    assert np.array_equal(label[:], seg)
+    theirs = stock.load_case(CASES[0])[3]["class_locations"][1]
+    assert np.array_equal(properties["class_locations"][1], theirs)
+
+
 def test_a_patch_is_read_as_the_loaders_read_it(overlaid):
     dataset, mask, _ = overlaid
     label = dataset.load_case(CASES[0])[1]
