@@ -1,7 +1,7 @@
 """Label-free brain tumour segmentation in FLAIR MRI: an nnU-Net v2 plugin (CLISC).
 
-`import clisc_nnunet as clisc` gives the functions of `clisc_nnunet.api`. They are imported at first
-use, since Python imports this package at every start (`clisc_nnunet.pth`).
+The public names are imported at first use, since Python imports this package at every start
+(`clisc_nnunet.pth`).
 """
 
 __version__ = "0.1.0"
@@ -14,10 +14,10 @@ _PUBLIC = {
     "UserError": "clisc_nnunet.errors",
     "estimate_quality": "clisc_nnunet.api",
     "evaluate": "clisc_nnunet.api",
-    "load_network": "clisc_nnunet.api",
+    "load_network": "clisc_nnunet.inference.segment_image",
     "make_phantoms": "clisc_nnunet.api",
     "make_pseudo_labels": "clisc_nnunet.api",
-    "segment": "clisc_nnunet.api",
+    "segment": "clisc_nnunet.inference.segment_image",
 }
 
 

@@ -1,18 +1,14 @@
-"""The commands as functions: `import clisc_nnunet as clisc; clisc.segment("scan.nii.gz")`.
+"""The commands on folders as functions; `inference/segment_image.py` has the one for a scan.
 
 Mistakes in the input raise `clisc.UserError`, whose text is one line. Heavy libraries are imported
-at the first call.
-
-With `processes` above 1, calls of a script must stand under `if __name__ == "__main__":`, since
-each worker process imports the script.
+at the first call. With `processes` above 1, calls of a script must stand under
+`if __name__ == "__main__":`, since each worker process imports the script.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,134 +16,15 @@ from clisc_nnunet.errors import UserError
 from clisc_nnunet.processes import check_main_guard
 
 if TYPE_CHECKING:
-    import nibabel
-    import numpy as np
-    import SimpleITK as sitk
-
     from clisc_nnunet.dataset_conversion.conversion import Conversion
     from clisc_nnunet.evaluation.evaluate import Evaluation
     from clisc_nnunet.evaluation.mask_pairs import Missing
-    from clisc_nnunet.inference.mask import Mask
-    from clisc_nnunet.inference.volume_predictor import VolumePredictor
-    from clisc_nnunet.io.volume import Volume
     from clisc_nnunet.quality_control.score_predictions import Estimate
     from clisc_nnunet.s3f.similarity import SamPasses
     from clisc_nnunet.settings import Settings
 
-    Image = str | Path | Volume | sitk.Image | nibabel.spatialimages.SpatialImage | np.ndarray
-
 Device = Literal["cpu", "cuda", "mps"]
 _DATASET = re.compile(r"Dataset(?P<id>\d{3})_(?P<name>.+)")
-
-
-def segment(
-    image: Image,
-    model: str | Path | VolumePredictor | None = None,
-    device: Device | None = None,
-    *,
-    spacing: Sequence[float] | None = None,
-    quality: bool = False,
-) -> Mask:
-    """Segment the tumour in one FLAIR scan, with or without skull.
-
-    Parameters
-    ----------
-    image : path, SimpleITK.Image, nibabel image, or ndarray with `spacing`
-        A path may be a file in any format that SimpleITK reads, or a folder with one scan, such as
-        a DICOM series. An ndarray is (plane, row, column): planes from inferior to superior, rows
-        towards posterior, columns towards the patient's left.
-    model : str, Path or VolumePredictor, optional
-        See `load_network`; by default the bundled network. For many scans, load it once.
-    device : {'cpu', 'cuda', 'mps'}, optional
-        By default cuda if there is one; ignored for a loaded network.
-    spacing : sequence of 3 float, optional
-        Of an ndarray: millimetres, in the order of its axes.
-    quality : bool
-        Estimate `Mask.quality`, which takes one to three seconds more.
-
-    Raises
-    ------
-    UserError
-        If the scan cannot be used or there is no such model.
-
-    Examples
-    --------
-    >>> import clisc_nnunet as clisc
-    >>> from pathlib import Path
-    >>> from tempfile import mkdtemp
-    >>> folder = Path(mkdtemp())
-    >>> made = clisc.make_phantoms(folder, 1, seed=500, spacing_mm=3, tumour_free=0)
-    >>> scan = folder / "images/phantom_0000/phantom_0000_flair.nii.gz"
-    >>> mask = clisc.segment(scan)
-    >>> mask.array.shape == mask.geometry.shape
-    True
-    >>> 10 < mask.tumour_ml < 300
-    True
-
-    Images of other libraries come back on their own grid:
-
-    >>> import SimpleITK as sitk
-    >>> image = sitk.ReadImage(scan)
-    >>> found = clisc.segment(image).to_sitk()
-    >>> found.GetSize() == image.GetSize()
-    True
-    """
-    from clisc_nnunet.inference.mask import Mask
-    from clisc_nnunet.inference.volume_predictor import segment_scan
-    from clisc_nnunet.io.image_objects import to_volume
-
-    name = "image"
-    if isinstance(image, (str, Path)) and os.path.isdir(image):
-        scan, name = _only_scan(Path(image))
-    else:
-        scan = to_volume(image, spacing)
-    predictor = load_network(model, device)
-    found = segment_scan(predictor, scan)
-    score = None
-    if quality:
-        from clisc_nnunet.quality_control.mask_quality import MaskRater
-
-        rater = MaskRater.bundled(predictor.device)
-        score = rater.rate(name, scan, found.brain, found.mask)
-    return Mask(found.mask, found.probability, found.brain, scan.geometry, score)
-
-
-def load_network(
-    model: str | Path | VolumePredictor | None = None, device: Device | None = None
-) -> VolumePredictor:
-    """Load a network, for several calls of `segment`.
-
-    Parameters
-    ----------
-    model : str, Path or VolumePredictor, optional
-        Folder of a model trained with nnU-Net (`TRAINER__PLANS__CONFIGURATION`), or number, name
-        or folder of the dataset that it was trained on; by default the bundled network. A loaded
-        network is returned as it is.
-    device : {'cpu', 'cuda', 'mps'}, optional
-        By default cuda if there is one.
-
-    Raises
-    ------
-    UserError
-        If there is no such model, or more than one.
-
-    Examples
-    --------
-    >>> import clisc_nnunet as clisc
-    >>> clisc.load_network(device="cpu").name
-    'bundled network'
-    """
-    from clisc_nnunet.inference.trained_model import NetworkChoice, is_model
-    from clisc_nnunet.inference.volume_predictor import VolumePredictor, load_predictor
-    from clisc_nnunet.models.device import chosen_device
-
-    if isinstance(model, VolumePredictor):
-        return model
-    if model is None:
-        return _bundled(str(chosen_device(device)))
-    folder = Path(model)
-    choice = NetworkChoice(model=folder) if is_model(folder) else NetworkChoice(dataset=str(model))
-    return load_predictor(choice, chosen_device(device))
 
 
 def make_pseudo_labels(
@@ -206,7 +83,7 @@ slice_labels, empty_cases, copy, resume, device, processes
     >>> done = clisc.make_pseudo_labels(
     ...     folder / "phantoms/images", folder / "nnUNet_raw/Dataset501_CLISC"
     ... )  # doctest: +ELLIPSIS
-    3 cases...
+    BraTS-like folder of 3 cases...
     >>> [outcome.case for outcome in done.outcomes]
     ['phantom_0000', 'phantom_0001', 'phantom_0002']
     >>> (done.folder / "clisc/report.html").is_file()
@@ -372,12 +249,8 @@ processes
     """
     check_main_guard(processes)
     from clisc_nnunet.quality_control.prompt_stability import JitterSettings
-    from clisc_nnunet.quality_control.score_predictions import (
-        QualityOptions,
-    )
-    from clisc_nnunet.quality_control.score_predictions import (
-        estimate_quality as estimate,
-    )
+    from clisc_nnunet.quality_control.score_predictions import QualityOptions
+    from clisc_nnunet.quality_control.score_predictions import estimate_quality as estimate
 
     return estimate(
         QualityOptions(
@@ -444,27 +317,6 @@ def make_phantoms(
             folder, count, seed, label_maps, spacing_mm, tumour_free, processes, kinds
         )
     )
-
-
-@lru_cache(1)
-def _bundled(device: str) -> VolumePredictor:
-    import torch
-
-    from clisc_nnunet.inference.volume_predictor import VolumePredictor
-
-    return VolumePredictor.bundled(torch.device(device))
-
-
-def _only_scan(folder: Path) -> tuple[Volume, str]:
-    """The FLAIR scan of a folder with one case, and the name of the case."""
-    from clisc_nnunet.inputs.find_cases import find_cases
-    from clisc_nnunet.io.volume import read_volume
-
-    cases = find_cases(folder).cases
-    if len(cases) > 1:
-        hint = "call clisc.segment for each, or clisc_segment for the folder"
-        raise UserError(folder, f"{len(cases)} scans", "one", hint)
-    return read_volume(cases[0].image), cases[0].name
 
 
 def _path(path: str | Path | None) -> Path | None:

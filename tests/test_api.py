@@ -12,12 +12,14 @@ import SimpleITK as sitk
 
 import clisc_nnunet as clisc
 from clisc_nnunet import api
+from clisc_nnunet.inference import segment_image
 from clisc_nnunet.io.volume import read_volume
 from clisc_nnunet.metrics import dice
 
 EXAMPLES = {
     test.name.rpartition(".")[2]: test
-    for test in doctest.DocTestFinder().find(api)
+    for module in (api, segment_image)
+    for test in doctest.DocTestFinder().find(module)
     if test.examples
 }
 SLOW = pytest.mark.slow
@@ -40,13 +42,14 @@ def test_examples_of_docstrings(name):
 
 
 def test_every_function_has_an_example():
-    functions = {name for name, module in clisc._PUBLIC.items() if module == api.__name__}
+    modules = (api.__name__, segment_image.__name__)
+    functions = {name for name, module in clisc._PUBLIC.items() if module in modules}
     assert functions == EXAMPLES.keys()
 
 
 def test_the_import_loads_nothing_heavy():
     code = (
-        "import sys, clisc_nnunet as c; before = set(sys.modules); c.segment;"
+        "import sys, clisc_nnunet as c; before = set(sys.modules); c.evaluate;"
         "print({'numpy', 'torch', 'SimpleITK'} & set(sys.modules), len(dir(c)) > 8)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel
 import numpy as np
 import SimpleITK as sitk
+from nibabel import Nifti1Image
 
 from clisc_nnunet.io.geometry import Geometry
 from clisc_nnunet.io.image_objects import to_nibabel, to_sitk
@@ -52,7 +52,7 @@ class Mask:
         """The mask as a SimpleITK image, uint8: 0 background, 1 tumour."""
         return to_sitk(self.array, self.geometry)
 
-    def to_nibabel(self) -> nibabel.Nifti1Image:
+    def to_nibabel(self) -> Nifti1Image:
         """The mask as a nibabel image, uint8, with the axes of the scan."""
         return to_nibabel(self.array, self.geometry)
 

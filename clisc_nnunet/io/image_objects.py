@@ -6,21 +6,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 import SimpleITK as sitk
+from nibabel import Nifti1Image
+from nibabel.spatialimages import SpatialImage
 
 from clisc_nnunet.errors import ScanError
 from clisc_nnunet.io.geometry import Geometry, geometry_of_steps
 from clisc_nnunet.io.sitk_images import geometry_of_image
 from clisc_nnunet.io.volume import Volume, checked_geometry, checked_intensities, read_volume
 
+ImageObject = str | Path | Volume | sitk.Image | SpatialImage | np.ndarray
+
 # NIfTI has x towards the right and y towards anterior (RAS), `Geometry` the opposite (LPS).
 _FLIP = np.diag([-1.0, -1.0, 1.0])
 _AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 
-def to_volume(image: Any, spacing: Sequence[float] | None = None) -> Volume:
+def to_volume(image: ImageObject, spacing: Sequence[float] | None = None) -> Volume:
     """A scan as a `Volume`, with the checks of `read_volume`.
 
     Parameters
@@ -49,7 +52,7 @@ def to_volume(image: Any, spacing: Sequence[float] | None = None) -> Volume:
     elif isinstance(image, sitk.Image):
         _check_3d(image, image.GetSize(), image.GetNumberOfComponentsPerPixel())
         array, geometry = sitk.GetArrayFromImage(image), geometry_of_image(image)
-    elif isinstance(image, nibabel.spatialimages.SpatialImage):
+    elif isinstance(image, SpatialImage):
         array, geometry = _of_nibabel(image)
     else:
         raise ScanError(
@@ -74,13 +77,13 @@ def to_sitk(array: np.ndarray, geometry: Geometry) -> sitk.Image:
     return image
 
 
-def to_nibabel(array: np.ndarray, geometry: Geometry) -> nibabel.Nifti1Image:
+def to_nibabel(array: np.ndarray, geometry: Geometry) -> Nifti1Image:
     """A nibabel image, indexed (column, row, plane); bool becomes uint8."""
     affine = np.eye(4)
     affine[:3, :3] = _FLIP @ geometry.axes @ np.diag(geometry.spacing)
     affine[:3, 3] = _FLIP @ np.asarray(geometry.origin)
     values = array.astype(np.uint8) if array.dtype == bool else array
-    return nibabel.Nifti1Image(values.transpose(), affine)
+    return Nifti1Image(values.transpose(), affine)
 
 
 def _of_array(image: np.ndarray, spacing: Sequence[float] | None) -> tuple[np.ndarray, Geometry]:
