@@ -107,6 +107,7 @@ _SPELLINGS = (
 )
 
 
+@lru_cache(maxsize=1 << 16)
 def split_words(text: str) -> tuple[str, ...]:
     """Words of a text in lower case, `a_T2-FLAIR` as `a`, `t2`, `flair`."""
     return tuple(re.findall(r"[^\W_]+", text.lower()))
@@ -222,6 +223,7 @@ def derivative_word(text: str, allowed: Collection[str] = (), *, targets: bool =
     return ""
 
 
+@lru_cache(maxsize=1 << 14)
 def is_derivative_folder(name: str) -> bool:
     """Whether a folder's name says that it contains masks or other derivatives."""
     words = split_words(name)
@@ -244,12 +246,14 @@ def only_says_mask(name: str) -> bool:
     )
 
 
+@lru_cache(maxsize=1 << 14)
 def is_sorting_folder(name: str) -> bool:
     """Whether a folder's name says nothing about the case: `NIFTI`, `orig`, `images_structural`."""
     words = split_words(name)
     return bool(words) and all(_SORTING.fullmatch(word) for word in words)
 
 
+@lru_cache(maxsize=1 << 14)
 def modality_of_folder(name: str) -> str:
     """Modality of a folder named by it, with or without a number (`4_FLAIR`); or empty."""
     words = [word for word in split_words(name) if not word.isdigit()]
