@@ -154,6 +154,14 @@ def test_each_scan_can_be_named(tmp_path, words, expected):
     assert list(taken(tmp_path, (words,)).values()) == [f"P1/{expected}"]
 
 
+@pytest.mark.parametrize("words", ["flair=run-2_FLAIR", "flair=run-2", "flair=*run-2*"])
+def test_each_scan_of_bids_can_be_named(tmp_path, words):
+    plant(
+        tmp_path, [f"sub-1/anat/sub-1_run-{run}_{m}" for run in (1, 2) for m in ("FLAIR", "mask")]
+    )
+    assert taken(tmp_path, (words,)) == {"sub-1": "sub-1/anat/sub-1_run-2_FLAIR"}
+
+
 def test_an_option_does_not_name_a_mask_by_chance(tmp_path):
     plant(tmp_path, ["P1/1-Flair", "P1/1-LesionSeg-Flair", "masks/P1_Flair"])
     for words in ("flair=Flair", "flair=*Flair", "flair=*"):
