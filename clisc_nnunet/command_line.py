@@ -152,8 +152,8 @@ def add_channel_options(
     _add_channels(
         parser,
         "how to recognise the scans, as in clisc_make_pseudo_dataset: flair=0003 for nnU-Net's "
-        "channel numbers, flair=space for other file endings (default: the usual endings of the "
-        "channel)",
+        "channel numbers, flair=space for other file endings, flair='*_fl_*' for a pattern "
+        "(default: the words of the channel, anywhere in a name)",
         f"modality to use (default: {shown})",
         default,
     )
@@ -164,7 +164,7 @@ def add_input_arguments(parser: argparse._ActionsContainer) -> None:
     _add_channels(
         parser,
         "modalities to include, in nnU-Net's order, such as flair t1 t1ce t2 (default: the "
-        "prompt channel only); ENDING of their files if it is not a usual one",
+        "prompt channel only); ENDING, words or pattern of their names if they are not the usual",
         "modality from which pseudo-labels are made (default: flair, the only one supported by "
         "the bundled models)",
     )

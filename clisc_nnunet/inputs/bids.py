@@ -37,8 +37,14 @@ def find_bids(folder: Path, channels: Sequence[Channel]) -> tuple[list[FoundScan
             images, rejected = scans_among(visible(anat))
             scans, masks = _without_masks(images, channels)
             ignored += [*rejected, *masks]
+            given = _given_modalities(folder, scans, channels)
             found += [
-                FoundScan(_with_session(case, path), _modality(path, channels), path, stem(path))
+                FoundScan(
+                    _with_session(case, path),
+                    given.get(path) or _modality(path, channels),
+                    path,
+                    stem(path),
+                )
                 for path in scans
             ]
     return found, ignored
@@ -77,11 +83,28 @@ def _with_session(case: str, path: Path) -> str:
     return f"{case}_{session[1]}" if session and "_ses-" not in case else case
 
 
+def _given_modalities(
+    folder: Path, scans: Sequence[Path], channels: Sequence[Channel]
+) -> dict[Path, str]:
+    """Modalities of the files of one `anat` folder that options name, the best matches of each."""
+    found: dict[Path, str] = {}
+    for channel in (channel for channel in channels if channel.given):
+        strengths = {
+            path: given_strength(
+                channel.given,
+                path.relative_to(folder).with_name(stem(path)).as_posix(),
+                stem(path),
+            )
+            for path in scans
+        }
+        best = max(strengths.values(), default=0)
+        for path, strength in strengths.items():
+            if strength == best > 0:
+                found.setdefault(path, channel.name)
+    return found
+
+
 def _modality(path: Path, channels: Sequence[Channel]) -> str:
-    given = [channel for channel in channels if channel.given]
-    strengths = {c.name: given_strength(c.given, stem(path), stem(path)) for c in given}
-    if any(strength == 2 for strength in strengths.values()):
-        return max(strengths, key=lambda name: strengths[name])
-    extra = {channel.name for channel in channels if not channel.given}
-    modality = modality_of(_own_part(path), extra)
-    return f"{NOT_NAMED} {modality}" if modality in strengths else modality or UNKNOWN
+    given = {channel.name for channel in channels if channel.given}
+    modality = modality_of(_own_part(path), {channel.name for channel in channels} - given)
+    return f"{NOT_NAMED} {modality}" if modality in given else modality or UNKNOWN

@@ -31,7 +31,11 @@ class FileTree:
 
     def empty_folders(self, used: set[Path]) -> list[Path]:
         """The uppermost folders that contain none of `used`, paths of files and of folders."""
-        above = {parent for path in used for parent in path.parents} | used
+        above = set(used)
+        for path in used:
+            while path.parent not in above and path != self.root:
+                path = path.parent
+                above.add(path)
         return [path for path in self.folders if path not in above and path.parent in above]
 
 

@@ -234,7 +234,7 @@ def _read_layout(
         if dicom or broken:
             ignored = [item for item in ignored if item[1] != NOT_AN_IMAGE] + rejected
     notes: list[str] = []
-    if any(s.modality for s in (*named, *dicom)):
+    if any(s.modality for s in named) or any(s.modality for s in dicom):
         named = [s if s.modality else replace(s, modality=UNKNOWN) for s in named]
     elif named and accepts_unnamed(channels):
         shown = Channel(label_channel).displayed
@@ -286,9 +286,8 @@ def _beside_dicom(
     kept: list[FoundScan] = []
     ignored: Ignored = []
     for scan in found:
-        assert isinstance(scan.source, Path)
-        top = folder / scan.source.relative_to(folder).parts[0]
-        cases = studies.get(top, set())
+        inside = isinstance(scan.source, Path) and scan.source.relative_to(folder).parts
+        cases = studies.get(folder / inside[0], set()) if inside else set()
         if len(cases) > 1:
             ignored.append((scan.source, "a file among DICOM series of several studies"))
         elif cases:
@@ -322,6 +321,8 @@ def _identified_by(layout: str, channel: Channel, single: bool) -> str:
     if layout == "DICOM":
         also = ", or the only series if its kind is unknown" if single else ""
         return f"series described as {channel.given or channel.name}{also}"
+    if any(char in channel.given for char in "*?["):
+        return f"files named {channel.given}"
     if channel.given:
         return f"files named ..._{channel.given}"
     return f"files with {channel.name} in their name"

@@ -15,85 +15,122 @@ FLAIR = "flair"
 # Modality of sequences that never become a channel unless they are named by an option.
 OTHER = "other"
 
+
+def _any_of(words: str) -> re.Pattern[str]:
+    """Pattern of any of some words, each of which may be a regular expression."""
+    return re.compile("|".join(words.split()))
+
+
 _AXIS = r"(?:[23]d|ax|sag|cor|tra|iso|[rsw])?"
-_CONTRAST_END = r"(?:ce|c|gd|gad|gado|post|contrast|km|wce|wgd)"
 # Modalities by word; the first match counts.
-MODALITY_WORDS = {
-    "t1": re.compile(r"\w*t1\w*flair|t1\w*(?:to|in|on|reg)(?:flair|t2f|t2)\w*"),  # GE's T1 FLAIR
-    "t2": re.compile(r"t2\w*(?:to|in|on|reg)(?:flair|t1)\w*"),
-    FLAIR: re.compile(rf"\w*flair\w*|{_AXIS}t2f|\w*darkfluid\w*"),
-    "t1ce": re.compile(rf"{_AXIS}t1w?{_CONTRAST_END}|(?:c|ce|gd|gad|post)t1w?|gado"),
-    "T1": re.compile(
-        rf"{_AXIS}t1(?:w|n|wi|pre|weighted|se|tse|fse|ir|gre|tfe|ffe|map|mpr|fl2d|fl3d)?|\w*mprage"
-        r"|bravo|f?spgr|mp2rage|mpr1mm"
+MODALITY_WORDS = (
+    # GE's T1 FLAIR is a T1 sequence, and `T1toFLAIR` a T1 scan on the grid of FLAIR.
+    ("t1", _any_of(r"\w*t1\w*flair t1\w*(?:to|in|on|reg)(?:flair|t2f|t2)\w*")),
+    ("t2", _any_of(r"t2\w*(?:to|in|on|reg)(?:flair|t1)\w*")),
+    (FLAIR, _any_of(rf"\w*flair\w* {_AXIS}t2f \w*darkfluid\w*")),
+    (
+        "t1ce",
+        _any_of(
+            rf"{_AXIS}t1w?(?:ce|c|gd|gad|gado|post|contrast|km|wce|wgd) "
+            r"(?:c|ce|gd|gad|post)t1w? gado"
+        ),
     ),
-    "T2": re.compile(rf"{_AXIS}t2(?:w|wi|weighted|se|tse|fse|spc|blade|haste)?"),
-    "pd": re.compile(r"pdw?|dp"),
-    "adc": re.compile(r"[ed]?adc(?:map)?"),
-    "dwi": re.compile(r"\w*dwi\w*|diff|diffusion\w*|tracew?|b1000"),
-    "swi": re.compile(r"swi\w*|swan|venobold"),
-    OTHER: re.compile(
-        r"p?c?asl|dti\w*|tensor|colfa|fa|md|rd|ad|eddy|perf\w*|pwi|dsc|dce|ktrans|r?cb[vf]|mtt|tmax|ttp"
-        r"|dir|psir|gre|noddi|mtr|t1rho|b0|bold|fmri|rest|ep2d\w*|epi|loc|locali[sz]ers?|localizador|\w*scout\w*|survey"
-        r"|calib\w*|mr[av]|tof\w*|\w*angio\w*|qsm|fieldmap|fmap|mrs|spectro\w*|svs|stir|ct|cta"
-        r"|pet|fdg|ciss|fiesta|t2(?:s|star|gre|ffe)\w*|atlas|template|subtraction|subtracted"
+    (
+        "t1",
+        _any_of(
+            rf"{_AXIS}t1(?:w|n|wi|pre|weighted|se|tse|fse|ir|gre|tfe|ffe|map|mpr|fl2d|fl3d)? "
+            r"\w*mprage mp2rage mpr1mm bravo f?spgr"
+        ),
     ),
-}
+    ("t2", _any_of(rf"{_AXIS}t2(?:w|wi|weighted|se|tse|fse|spc|blade|haste)?")),
+    ("pd", _any_of(r"pdw? dp")),
+    ("adc", _any_of(r"[ed]?adc(?:map)?")),
+    ("dwi", _any_of(r"\w*dwi\w* diff diffusion\w* tracew? b1000")),
+    ("swi", _any_of(r"swi\w* swan venobold")),
+    (
+        OTHER,
+        _any_of(
+            r"""
+            p?c?asl dti\w* tensor colfa fa md rd ad eddy noddi b0 ep2d\w* epi
+            perf\w* pwi dsc dce ktrans r?cb[vf] mtt tmax ttp bold fmri rest
+            loc locali[sz]ers? localizador \w*scout\w* survey calib\w* fieldmap fmap
+            mr[av] tof\w* \w*angio\w* mrs spectro\w* svs
+            dir psir stir gre mtr t1rho qsm ciss fiesta t2(?:s|star|gre|ffe)\w*
+            ct cta pet fdg atlas template subtraction subtracted
+            """
+        ),
+    ),
+)
 # Words too short or too common to say the sequence beside another word that does.
-_WEAK_MODALITY = re.compile(
-    r"gado|gre|dir|b0|pd|dp|fa|md|rd|ad|ct|loc|epi|rest|eddy|perf|calib|b1000|diff|atlas|template|spgr|bravo"
+_WEAK_MODALITY = _any_of(
+    "gado gre dir b0 pd dp fa md rd ad ct loc epi rest eddy perf calib b1000 diff atlas template "
+    "spgr bravo"
 )
-_CONTRAST = re.compile(
-    r"ce|gd|gad|gado|gadolinium|gadovist|post|postcontrast|postgad|postgd|contrast|kontrast|km|c"
+_CONTRAST = _any_of(
+    "ce gd gad gado gadolinium gadovist post postcontrast postgad postgd contrast kontrast km c"
 )
-_NO_CONTRAST = re.compile(r"no|non|pre|without|w|o|nativ|native|before|sans|ohne")
+_NO_CONTRAST = _any_of("no non pre without w o nativ native before sans ohne")
 # `T1_to_FLAIR` is a T1 scan on the grid of FLAIR.
-_ONTO = re.compile(r"to|onto|in|into|on|reg|coreg|registered")
+_ONTO = _any_of("to onto in into on reg coreg registered")
 
 # Words of masks, label maps and maps that are derived from a scan, whole or as a part of camelCase.
-_MASK = re.compile(
-    r"[a-z]*seg(?:s|m|ms|ments?|mentations?|mented|mentierung|mentacion)?"
-    r"|\w*segment\w*|\w*mask(?!ed)\w*|[a-z]*msk|\w*label\w*|gt|truth|\w*groundtruth|annot\w*"
-    r"|[a-z]?rois?|contours?|delineat\w*|outlines?|glistr\w*|samseg|aparc\w*|parc|parcellat\w*"
-    r"|prob(?:s|seg|maps?|abilit\w*|abil\w*)?|posteriors?|pve\w*|heatmaps?|uncertainty|entropy|logits?"
-    r"|phase|pha|imaginary|softmax|pred|preds|predictions?|predicted|bias\w*|warp(?:field)?|xfm|jacobian|displacement"
-    r"|deformation|overlays?|screenshot|gtv\w*|ctv|ptv|lpa|ples\w*|manual\w*|ot|consensus|experts?|raters?|staple|bratumia|hdglio"
+_MASK = _any_of(
+    r"""
+    [a-z]*seg(?:s|m|ms|ments?|mentations?|mented|mentierung|mentacion)? \w*segment\w*
+    \w*mask(?!ed)\w* [a-z]*msk \w*label\w* gt truth \w*groundtruth ot annot\w* [a-z]?rois?
+    contours? delineat\w* outlines? manual\w* consensus experts? raters? staple gtv\w* ctv ptv
+    glistr\w* bratumia hdglio lpa ples\w* aparc\w* parc parcellat\w* pve\w*
+    prob(?:s|seg|maps?|abilit\w*|abil\w*)? posteriors? heatmaps? uncertainty entropy logits? softmax
+    pred preds predictions? predicted overlays? screenshot
+    bias\w* warp(?:field)? xfm jacobian displacement deformation phase pha imaginary
+    """
 )
 # Words of what a mask shows; they may also be a part of a data set's or a patient's name.
-_TARGET = re.compile(
-    r"\w*tumou?rs?|\w*tumou?r(?:al|core|bed)|lesions?\w*|\w*lesions?|o?edema|core|wt|tc|et|ed|ncr|net"
-    r"|netc|snfh|rc|necro\w*|nonenhancing|enhancing|cavity|resectioncavity|wmhs?|infarcts?|plaques?|swelling|tumeurs?"
-    r"|hyperintensit\w*|gm|wm|csf|gmwm|ventricles?|l(?:ä|ae)sion(?:en)?|(?:ö|oe)dem"
+_TARGET = _any_of(
+    r"""
+    \w*tumou?rs? \w*tumou?r(?:al|core|bed) tumeurs? lesions?\w* \w*lesions? l(?:ä|ae)sion(?:en)?
+    o?edema (?:ö|oe)dem swelling core wt tc et ed ncr net netc snfh rc necro\w* nonenhancing
+    enhancing cavity resectioncavity wmhs? infarcts? plaques? hyperintensit\w*
+    gm wm csf gmwm ventricles?
+    """
 )
 # Folders of what software made of the scans.
-_DERIVED_FOLDER = re.compile(r"derivatives?|derived|macosx|freesurfer|fastsurfer")
+_DERIVED_FOLDER = _any_of("derivatives? derived macosx freesurfer fastsurfer")
 
 # How a scan was acquired or processed: says nothing about case and time.
-_REFORMAT = re.compile(r"mpr|mprs|reformat\w*|rfmt|recon\w*|reslic\w*|mip|eq|tilt|nd|dis[23]d")
-_PROCESSED = re.compile(
-    r"h?d?bet|betted|brain|stripped|unstripped|strip|\w*skull\w*|deskulled|extracted|masked|n4|n4itk"
-    r"|reg|coreg|registered|aligned|r2s|norm\w*|zscore|mni\w*|resampl\w*|warped|isovox|preproc\w*|processed"
-    r"|crop\w*|padded|deface\w*|anon\w*|denois\w*|smooth\w*|corr|corrected|moco|ants|fsl|synthstrip"
-    r"|robustfov|interp\w*|resized?|space|atlas|reorient\w*|conform\w*|sri24|iso1mm|std"
+_REFORMAT = _any_of(r"mprs? reformat\w* rfmt recon\w* reslic\w* mip eq tilt nd dis[23]d")
+_PROCESSED = _any_of(
+    r"""
+    h?d?bet betted brain (?:un)?stripped strip \w*skull\w* deskulled extracted masked synthstrip
+    n4 n4itk corr corrected norm\w* zscore denois\w* smooth\w* moco std
+    reg coreg registered aligned r2s mni\w* sri24 atlas space ants fsl warped resampl\w* interp\w*
+    resized? isovox iso1mm reorient\w* conform\w* robustfov crop\w* padded deface\w* anon\w*
+    preproc\w* processed
+    """
 )
-_ACQUIRED = re.compile(
-    r"ax|axial|tra|trans|transverse|transversal|sag|sagittal|cor|coronal|obl\w*|tse|fse|se|spc|cube"
-    r"|vista|brainview|view|tirm|tir|ir|fs|fatsat|fat|sat|propeller|blade|[23]d|iso|mm|[0-9]mm"
-    r"|grappa|caipi|mr|mri|head|images?|series|weighted|w|part|mag|sense|cs|desc|acq|orig|original"
-    r"|native|raw|nifti|nii|o|xx|noreg|long|short|hr|lr|highres|lowres|hires|protocol"
+_ACQUIRED = _any_of(
+    r"""
+    ax axial tra trans transverse transversal sag sagittal cor coronal obl\w* view long short
+    tse fse se spc cube vista brainview tirm tir ir fs fatsat fat sat propeller blade
+    [23]d iso mm [0-9]mm hr lr highres lowres hires grappa caipi sense cs
+    mr mri head images? series protocol weighted w o xx part mag desc acq
+    orig original native raw nifti nii noreg
+    """
 )
 # `P2`, but `t1_mprage_p2` with parallel imaging.
-_MAY_BE_A_PATIENT = re.compile(r"p[234]")
+_MAY_BE_A_PATIENT = _any_of("p[234]")
 _TIME = re.compile(
-    r"(?:time|timepoint|tp|week|wk|month|mo|year|yr|day|visit|session|ses|exam|study|scan|stage|fu|t|v"
-    r"|followup|follow|up|point|baseline|bl|preop|postop|intraop|pre|post|screening|initial|recurrence"
-    r"|before|after|rt|progression|date)\d*|\d+|\d+[a-z]"
+    r"(?:time|timepoint|tp|week|wk|month|mo|year|yr|day|visit|session|ses|exam|study|scan|stage|fu"
+    r"|t|v|followup|follow|up|point|baseline|bl|preop|postop|intraop|pre|post|screening|initial"
+    r"|recurrence|before|after|rt|progression|date)\d*|\d+|\d+[a-z]"
 )
 # Folders that only sort the files of a case.
-_SORTING = re.compile(
-    r"orig|original|raw|native|nifti|niftis|nii|anat|anatomy|anatomical|structural|images?|imgs?|mri|mr"
-    r"|scans?|data|files?|processed|bet|brain|stripped|unstripped|skull|strip|skullstripped|n4|mni"
-    r"|registered|reg|coreg|preproc|preprocessed|dicom|dcm|export|converted|input|inputs|hdbet"
+_SORTING = _any_of(
+    r"""
+    orig original raw native niftis? nii dicom dcm anat anatomy anatomical structural images? imgs?
+    mri mr scans? data files? export converted inputs? processed preproc preprocessed bet hdbet
+    brain (?:un)?stripped skull strip skullstripped n4 mni registered reg coreg
+    """
 )
 
 _RUN = re.compile(
@@ -107,6 +144,7 @@ _SPELLINGS = (
 )
 
 
+@lru_cache(maxsize=1 << 16)
 def split_words(text: str) -> tuple[str, ...]:
     """Words of a text in lower case, `a_T2-FLAIR` as `a`, `t2`, `flair`."""
     return tuple(re.findall(r"[^\W_]+", text.lower()))
@@ -115,8 +153,7 @@ def split_words(text: str) -> tuple[str, ...]:
 @lru_cache(maxsize=1 << 16)
 def modality_of_word(word: str) -> str:
     """Modality that a single word in lower case says; empty if it says none."""
-    name = next((name for name, words in MODALITY_WORDS.items() if words.fullmatch(word)), "")
-    return name.lower()
+    return next((name for name, words in MODALITY_WORDS if words.fullmatch(word)), "")
 
 
 def modality_of(text: str, extra: Collection[str] = ()) -> str:
@@ -222,6 +259,7 @@ def derivative_word(text: str, allowed: Collection[str] = (), *, targets: bool =
     return ""
 
 
+@lru_cache(maxsize=1 << 14)
 def is_derivative_folder(name: str) -> bool:
     """Whether a folder's name says that it contains masks or other derivatives."""
     words = split_words(name)
@@ -229,10 +267,9 @@ def is_derivative_folder(name: str) -> bool:
         name, targets=False
     ):
         return True
-    # `tumour01` and `P1_tumour` may be patients, `tumour` is not.
-    return bool(words) and all(
-        len(word) > 3 and _TARGET.fullmatch(word) and not word.startswith("brain") for word in words
-    )
+    # `tumour`, `P1_tumour`; but `tumour01` is a patient, and `brain_tumour` a data set.
+    last = words[-1] if words else ""
+    return len(last) > 3 and bool(_TARGET.fullmatch(last)) and not words[0].startswith("brain")
 
 
 def only_says_mask(name: str) -> bool:
@@ -244,12 +281,14 @@ def only_says_mask(name: str) -> bool:
     )
 
 
+@lru_cache(maxsize=1 << 14)
 def is_sorting_folder(name: str) -> bool:
     """Whether a folder's name says nothing about the case: `NIFTI`, `orig`, `images_structural`."""
     words = split_words(name)
     return bool(words) and all(_SORTING.fullmatch(word) for word in words)
 
 
+@lru_cache(maxsize=1 << 14)
 def modality_of_folder(name: str) -> str:
     """Modality of a folder named by it, with or without a number (`4_FLAIR`); or empty."""
     words = [word for word in split_words(name) if not word.isdigit()]

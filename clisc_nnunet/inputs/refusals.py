@@ -57,7 +57,10 @@ def nothing_found(
     details, hint = "", "check the path and the names"
     if masks:
         details = f"; {len(masks)} named like segmentations ({named(_names(masks))})"
-        hint = f"check the path, or name the scans: --channels {label_channel}=ENDING or a pattern"
+        hint = (
+            f"check the path, or name the scans: --channels {label_channel}=ENDING or a pattern "
+            "that has this word, too"
+        )
     elif deep:
         details = f"; {len(deep)} folders are more than {MAX_DEPTH} folders down"
         hint = f"give a folder closer to the scans, such as {deep[0]}"

@@ -35,6 +35,7 @@ _FOLDER_MODALITIES = (FLAIR, "t1", "t1ce", "t2", "dwi", "adc", "swi")
 # Short for FLAIR, if another file has the name of another modality in its place.
 _FLUID = ("fl", "fla", "flr")
 _WORD = re.compile(r"[^\W_]+")
+_BRAIN_TUMOUR = re.compile(r"brain ?(tumou?r|lesion)", re.I)
 
 
 @dataclass(frozen=True)
@@ -102,9 +103,9 @@ def named_scans(
     scans: list[NamedScan] = []
     ignored: Ignored = []
     for _, files in groupby(images, key=lambda file: file.path.parent):
-        taken, rejected = _of_one_folder(root, list(files), given, channels)
+        taken, masks = _of_one_folder(root, list(files), given, channels)
         scans += taken
-        ignored += [(path, reason) for path, reason in rejected]
+        ignored += masks
     if is_derivative_folder(root):
         scans, rejected = _conventional_only(root, scans, bool(ignored), channels)
         ignored += rejected
@@ -114,11 +115,13 @@ def named_scans(
 def without_masks(paths: Sequence[Path]) -> tuple[list[Path], Ignored]:
     """Split files of one folder with nnU-Net's channel numbers into scans and masks."""
     names = [re.sub(r"_\d{4}$", "", stem(path)) for path in paths]
-    shared = min((_common(name, names[0]) for name in names), default=0) if len(paths) > 1 else 0
+    shared = min((_common(name, names[0]) for name in names), default=0)
+    if len(names) == 1 and not _BRAIN_TUMOUR.match(" ".join(_WORD.findall(names[0]))):
+        shared = 0
     masks = dict.fromkeys(
         path
         for path, name in zip(paths, names, strict=True)
-        if derivative_word(_after_words(name, shared), targets=len(paths) > 1)
+        if derivative_word(_after_words(name, shared))
     )
     return [path for path in paths if path not in masks], [(path, SEGMENTATION) for path in masks]
 
@@ -150,20 +153,24 @@ def _given_channels(
 
 def _of_one_folder(
     root: str, files: list[TreeFile], given: Mapping[Path, Channel], channels: Sequence[Channel]
-) -> tuple[list[NamedScan], list[tuple[Path, str]]]:
+) -> tuple[list[NamedScan], Ignored]:
     """Scans among the images of one folder; names are compared with those beside them."""
     own = {file.path: own_parts(root, file) for file in files}
     shared = _shared_words([parts[-1] for parts in own.values()])
     beside = [split_words(parts[-1]) for parts in own.values()]
-    scans, rejected = [], []
+    stems = [stem(file.path) for file in files]
+    apart = any(
+        is_derivative_folder(name) and not _is_case_folder(name, stems) for name in files[0].folders
+    )
+    scans: list[NamedScan] = []
+    rejected: Ignored = []
     for file in files:
         channel = given.get(file.path)
         allowed = _words_of_option(channel.given) if channel else ()
         name = own[file.path][-1]
-        folder = next((n for n in file.folders if is_derivative_folder(n)), "")
         if derivative_word(_after_words(name, shared), allowed):
             rejected.append((file.path, SEGMENTATION))
-        elif folder and not _named_folder(folder, file, channel):
+        elif apart and not (channel and _names_folder(channel)):
             rejected.append((file.path, IN_SEGMENTATIONS))
         elif channel:
             scans.append(NamedScan(file.path, file.folders, name, channel.name, given=True))
@@ -179,11 +186,20 @@ def _words_of_option(given: str) -> Collection[str]:
     return {*split_words(given), *re.findall(r"[a-z]+", given)}
 
 
-def _named_folder(folder: str, file: TreeFile, channel: Channel | None) -> bool:
-    """Whether a folder with a word for masks is a case or named by an option."""
-    if channel is not None:
-        return "/" in channel.given or bool(derivative_word(channel.given))
-    return _may_be_a_case(folder) and _common(stem(file.path), folder) == len(_WORD.findall(folder))
+def _names_folder(channel: Channel) -> bool:
+    """Whether an option takes files of a folder of masks."""
+    return "/" in channel.given or bool(derivative_word(channel.given))
+
+
+def _is_case_folder(folder: str, names: Sequence[str]) -> bool:
+    """Whether a word for masks in a folder's name is a part of the case's name.
+
+    Its files begin with the same words, and are of several modalities.
+    """
+    count = len(_WORD.findall(folder))
+    rests = [_after_words(name, count) for name in names if _common(name, folder) == count]
+    kinds = {derivative_word(rest) or modality_of(rest) for rest in rests} - {""}
+    return _may_be_a_case(folder) and len(rests) == len(names) and len(kinds) > 1
 
 
 def own_parts(root: str, file: TreeFile) -> list[str]:
@@ -219,21 +235,19 @@ def _common(text: str, name: str) -> int:
 def _shared_words(names: Sequence[str]) -> int:
     """Number of words at the beginning of all names that are the name of the data set.
 
-    They are, if what follows is of several modalities, so that a folder of nothing but masks has
-    none; `BrainTumour_001_flair` is accepted if all names begin with it and say their modality.
+    A word for masks among them counts as such only if there are masks that are named in addition
+    (`tumour_1_flair`, `tumour_1_seg`), or if it is `brain tumour` and every name says a modality.
     """
-    words = [split_words(name) for name in names]
     count = min((_common(name, names[0]) for name in names), default=0)
-    if len(names) < 2 or not count:
+    head = " ".join(_WORD.findall(names[0])[:count]) if names else ""
+    if not derivative_word(head):
         return 0
-    modalities = {modality_of(" ".join(own[count:])) for own in words}
-    if len(modalities - {""}) > 1:
+    rests = [_after_words(name, count) for name in names]
+    modalities = [modality_of(rest) for rest in rests]
+    masks = [derivative_word(rest) for rest in rests]
+    if any(masks) and any(m and not mask for m, mask in zip(modalities, masks, strict=True)):
         return count
-    head = " ".join(_WORD.findall(names[0])[:count])
-    composed = len(re.findall(r"[A-Z]?[a-z]+", head)) > 1 and not derivative_word(
-        head, targets=False
-    )
-    return count if composed and "" not in modalities else 0
+    return count if _BRAIN_TUMOUR.match(head) and all(modalities) else 0
 
 
 def _after_words(text: str, count: int) -> str:

@@ -25,7 +25,7 @@ def sidecar_variant(path: Path) -> str:
     if content.get("ContrastBolusAgent"):
         words.append("gd")
     if content.get("MRAcquisitionType") in ("2D", "3D"):
-        words.append(content["MRAcquisitionType"])
+        words.append(str(content["MRAcquisitionType"]))
     return " ".join(words)
 
 

@@ -56,7 +56,8 @@ def _few_integers(array: np.ndarray) -> bool:
         return False
     low, high = float(array.min()), float(array.max())
     if high - low < 1 << 16:
-        return np.count_nonzero(np.bincount((array - low).astype(np.intp).ravel())) <= MAX_LABELS
+        counts = np.bincount((array - low).astype(np.intp).ravel())
+        return int(np.count_nonzero(counts)) <= MAX_LABELS
     return len(np.unique(array)) <= MAX_LABELS
 
 

@@ -52,7 +52,8 @@ def test_words_that_only_resemble_those_of_masks(name):
         ("derivatives", True), ("images_segm", True), ("5_MASK", True), ("labelsTr", True),
         ("DeepBraTumIA-segmentation", True), ("lesions", True), ("gt", True), ("tumour", True),
         ("Tumour_01", False), ("BrainTumour", False), ("UCSF-PDGM-0004_nifti", False),
-        ("HGG", False), ("week-000-1", False), ("WT", False),
+        ("P1_lesions", True), ("brain_tumour", False), ("HGG", False), ("week-000-1", False),
+        ("WT", False),
     ],
 )  # fmt: skip
 def test_folders_of_masks(name, derivative):

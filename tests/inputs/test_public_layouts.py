@@ -72,6 +72,10 @@ LAYOUTS = {
         {"BrainTumour_1": "BrainTumour_1_flair", "BrainTumour_2": "BrainTumour_2_flair"},
         ["BrainTumour_1_t1", "BrainTumour_2_seg"],
     ),
+    "a word for masks in the data set's name": (
+        {"tumor_1": "tumor_1_flair", "B_Seg_01": "B_Seg_01/B_Seg_01_flair"},
+        ["tumor_1_seg", "tumor_1_t1", "B_Seg_01/B_Seg_01_t1"],
+    ),
     "patients' initials": ({"FS": "FS_flair", "HR": "HR_flair", "P2": "P2_flair"}, []),
     "wrapped BIDS": (
         {"sub-1_ses-1": "raw/sub-1/ses-1/anat/sub-1_ses-1_FLAIR"},
@@ -116,6 +120,11 @@ def test_cases_of_public_data_sets(tmp_path, layout):
         ),
         ("tumours", ["P1", "P2"]),
         ("T1", ["P1", "P2"]),
+        ("case", ["lesion_flair", "lesion_t1"]),
+        ("case", ["P1/P1_tumor_flair", "P1/P1_tumor_t1"]),
+        ("case", ["P1_seg_flair", "P1_seg_t1"]),
+        ("case", ["P1_tumor/P1_tumor_flair", "P1_seg_1/P1_seg_1_flair"]),
+        ("case", ["tumor_0000"]),
         ("nnUNet", ["D1/imagesTr/a_0000"]),
     ],
 )
@@ -143,6 +152,14 @@ def test_a_project_may_be_named_like_a_mask(tmp_path):
 def test_each_scan_can_be_named(tmp_path, words, expected):
     plant(tmp_path / "P1", ["P1_FLAIR", "P1_FLAIR_MPR", "raw/P1_x", "P1_FLAIR_seg", "P1_x_seg"])
     assert list(taken(tmp_path, (words,)).values()) == [f"P1/{expected}"]
+
+
+@pytest.mark.parametrize("words", ["flair=run-2_FLAIR", "flair=run-2", "flair=*run-2*"])
+def test_each_scan_of_bids_can_be_named(tmp_path, words):
+    plant(
+        tmp_path, [f"sub-1/anat/sub-1_run-{run}_{m}" for run in (1, 2) for m in ("FLAIR", "mask")]
+    )
+    assert taken(tmp_path, (words,)) == {"sub-1": "sub-1/anat/sub-1_run-2_FLAIR"}
 
 
 def test_an_option_does_not_name_a_mask_by_chance(tmp_path):
