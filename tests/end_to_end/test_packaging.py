@@ -148,4 +148,4 @@ def test_readme_names_commands_that_exist() -> None:
 
 
 def test_the_wheel_is_typed(wheel: ZipFile) -> None:
-    assert "clisc_nnunet/py.typed" in wheel.namelist()
+    assert {"clisc_nnunet/py.typed", "clisc_nnunet/__init__.pyi"} <= set(wheel.namelist())

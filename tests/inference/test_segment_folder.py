@@ -152,6 +152,15 @@ def test_a_checkpoint_that_cannot_be_loaded_is_one_line(scan, tmp_path, capsys):
     assert "found a model that nnU-Net cannot load" in capsys.readouterr().err
 
 
+def test_bfloat16_and_float32_give_the_same_mask(phantoms):
+    scan = read_volume(next(phantoms.glob("images/*/*.nii.gz")))
+    predictor, masks = VolumePredictor.bundled(torch.device("cpu")), []
+    for precision in ("fp32", "bf16"):
+        predictor.precision = precision
+        masks.append(segment_scan(predictor, scan).mask)
+    assert masks[0].any() and dice(*masks) > 0.995
+
+
 def test_intensities_may_have_any_unit(phantoms):
     path = phantoms / "images" / "phantom_0001" / "phantom_0001_flair.nii.gz"
     scan = read_volume(path)
