@@ -188,8 +188,8 @@ def evaluate(
             tuple(labels),
             tolerance_mm,
             missing,
-            processes,
-            seed,
+            processes=processes,
+            seed=seed,
         )
     )
 

@@ -93,7 +93,8 @@ def train_network(work: Path, anatomy: Path | None, processes: int, install: boo
     from clisc_nnunet.models.weights import BUNDLED
 
     seen, kept = _split_anatomies(work, anatomy)
-    trainer, curve = None, []
+    trainer: Any = None
+    curve: list[dict[str, float]] = []
     for number, phase in enumerate(PHASES):
         for share in phase.phantoms:
             _make(work / share.name, share, seen, processes)

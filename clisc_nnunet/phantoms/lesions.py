@@ -63,8 +63,8 @@ def _confluent(
     rng: np.random.Generator,
 ) -> np.ndarray:
     """Bands along all of the lateral ventricles, patchy at their outer border."""
-    reach = rng.uniform(*settings.confluent_mm)
-    reach = reach * np.exp(0.35 * smooth_noise(grid.shape, int(rng.integers(7, 14)), rng))
+    width = rng.uniform(*settings.confluent_mm)
+    reach = width * np.exp(0.35 * smooth_noise(grid.shape, int(rng.integers(7, 14)), rng))
     band = step(reach - distance, rng.uniform(0.5, 2.0)) * np.clip(white, 0, 1)
     texture = 1 + rng.uniform(0.05, 0.25) * smooth_noise(grid.shape, 18, rng)
     return rng.uniform(*settings.confluent_brightness) * band * texture
