@@ -48,7 +48,16 @@ SPACING = 4.0
 KEEP_RATIOS = (0.7, 0.8)
 # Fraction of the schedule that is common to all variants.
 FIRST_ROUND = 0.25
-# Changes to the default settings of a round.
+# A round in which the network in training judges; other arms change it.
+DEFAULT: dict[str, Any] = {
+    "rounds": (FIRST_ROUND,),
+    "judge": "network",
+    "keep_ratio": 0.8,
+    "min_similarity": 0.5,
+    "measure": "support",
+    "components": "largest",
+    "relabel": "none",
+}
 PAPERS_CHOICES: dict[str, Any] = {
     "min_similarity": 0.0,
     "measure": "sam",
@@ -162,7 +171,7 @@ def run_variant(
         labels = _corrupted_labels(out, scans, truths, train, corrupted, seed)
         dataset = make_dataset(out, 601 + seed, scans, labels, split, {}, SPACING)
         warm = _warm_up(out, dataset, seed, budget)
-        settings = replace(RoundSettings(), **(VARIANTS[variant] or {}))
+        settings = replace(RoundSettings(), **{**DEFAULT, **(VARIANTS[variant] or {})})
         trainer = make_trainer(dataset, 0, folder, nnUNetTrainerCLISC, budget, settings)
         shutil.copy(warm, Path(trainer.output_folder) / "checkpoint_latest.pth")
         trainer.load_checkpoint(str(Path(trainer.output_folder) / "checkpoint_latest.pth"))

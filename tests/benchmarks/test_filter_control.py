@@ -5,7 +5,7 @@ import json
 import pytest
 
 from benchmarks import filter_control
-from benchmarks.filter_control import VARIANTS, Result, main, read_finished, table
+from benchmarks.filter_control import DEFAULT, VARIANTS, Result, main, read_finished, table
 from clisc_nnunet.trainers.round_settings import RoundSettings, round_epochs
 
 
@@ -24,8 +24,8 @@ def cases(*similarities):
     "variant", [variant for variant in VARIANTS if variant not in ("clean", "default")]
 )
 def test_every_variant_changes_the_default_round(variant):
-    changed = RoundSettings(**VARIANTS[variant])
-    assert changed != RoundSettings()
+    changed = RoundSettings(**{**DEFAULT, **VARIANTS[variant]})
+    assert changed != RoundSettings(**DEFAULT)
     # All go on from one checkpoint: no round may be due before it.
     assert all(epoch >= 24 * filter_control.FIRST_ROUND for epoch in round_epochs(changed, 24))
 
