@@ -13,7 +13,7 @@ import SimpleITK as sitk
 import clisc_nnunet as clisc
 from clisc_nnunet import api
 from clisc_nnunet.inference import segment_image
-from clisc_nnunet.io.volume import read_volume
+from clisc_nnunet.io.volume import read_geometry, read_mask
 from clisc_nnunet.metrics import dice
 
 EXAMPLES = {
@@ -86,12 +86,13 @@ def test_masks_are_written_and_handed_over(phantom, tmp_path):
     path = phantom / "images" / "phantom_0000" / "phantom_0000_flair.nii.gz"
     mask = clisc.segment(path)
     mask.save(tmp_path / "new" / "mask.nii.gz")
-    written = read_volume(tmp_path / "new" / "mask.nii.gz")
-    np.testing.assert_array_equal(written.array > 0, mask.array)
-    truth = read_volume(phantom / "labels" / "phantom_0000.nii.gz").array > 0
+    geometry = read_geometry(tmp_path / "new" / "mask.nii.gz")
+    written = read_mask(tmp_path / "new" / "mask.nii.gz", geometry)
+    np.testing.assert_array_equal(written, mask.array)
+    truth = read_mask(phantom / "labels" / "phantom_0000.nii.gz", geometry)
     assert dice(mask.array, truth) > 0.5
     np.testing.assert_array_equal(mask.to_nibabel().get_fdata().T > 0, mask.array)
-    assert mask.to_sitk().GetOrigin() == written.geometry.origin
+    assert mask.to_sitk().GetOrigin() == geometry.origin
 
 
 @pytest.mark.parametrize(

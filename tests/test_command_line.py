@@ -129,7 +129,7 @@ def test_options_are_filled_by_name():
 @pytest.mark.parametrize(
     ("parser", "call", "kind", "others"),
     [
-        (parser_of_converter(), ["-i", "x", "-d", "1"], ConversionOptions, {}),
+        (parser_of_converter(), ["-i", "x", "-d", "1"], ConversionOptions, {"settings": None}),
         (parser_of_check(), ["-i", "x", "-o", "y"], PromptOptions, {"prompts": ()}),
         (parser_of_estimate(), ["-i", "x", "-p", "y"], QualityOptions, {"jitter": None}),
         (parser_of_evaluation(), ["-p", "x", "-r", "y"], EvaluationOptions, {}),

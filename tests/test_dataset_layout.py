@@ -25,6 +25,7 @@ def test_what_a_run_writes_keeps_its_place():
         "clisc/exclude.txt",
         "clisc/phantoms.txt",
         "clisc/phantoms",
+        "clisc/replaced_labels",
     }
     assert dataset.image("a.1", 2) == dataset.images / "a.1_0002.nii.gz"
     assert dataset.label("a.1") == dataset.labels / "a.1.nii.gz"

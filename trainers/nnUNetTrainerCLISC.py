@@ -23,14 +23,7 @@ from clisc_nnunet.dataset_layout import DatasetLayout
 from clisc_nnunet.errors import UserError
 from clisc_nnunet.models.device import cpu_is_fast_at_bf16
 from clisc_nnunet.models.weights import load_into
-from clisc_nnunet.s3f.dataset_sam import (
-    DatasetSam,
-    is_pseudo_label_sam,
-    label_channel,
-    load_dataset_sam,
-    pipeline_settings,
-)
-from clisc_nnunet.s3f.dataset_slices import DatasetSlices
+from clisc_nnunet.s3f.dataset_sam import DatasetSam, is_pseudo_label_sam, load_dataset_sam
 from clisc_nnunet.trainers.case_lists import EXCLUDE_FILE, CaseLists, find_case_lists
 from clisc_nnunet.trainers.checkpoints import (
     keep_copy,
@@ -59,8 +52,7 @@ from clisc_nnunet.trainers.phantom_sampling import Phantoms
 from clisc_nnunet.trainers.relabelled_dataset import (
     RELABELLED_DATASETS,
     TUMOUR_LABEL,
-    overlay_files,
-    percent_file,
+    check_overlays,
 )
 from clisc_nnunet.trainers.round_cases import CaseLoader
 from clisc_nnunet.trainers.round_settings import (
@@ -169,7 +161,8 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
         train.sample_thresholds = True
         last = self._active_round
         if last is not None:
-            self._check_labels(last)
+            folder = self._clisc_folder / last["name"]
+            check_overlays(folder, last, self.lists.trusted)
             train.identifiers = self.lists.to_learn(last["kept"], train.identifiers)
             if not train.identifiers:
                 found = f"all cases kept by {last['name']}"
@@ -189,19 +182,6 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
     def _active_round(self) -> dict[str, Any] | None:
         """Latest round that kept at least one case, or None."""
         return next((one for one in reversed(self.state["rounds"]) if one["kept"]), None)
-
-    def _check_labels(self, last: dict[str, Any]) -> None:
-        """Raise if a label of the round is missing, instead of using the old label silently."""
-        folder = self._clisc_folder / last["name"]
-        for case in set(last["relabelled"]) - self.lists.trusted:
-            mask, locations = overlay_files(folder, case)
-            label = percent_file(folder, case) if last.get("relabel") == "soft" else mask
-            for file in (label, locations):
-                if not file.is_file():
-                    hint = "restore the folder, or restart the training without --c"
-                    raise UserError(
-                        file, "no such file", "a label written by a round of this training", hint
-                    )
 
     @property
     def _clisc_folder(self) -> Path:
@@ -272,7 +252,12 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
         if last:
             data.use_labels(self._clisc_folder / last["name"], self.lists.trusted)
         with judging(self, self.rounds.judge, self.rounds.mirroring) as predict:
-            loader = self._case_loader(data)
+            loader = CaseLoader.of_training(
+                data,
+                tuple(self.plans_manager.transpose_backward),
+                self.dataset_json,
+                self._raw_clisc_folder,
+            )
             facts = run_round(
                 Round(
                     RoundFiles(number, self.current_epoch, self.state["run"], self._clisc_folder),
@@ -306,16 +291,6 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
         # Scores against old and new labels are not comparable.
         self._best_ema = None
         self._save_latest()
-
-    def _case_loader(self, data: nnUNetBaseDataset) -> CaseLoader:
-        slices, folder = pipeline_settings(self.dataset_json).slices, self._raw_clisc_folder
-        return CaseLoader(
-            data,
-            tuple(self.plans_manager.transpose_backward),
-            label_channel(self.dataset_json),
-            slices,
-            None if folder is None else DatasetSlices(folder, slices),
-        )
 
     def _restart(self) -> None:
         """Return to the weights of the start (paper: random), with a new schedule."""

@@ -8,6 +8,7 @@ of soft targets, while nnU-Net's augmentation and losses get the integer labels 
 from __future__ import annotations
 
 import random
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from nnunetv2.training.dataloading.nnunet_dataset import (
     nnUNetDatasetBlosc2,
     nnUNetDatasetNumpy,
 )
+
+from clisc_nnunet.errors import UserError
 
 # The value of a tumour's voxels in nnU-Net's labels.
 TUMOUR_LABEL = 1
@@ -104,6 +107,32 @@ def overlay_files(folder: Path, case: str) -> tuple[Path, Path]:
 def percent_file(folder: Path, case: str) -> Path:
     """Path of the probabilities of a case, in place of the label of `overlay_files`."""
     return folder / f"{case}_percent.b2nd"
+
+
+def check_overlays(folder: Path, made: Mapping[str, Any], trusted: Collection[str]) -> None:
+    """Check that all labels of a round exist: a missing one would silently be the old label.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the round.
+    made : mapping
+        The round in a checkpoint: its cases `relabelled`, and how (`relabel`).
+    trusted : collection of str
+        Cases whose label of a round is not used.
+
+    Raises
+    ------
+    UserError
+    """
+    for case in sorted(set(made["relabelled"]) - set(trusted)):
+        mask, locations = overlay_files(folder, case)
+        label = percent_file(folder, case) if made.get("relabel") == "soft" else mask
+        for file in (label, locations):
+            if not file.is_file():
+                hint = "restore the folder, or restart the training without --c"
+                expected = "a label written by a round of this training"
+                raise UserError(file, "no such file", expected, hint)
 
 
 def write_overlay(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from nnunetv2.training.dataloading.nnunet_dataset import nnUNetBaseDataset
 
+from clisc_nnunet.s3f.dataset_sam import label_channel, pipeline_settings
 from clisc_nnunet.s3f.dataset_slices import DatasetSlices
 from clisc_nnunet.settings import SliceSettings
 from clisc_nnunet.trainers.preprocessed_case import PreprocessedCase, scan_geometry
@@ -68,6 +72,19 @@ class CaseLoader:
     channel: int
     slices: SliceSettings
     kept: DatasetSlices | None
+
+    @classmethod
+    def of_training(
+        cls,
+        dataset: nnUNetBaseDataset,
+        transpose_backward: tuple[int, ...],
+        dataset_json: Mapping[str, Any],
+        clisc: Path | None,
+    ) -> CaseLoader:
+        """Loader by the dataset's settings; `clisc` is the folder of the raw dataset."""
+        slices = pipeline_settings(dataset_json).slices
+        kept = None if clisc is None else DatasetSlices(clisc, slices)
+        return cls(dataset, transpose_backward, label_channel(dataset_json), slices, kept)
 
     def label(self, case: str) -> np.ndarray:
         """The label alone; see `LoadedCase`."""

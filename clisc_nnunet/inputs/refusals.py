@@ -19,8 +19,6 @@ EXPECTED = (
 )
 # Formats of scans that are not read, with the command that converts them.
 _UNREAD = {
-    ".mgz": "mri_convert",
-    ".mgh": "mri_convert",
     ".img": "fslchfiletype NIFTI_GZ",
     ".tif": "volumes are needed, not single slices",
     ".png": "volumes are needed, not single slices",

@@ -157,3 +157,12 @@ def smoothing_sigma(source: Geometry, target: Geometry) -> np.ndarray:
     own = np.square(source.spacing)
     coarser = wanted > 1.05**2 * own
     return np.where(coarser, 0.4 * np.sqrt(np.maximum(wanted - own, 0.0)), 0.0)
+
+
+def grid_text(geometry: Geometry) -> str:
+    """Geometry for messages."""
+    size, spacing, origin = (
+        " x ".join(f"{value:.6g}" for value in values)
+        for values in (geometry.size, geometry.spacing, geometry.origin)
+    )
+    return f"{size} voxels of {spacing} mm at {origin}"

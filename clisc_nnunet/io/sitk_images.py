@@ -103,8 +103,8 @@ def no_itk_warnings() -> Iterator[None]:
 @contextmanager
 def _alone(path: Path) -> Iterator[Path]:
     """A path by which ITK reads this file: of `a.nii.gz` beside `a.nii`, it reads the latter."""
-    beside = path.with_name(path.name[: -len(".gz")])
-    if not (path.name.lower().endswith(".nii.gz") and beside.exists()):
+    gzipped = path.name.lower().endswith(".nii.gz")
+    if not (gzipped and path.with_name(path.name[: -len(".gz")]).exists()):
         yield path
         return
     with TemporaryDirectory() as folder:

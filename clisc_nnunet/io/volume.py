@@ -26,6 +26,7 @@ from clisc_nnunet.io.dicom_volume import geometry_unlike_itk, read_series
 from clisc_nnunet.io.geometry import (
     Geometry,
     geometry_of_image,
+    grid_text,
     is_orthogonal,
     max_skew_degrees,
     orthogonalised,
@@ -385,15 +386,6 @@ def checked_geometry(source: object, geometry: Geometry) -> tuple[Geometry, tupl
     return orthogonalised(geometry), (
         f"header: axes {degrees:.2g} degrees off right angles, straightened about the centre",
     )
-
-
-def grid_text(geometry: Geometry) -> str:
-    """Geometry for messages."""
-    size, spacing, origin = (
-        " x ".join(f"{value:.6g}" for value in values)
-        for values in (geometry.size, geometry.spacing, geometry.origin)
-    )
-    return f"{size} voxels of {spacing} mm at {origin}"
 
 
 def _image(array: np.ndarray, geometry: Geometry) -> sitk.Image:

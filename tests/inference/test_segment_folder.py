@@ -124,7 +124,7 @@ def test_a_trained_network_gives_the_mask_of_nnunet(scan, tmp_path, monkeypatch)
     ready = str(tmp_path / "prepared" / "one_0000.nii.gz")
     usual.predict_from_files_sequential([[ready]], [str(tmp_path / "expected.nii.gz")])
     found, expected = (
-        read_volume(path).array > 0
+        read_mask(path, read_geometry(path))
         for path in (tmp_path / "out" / "one.nii.gz", tmp_path / "expected.nii.gz")
     )
     assert 0.01 < expected.mean() < 0.99
@@ -138,7 +138,7 @@ def test_one_fold_and_the_brain_alone(scan, tmp_path):
     for name, options in (("all", []), ("one", ["-f", "1"]), ("brain", ["--strip"])):
         call = ["-i", str(scan), "-o", str(tmp_path / name), "-m", str(model), "--no-quality"]
         assert main([*call, *options]) == 0
-        masks[name] = read_volume(tmp_path / name / "one.nii.gz").array > 0
+        masks[name] = read_mask(tmp_path / name / "one.nii.gz", read_geometry(scan))
     brain = read_volume(scan).array != 7
     assert (masks["one"] != masks["all"]).any()
     assert masks["all"][~brain].any() and not masks["brain"][~brain].any()

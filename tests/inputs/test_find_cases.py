@@ -114,7 +114,6 @@ def test_broken_link_is_reported(make):
             "4 channels per case",
         ),
         (["a_seg/a_flair.nii.gz"], r"1 named like segmentations \(a_seg\); .*--channels flair="),
-        (["sub/mri/FLAIR.mgz", "sub/mri/T1.mgz"], r"2 of \.mgz; .*mri_convert"),
         (["a_1.tif", "a_2.tif"], r"2 of \.tif; .*not single slices"),
         (["x/y/t1.nii.gz"], r"no FLAIR among 1 scans \(1 t1\), 2 folders down"),
         (["1/2/3/4/5/6/7/8/flair.nii.gz"], r"1 folders are more than 7 folders down.*/8$"),
