@@ -1,8 +1,8 @@
 """The complete workflow on phantoms: `python -m benchmarks.demo -o demo_out` (or `make demo`).
 
 Makes phantoms and their pseudo-labels (without using the true masks), trains nnU-Net for two
-epochs with a filter round in between, predicts unseen phantoms with the networks from before and
-after the round, and finally compares the predictions with the true masks.
+epochs with a filter round before them, predicts unseen phantoms with the networks from before and
+after the training, and finally compares the predictions with the true masks.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ DATASET = "501"
 TRAINER = "nnUNetTrainerCLISC_2epochs"
 SMALL = ["--spacing", "3", "3", "3", "--features", "12", "24", "48", "--patch", "40", "48", "40"]
 CHECKPOINTS = {
-    "before the round": "checkpoint_before_round_01.pth",
+    "before training": "checkpoint_before_round_01.pth",
     "after it": "checkpoint_final.pth",
 }
-COLOURS = {"truth": "blue", "before the round": "gold", "after it": "red"}
+COLOURS = {"truth": "blue", "before training": "gold", "after it": "red"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -78,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     evaluate_stages.main(["-d", str(dataset), "-r", str(seen / "labels")])
     (report,) = (out / "nnUNet_results").rglob("fold_all/clisc/round_01.json")
     print(f"\nFilter round: {json.loads(report.read_text())['decision']}")
-    print("\nDice of nnU-Net on unseen phantoms, before and after the round:\n")
+    print("\nDice of nnU-Net on unseen phantoms, before and after the training:\n")
     print(_prediction_table(scans, predicted, unseen / "labels", out / "predictions.png"))
     print(f"\n{minutes:.1f} minutes; figures:")
     for picture in (
