@@ -25,9 +25,9 @@ def predict(monkeypatch, draw):
 
     def predict_all(due):
         for case in due.cases.names:
-            mask = np.zeros(due.cases.dataset.load_case(case)[0].shape[1:], bool)
+            mask = np.zeros(due.cases.loader.label(case).shape, bool)
             draw(mask)
-            filter_round._write_mask(due, case, mask)
+            filter_round._write_probability(due, case, mask)
 
     monkeypatch.setattr(filter_round, "_predict_all", predict_all)
 
