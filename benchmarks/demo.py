@@ -26,9 +26,8 @@ from clisc_nnunet.io.volume import read_geometry, read_mask, read_volume
 from clisc_nnunet.metrics import dice
 
 DATASET = "501"
-# An epoch has 250 iterations; features and patch size are chosen for ten minutes on two cores.
+# An epoch has 250 iterations.
 TRAINER = "nnUNetTrainerCLISC_2epochs"
-SMALL = ["--spacing", "3", "3", "3", "--features", "12", "24", "48", "--patch", "40", "48", "40"]
 CHECKPOINTS = {
     "before training": "checkpoint_before_round_01.pth",
     "after it": "checkpoint_final.pth",
@@ -55,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     plan = ["-d", DATASET, "-c", "3d_fullres", "--no_pp", "--verify_dataset_integrity"]
     _run(["nnUNetv2_plan_and_preprocess", *plan, "-npfp", 1], out)
-    _run(["clisc_add_small_plans", "-d", DATASET, *SMALL, "--overwrite"], out)
+    _run(["clisc_add_small_plans", "-d", DATASET, "--overwrite"], out)
     small = ["-c", "3d_fullres", "-plans_name", "nnUNetPlansSmall", "-np", 2]
     _run(["nnUNetv2_preprocess", "-d", DATASET, *small], out)
     job: list[object] = ["-p", "nnUNetPlansSmall", "-tr", TRAINER, "-device", "cpu"]

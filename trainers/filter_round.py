@@ -32,6 +32,7 @@ from clisc_nnunet.s3f.similarity import (
 )
 from clisc_nnunet.stages.connected_components import large_components
 from clisc_nnunet.trainers.distributed import ProcessGroup
+from clisc_nnunet.trainers.judges import Judge
 from clisc_nnunet.trainers.relabelled_dataset import write_overlay
 from clisc_nnunet.trainers.round_cases import CaseLoader, LoadedCase
 from clisc_nnunet.trainers.round_figure import RoundSnapshot, draw_round
@@ -122,7 +123,7 @@ class Round:
     files: RoundFiles
     cases: TrainingCases
     settings: RoundSettings
-    predict: Callable[[LoadedCase], np.ndarray]
+    predict: Judge
     load_sam: Callable[[], DatasetSam]
     patch_size: tuple[int, ...]
     group: ProcessGroup

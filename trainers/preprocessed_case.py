@@ -6,6 +6,7 @@ SAM needs axial slices of a fixed pixel size, independent of the plan's axis ord
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -118,15 +119,19 @@ class PreprocessedCase:
         self._back = tuple(transpose_backward)
         self._forward = tuple(int(axis) for axis in np.argsort(self._back))
         self._geometry = preprocessed_geometry(properties, image.shape, transpose_backward)
-        self._image, self._inside = image, inside
-        self.stack = kept or self._extract(image, inside, settings)
+        self._image, self._inside, self._settings, self._kept = image, inside, settings, kept
 
-    def _extract(
-        self, image: np.ndarray, inside: np.ndarray, settings: SliceSettings
-    ) -> SliceStack:
-        volume = Volume(image.transpose(self._back), self._geometry)
-        brain = extract_brain(volume, settings, inside.transpose(self._back))
-        return make_slices(volume, settings, brain)
+    @cached_property
+    def stack(self) -> SliceStack:
+        """The slices; extracted when they are first asked for, if none are stored."""
+        if self._kept is not None:
+            return self._kept
+        brain = extract_brain(self._scan, self._settings, self._inside.transpose(self._back))
+        return make_slices(self._scan, self._settings, brain)
+
+    @property
+    def _scan(self) -> Volume:
+        return Volume(self._image.transpose(self._back), self._geometry)
 
     @property
     def voxel_ml(self) -> float:
@@ -146,8 +151,7 @@ class PreprocessedCase:
 
     def probability(self, predictor: VolumePredictor) -> np.ndarray:
         """Probability of tumour by a network with plans of its own, float32 in the plan's order."""
-        scan = Volume(self._image.transpose(self._back), self._geometry)
-        found = brain_probability(predictor, scan, self.brain.transpose(self._back))
+        found = brain_probability(predictor, self._scan, self.brain.transpose(self._back))
         return found.transpose(self._forward)
 
     def on_slices(self, mask: np.ndarray) -> np.ndarray:

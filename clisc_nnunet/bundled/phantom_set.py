@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from hashlib import sha256
 from multiprocessing import get_context
 from pathlib import Path
@@ -19,7 +19,7 @@ from clisc_nnunet.io.atomic_write import atomic_file, write_text
 from clisc_nnunet.io.volume import Volume, resample
 from clisc_nnunet.phantoms.anatomy import Anatomy, anatomy_hashes
 from clisc_nnunet.phantoms.phantom import GENERATOR_VERSION, make_phantom
-from clisc_nnunet.phantoms.settings import PhantomSettings
+from clisc_nnunet.phantoms.settings import PhantomSettings, as_record
 from clisc_nnunet.provenance import differences, found_and_expected
 from clisc_nnunet.settings import SliceSettings
 from clisc_nnunet.stages.brain_extraction import scale_head
@@ -120,7 +120,7 @@ def make_recipe(anatomy: Path | None, settings: Sequence[PhantomSettings]) -> di
     return {
         "anatomies": anatomy_hashes(anatomy) if anatomy else "MNI152, as nilearn ships it",
         "phantom_settings_sha256": sha256(
-            json.dumps([asdict(s) for s in settings], sort_keys=True).encode()
+            json.dumps([as_record(s) for s in settings], sort_keys=True).encode()
         ).hexdigest(),
         "drawing": GENERATOR_VERSION,
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from clisc_nnunet.io.atomic_write import write_text
 from clisc_nnunet.io.volume import write_volume
 from clisc_nnunet.phantoms.anatomy import Anatomy, anatomy_hashes, load_anatomies, mni152_anatomy
 from clisc_nnunet.phantoms.phantom import GENERATOR_VERSION, make_phantom
-from clisc_nnunet.phantoms.settings import KINDS, PhantomSettings
+from clisc_nnunet.phantoms.settings import KINDS, PhantomSettings, as_record
 from clisc_nnunet.processes import make_executor
 from clisc_nnunet.provenance import differences, found_and_expected, restricted
 
@@ -77,7 +77,7 @@ def make_phantom_dataset(
         "seed": seed,
         "spacing_mm": spacing_mm,
         "anatomies": "mni152" if anatomy_folder is None else anatomy_hashes(anatomy_folder),
-        "settings": asdict(settings),
+        "settings": as_record(settings),
         "drawing": GENERATOR_VERSION,
     }
     _check_folder(folder, recipe)

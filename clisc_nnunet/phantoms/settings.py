@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 Range = tuple[float, float]
 
@@ -134,6 +135,18 @@ class PhantomSettings:
     lesions: LesionSettings = LesionSettings()
     tumour: TumourSettings = TumourSettings()
     scanner: ScannerSettings = ScannerSettings()
+
+
+def as_record(settings: PhantomSettings) -> dict[str, Any]:
+    """Settings as a folder of phantoms records them.
+
+    Lesions are left out where there are none, as in the records of versions that knew none: the
+    phantoms are the same.
+    """
+    record = asdict(settings)
+    if settings.lesions == LesionSettings():
+        del record["lesions"]
+    return record
 
 
 HEADS = PhantomSettings(

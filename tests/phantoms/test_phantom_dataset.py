@@ -1,5 +1,6 @@
 import functools
 import json
+from dataclasses import asdict
 
 import pytest
 import SimpleITK as sitk
@@ -7,6 +8,7 @@ import SimpleITK as sitk
 from clisc_nnunet.cli.make_phantoms import main
 from clisc_nnunet.phantoms.anatomy import mni152_anatomy
 from clisc_nnunet.phantoms.phantom import GENERATOR_VERSION
+from clisc_nnunet.phantoms.settings import KINDS, as_record
 
 CALL = ["-n", "2", "--spacing", "5", "--seed", "3"]
 _made_once = functools.cache(mni152_anatomy)
@@ -169,3 +171,10 @@ def test_help_says_how_far_apart_seeds_must_be(capsys):
     with pytest.raises(SystemExit):
         main(["--help"])
     assert "seeds at least N apart" in " ".join(capsys.readouterr().out.split())
+
+
+def test_phantoms_of_versions_without_lesions_are_kept():
+    record = as_record(KINDS["aged"])
+    assert "lesions" not in record
+    assert record.keys() == asdict(KINDS["aged"]).keys() - {"lesions"}
+    assert as_record(KINDS["vascular"]) == asdict(KINDS["vascular"])
