@@ -12,7 +12,6 @@ import SimpleITK as sitk
 from clisc_nnunet.dataset_conversion.label_values import tumour_mask
 from clisc_nnunet.dataset_layout import FILE_ENDING
 from clisc_nnunet.errors import ScanError, one_line
-from clisc_nnunet.io.non_finite import with_non_finite
 from clisc_nnunet.io.sitk_images import read_image
 from clisc_nnunet.io.volume import Geometry, grid_text, read_geometry, same_grid
 from clisc_nnunet.io.voxel_alignment import Alignment, find_alignment, move_onto
@@ -139,7 +138,7 @@ def direction_text(geometry: Geometry) -> str:
 
 def _values(path: Path) -> np.ndarray:
     try:
-        return with_non_finite(path, read_image(path)[0])
+        return read_image(path)[0]
     except ScanError as error:
         if "component" not in error.found or not path.name.lower().endswith(SEGMENTATION_ENDING):
             raise

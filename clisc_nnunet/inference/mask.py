@@ -10,7 +10,8 @@ import SimpleITK as sitk
 from nibabel import Nifti1Image
 
 from clisc_nnunet.io.geometry import Geometry
-from clisc_nnunet.io.image_objects import to_nibabel, to_sitk
+from clisc_nnunet.io.image_objects import to_nibabel
+from clisc_nnunet.io.sitk_images import to_sitk
 from clisc_nnunet.io.volume import write_volume
 
 

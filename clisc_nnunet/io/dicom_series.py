@@ -10,8 +10,7 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import SimpleITK as sitk
-
+from clisc_nnunet.io.dicom_header import gdcm_header
 from clisc_nnunet.io.hashing import file_sha256
 from clisc_nnunet.io.paths import is_text
 
@@ -143,12 +142,8 @@ def _start(path: Path) -> bytes:
 def _read_tags(path: Path) -> dict[str, str] | None:
     if not is_text(path):
         return None  # SimpleITK would terminate the process
-    reader = sitk.ImageFileReader()
-    reader.SetImageIO("GDCMImageIO")
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError:
+    reader = gdcm_header(path)
+    if reader is None:
         return None  # a report, an index, or a truncated file
     keys = set(reader.GetMetaDataKeys())
     return {

@@ -68,15 +68,6 @@ def to_volume(image: ImageObject, spacing: Sequence[float] | None = None) -> Vol
     return Volume(checked_intensities(where, array), *checked_geometry(where, geometry))
 
 
-def to_sitk(array: np.ndarray, geometry: Geometry) -> sitk.Image:
-    """A SimpleITK image; bool becomes uint8."""
-    image = sitk.GetImageFromArray(array.astype(np.uint8) if array.dtype == bool else array)
-    image.SetSpacing(geometry.spacing)
-    image.SetOrigin(geometry.origin)
-    image.SetDirection(geometry.direction)
-    return image
-
-
 def to_nibabel(array: np.ndarray, geometry: Geometry) -> Nifti1Image:
     """A nibabel image, indexed (column, row, plane); bool becomes uint8."""
     affine = np.eye(4)

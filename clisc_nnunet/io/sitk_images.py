@@ -89,6 +89,15 @@ def read_image_header(path: Path) -> ImageHeader:
     return _read(path, voxels=False)[1]
 
 
+def to_sitk(array: np.ndarray, geometry: Geometry) -> sitk.Image:
+    """A SimpleITK image; bool becomes uint8."""
+    image = sitk.GetImageFromArray(array.astype(np.uint8) if array.dtype == bool else array)
+    image.SetSpacing(geometry.spacing)
+    image.SetOrigin(geometry.origin)
+    image.SetDirection(geometry.direction)
+    return image
+
+
 @contextmanager
 def no_itk_warnings() -> Iterator[None]:
     """Suppress ITK's multi-line warnings; errors are reported in one line instead."""

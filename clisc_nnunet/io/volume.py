@@ -37,7 +37,7 @@ from clisc_nnunet.io.hashing import file_sha256
 from clisc_nnunet.io.mask_values import check_is_scan
 from clisc_nnunet.io.nifti_header import check_nifti, is_nifti
 from clisc_nnunet.io.paths import itk_name
-from clisc_nnunet.io.sitk_images import read_image, read_image_header
+from clisc_nnunet.io.sitk_images import read_image, read_image_header, to_sitk
 
 # A scan on disk: a file, or the files of a DICOM series.
 Source = Path | Series
@@ -220,7 +220,7 @@ def write_volume(
         raise ValueError(f"array of shape {array.shape}, geometry of shape {geometry.shape}")
     with atomic_file(path, folder) as temporary:
         try:
-            sitk.WriteImage(_image(array, geometry), itk_name(temporary), useCompression=True)
+            sitk.WriteImage(to_sitk(array, geometry), itk_name(temporary), useCompression=True)
             if is_nifti(temporary):
                 check_nifti(temporary)  # on a full disk, ITK may write a truncated file silently
         except (RuntimeError, OSError, EOFError, zlib.error, ScanError):
@@ -233,7 +233,7 @@ def to_axial(volume: Volume) -> Volume:
 
     Axes are permuted and flipped, not interpolated; an oblique scan is assigned its nearest axes.
     """
-    image = sitk.DICOMOrient(_image(volume.array, volume.geometry), "LPS")
+    image = sitk.DICOMOrient(to_sitk(volume.array, volume.geometry), "LPS")
     return Volume(sitk.GetArrayFromImage(image), geometry_of_image(image))
 
 
@@ -260,7 +260,7 @@ def resample(
     Where the target is coarser than the source, the array is smoothed first to avoid aliasing
     (`smoothing_sigma`), along the source's axes, for any relative orientation.
     """
-    image = _image(array.astype(np.float32, copy=False), source)
+    image = to_sitk(array.astype(np.float32, copy=False), source)
     sigma = smoothing_sigma(source, target)
     for axis in np.flatnonzero(sigma):
         smoothing = sitk.RecursiveGaussianImageFilter()
@@ -386,11 +386,3 @@ def checked_geometry(source: object, geometry: Geometry) -> tuple[Geometry, tupl
     return orthogonalised(geometry), (
         f"header: axes {degrees:.2g} degrees off right angles, straightened about the centre",
     )
-
-
-def _image(array: np.ndarray, geometry: Geometry) -> sitk.Image:
-    image = sitk.GetImageFromArray(array.astype(np.uint8) if array.dtype == bool else array)
-    image.SetSpacing(geometry.spacing)
-    image.SetOrigin(geometry.origin)
-    image.SetDirection(geometry.direction)
-    return image

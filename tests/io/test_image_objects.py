@@ -8,7 +8,8 @@ from helpers.acquisitions import tilted
 from helpers.nifti_files import noise
 
 from clisc_nnunet.errors import UserError
-from clisc_nnunet.io.image_objects import to_nibabel, to_sitk, to_volume
+from clisc_nnunet.io.image_objects import to_nibabel, to_volume
+from clisc_nnunet.io.sitk_images import to_sitk
 from clisc_nnunet.io.volume import Geometry, read_volume, same_grid
 
 GRID = Geometry((7, 6, 5), (1.0, 1.5, 2.0), (-9.0, 8.0, 7.0), tilted(20))
