@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from clisc_nnunet.dataset_conversion.conversion import Conversion
     from clisc_nnunet.evaluation.evaluate import Evaluation
     from clisc_nnunet.evaluation.mask_pairs import Missing
+    from clisc_nnunet.inference.segment_image import Device
     from clisc_nnunet.quality_control.score_predictions import Estimate
     from clisc_nnunet.s3f.similarity import SamPasses
     from clisc_nnunet.settings import Settings
 
-Device = Literal["cpu", "cuda", "mps"]
 _DATASET = re.compile(r"Dataset(?P<id>\d{3})_(?P<name>.+)")
 
 
@@ -43,6 +43,7 @@ def make_pseudo_labels(
     brain_masks: str | Path | None = None,
     slice_labels: str | Path | None = None,
     empty_cases: Literal["leave-out", "background"] = "leave-out",
+    add_phantoms: int | None = None,
     copy: bool = False,
     resume: bool = False,
     device: Device | None = None,
@@ -59,7 +60,7 @@ def make_pseudo_labels(
     settings : Settings, optional
         By default `clisc_nnunet.settings.PRESETS["default"]`.
     models, clip, sam, classifier, channels, label_channel, cases, leave_out, brain_masks, \
-slice_labels, empty_cases, copy, resume, device, processes
+slice_labels, empty_cases, add_phantoms, copy, resume, device, processes
         As the options of `clisc_make_pseudo_dataset`; `resume` is its `--continue`, and
         `label_channel` its `--prompt-channel`.
 
@@ -114,6 +115,7 @@ slice_labels, empty_cases, copy, resume, device, processes
             processes=processes,
             copy=copy,
             empty_cases=empty_cases,
+            add_phantoms=add_phantoms,
             resume=resume,
             channels=tuple(channels),
             label_channel=label_channel,
@@ -135,6 +137,7 @@ def evaluate(
     labels: Sequence[int] = (),
     tolerance_mm: float = 1.0,
     missing: Missing = "error",
+    mask_name: str = "",
     processes: int = 1,
     seed: int = 0,
 ) -> Evaluation:
@@ -142,11 +145,13 @@ def evaluate(
 
     Parameters
     ----------
-    predictions, references : str or Path
-        Folders of `CASE.nii.gz`.
+    predictions : str or Path
+        Folder of `CASE.nii.gz`.
+    references : str or Path
+        Folder of `CASE.nii.gz`, or a tree of masks such as that of BraTS.
     out : str or Path, optional
         Folder for tables and a page; by default nothing is written.
-    images, channels, label_channel, labels, tolerance_mm, missing, processes, seed
+    images, channels, label_channel, labels, tolerance_mm, missing, mask_name, processes, seed
         As the options of `clisc_evaluate`; `labels` is its `--label-of-interest`.
 
     Returns
@@ -188,6 +193,7 @@ def evaluate(
             tuple(labels),
             tolerance_mm,
             missing,
+            mask_name,
             processes=processes,
             seed=seed,
         )
@@ -278,7 +284,7 @@ def make_phantoms(
     anatomies: str | Path | None = None,
     spacing_mm: float = 1.5,
     tumour_free: float = 0.1,
-    kinds: Literal["usual", "heads", "unseen", "aged"] = "usual",
+    kinds: Literal["usual", "heads", "unseen", "aged", "sclerosis", "vascular"] = "usual",
     processes: int = 1,
 ) -> list[Mapping[str, Any]]:
     """Make synthetic heads with tumours and their masks, to try things on.

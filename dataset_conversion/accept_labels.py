@@ -15,7 +15,11 @@ from typing import Literal
 
 import numpy as np
 
-from clisc_nnunet.dataset_conversion.corrected_labels import add_to_trusted, edited_files
+from clisc_nnunet.dataset_conversion.corrected_labels import (
+    add_to_trusted,
+    check_author,
+    edited_files,
+)
 from clisc_nnunet.dataset_conversion.label_files import (
     LABEL_ENDINGS,
     SavedLabel,
@@ -31,8 +35,14 @@ from clisc_nnunet.dataset_conversion.preprocess_again import (
     preprocess_again,
 )
 from clisc_nnunet.dataset_conversion.preprocessed_lists import copy_lists
-from clisc_nnunet.dataset_layout import EXCLUDE_FILE, FILE_ENDING, DatasetLayout, read_names
-from clisc_nnunet.errors import ScanError, UserError, one_line
+from clisc_nnunet.dataset_layout import (
+    EXCLUDE_FILE,
+    FILE_ENDING,
+    DatasetLayout,
+    phantoms_beside,
+    read_names,
+)
+from clisc_nnunet.errors import ScanError, UserError, named, one_line
 from clisc_nnunet.io.volume import Geometry, read_geometry
 from clisc_nnunet.pipeline.result_cache import ResultCache
 
@@ -98,14 +108,17 @@ def accept_labels(options: AcceptOptions) -> Acceptance:
         If there is no such dataset, no label, or none that can be used.
     """
     dataset = DatasetLayout(existing_dataset(options.dataset_id, options.root))
-    files = _saved_files(dataset, options.folder)
+    cache = ResultCache(dataset.stages)
+    files = _saved_files(dataset, cache, options.folder)
     excluded = read_names(dataset.exclude_txt)
-    read_names(dataset.trusted_txt)  # appended to later: an unreadable list is reported now
+    trusted = read_names(dataset.trusted_txt)
     reports, usable = [], []
     for case, paths in sorted(files.items()):
         try:
             if case in excluded:
                 raise _excluded(dataset, case)
+            if case not in trusted:
+                check_author(dataset, cache, case, paths)
             report = _accept(dataset, case, paths, options)
             usable.append(case)
         except ScanError as error:
@@ -126,19 +139,28 @@ def accept_labels(options: AcceptOptions) -> Acceptance:
     return Acceptance(tuple(reports), again, _text(dataset, reports, again, options))
 
 
-def _saved_files(dataset: DatasetLayout, folder: Path | None) -> dict[str, list[Path]]:
-    """Corrected labels by case."""
+def _saved_files(
+    dataset: DatasetLayout, cache: ResultCache, folder: Path | None
+) -> dict[str, list[Path]]:
+    """Corrected labels by case; without phantoms, whose labels need no trust."""
+    phantoms = phantoms_beside(dataset.labels)
     if folder is None or folder.resolve() == dataset.labels.resolve():
-        cache = ResultCache(dataset.stages)
         edited = {
             case: edited_files(dataset, cache, case, paths)
             for case, paths in label_files(dataset.labels).items()
+            if case not in phantoms
         }
         return {case: paths for case, paths in edited.items() if paths}
     if not folder.is_dir():
         raise UserError(folder, "no such folder", "a folder of corrected labels", "check the path")
-    files = label_files(folder)
-    files = {case: paths for case, paths in files.items() if not _is_scan(case, files, dataset)}
+    found = label_files(folder)
+    files = {
+        case: paths
+        for case, paths in found.items()
+        if case not in phantoms and not _is_scan(case, found, dataset)
+    }
+    if left_out := sorted(phantoms & found.keys()):
+        print(f"left out: {named(left_out)}, phantoms: their labels are certain")
     if not files:
         endings = ", ".join(f"CASE{ending}" for ending in LABEL_ENDINGS)
         raise UserError(folder, "no label", f"files {endings}", "check the path")

@@ -30,6 +30,7 @@ from clisc_nnunet.phantoms.phantom_dataset import stored_intensities
 from clisc_nnunet.phantoms.scan_grid import ScanGrid, on_grid, typical_grid
 from clisc_nnunet.phantoms.settings import KINDS
 from clisc_nnunet.pipeline.case_result import CaseOutcome
+from clisc_nnunet.pipeline.result_cache import read_object
 from clisc_nnunet.processes import WorkerPool
 
 OPTION = "--add-phantoms"
@@ -67,7 +68,7 @@ class AddedPhantoms:
         """As many as the option says; without it, as many as in an earlier call."""
         if count is None:
             listed = len(read_names(dataset.phantoms_txt))
-            count = int(_read(_plan_file(dataset)).get("count", listed))
+            count = int(read_object(_plan_file(dataset)).get("count", listed))
         return cls(dataset, count)
 
     @property
@@ -138,7 +139,7 @@ class AddedPhantoms:
             If one cannot be written.
         """
         plan = _plan_file(self.dataset)
-        known = _read(plan)
+        known = read_object(plan)
         if not (self.count or known):
             return
         grid = _grid(known["grid"]) if "grid" in known else typical_grid(_sample(scans))
@@ -174,7 +175,7 @@ class AddedPhantoms:
 
     def records(self) -> list[dict[str, Any]]:
         """Records of the phantoms made so far, for the record of the run."""
-        known = (_read(_record_file(self.dataset, name)) for name in self.names)
+        known = (read_object(_record_file(self.dataset, name)) for name in self.names)
         return [record for record in known if record]
 
     def outcomes(self) -> list[CaseOutcome]:
@@ -232,7 +233,7 @@ def make_case(dataset: DatasetLayout, name: str, grid: ScanGrid) -> None:
 
 def is_complete(dataset: DatasetLayout, name: str) -> bool:
     """Whether both files of a phantom exist, made or placed, as they were written."""
-    hashes = _read(_record_file(dataset, name)).get("sha256", {})
+    hashes = read_object(_record_file(dataset, name)).get("sha256", {})
     return bool(hashes) and all(
         any(file.is_file() and file_sha256(file) == hashes[what] for file in files)
         for what, files in _files(dataset, name).items()
@@ -277,12 +278,3 @@ def _record_file(dataset: DatasetLayout, name: str) -> Path:
 
 def _plan_file(dataset: DatasetLayout) -> Path:
     return dataset.phantoms / "plan.json"
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """Content of a record; empty without it, or if it is damaged."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}

@@ -108,7 +108,7 @@ def find_trusted(
             continue
         try:
             if case not in trusted:
-                _check_author(dataset, cache, case, edited)
+                check_author(dataset, cache, case, edited)
             notes = _take(dataset, case, edited, wanted)
             found[case] = corrected_outcome(case)
             print(f"{case}: {found[case].reason}; {'; '.join(notes) or 'left unchanged'}")
@@ -183,10 +183,21 @@ def _is_replaced(case: str, scan: Source, cache: ResultCache) -> bool | None:
     return None if kept is None else scan_digest(scan) != kept[1].get("inputs")
 
 
-def _check_author(
+def check_author(
     dataset: DatasetLayout, cache: ResultCache, case: str, edited: Sequence[Path]
 ) -> None:
-    """Raise a ScanError if a label may be ours because its record is lost."""
+    """Check that a label of a case that is not listed as trusted was saved by a person.
+
+    Parameters
+    ----------
+    edited : sequence of Path
+        See `edited_files`.
+
+    Raises
+    ------
+    ScanError
+        If it may be ours, because the record of our labels is lost.
+    """
     label = dataset.label(case)
     if list(edited) == [label] and record_is_lost(cache, case) and not is_rewritten(dataset, case):
         raise unknown_label(cache, case, label)

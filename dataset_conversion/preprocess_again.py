@@ -23,6 +23,7 @@ from clisc_nnunet.errors import ScanError, UserError
 from clisc_nnunet.io.atomic_write import atomic_file, replace_durably, write_text
 from clisc_nnunet.io.hashing import file_sha256
 from clisc_nnunet.io.sitk_images import read_image
+from clisc_nnunet.pipeline.result_cache import read_object
 
 # In the `clisc` folder of the preprocessed dataset: for each configuration and case the hash of
 # the label, and size and time of the files that were made from it.
@@ -61,7 +62,7 @@ def preprocessed_configurations(folder: Path) -> list[Configuration]:
 
     found: dict[Path, Configuration] = {}
     for plans in sorted(folder.glob("*.json")):
-        content = _object(plans)
+        content = read_object(plans)
         for name in content.get("configurations", {}) if "plans_name" in content else ():
             manager = PlansManager(content).get_configuration(name)
             cases = folder / manager.data_identifier
@@ -101,7 +102,7 @@ def outdated_cases(
     if folder is None:
         return {}
     cases = [case for case in cases if dataset.image(case).is_file()]
-    record = _object(DatasetLayout(folder).clisc / RECORD_FILE)
+    record = read_object(DatasetLayout(folder).clisc / RECORD_FILE)
     outdated = {}
     for configuration in preprocessed_configurations(folder):
         known = record.get(configuration.folder.name, {})
@@ -136,16 +137,15 @@ def preprocess_again(dataset: DatasetLayout, cases: Sequence[str]) -> Preprocess
             _remember(dataset, configuration, case)
             result.done.setdefault(configuration, []).append(case)
     if preprocessed_configurations(folder):
-        _copy_labels(dataset, [case for case in cases if case not in result.failed])
+        done = [case for case in cases if case not in result.failed]
+        _copy_labels(dataset, folder / "gt_segmentations", done)
     return result
 
 
-def _copy_labels(dataset: DatasetLayout, cases: Sequence[str]) -> None:
+def _copy_labels(dataset: DatasetLayout, folder: Path, cases: Sequence[str]) -> None:
     """Copy labels to where nnU-Net's validation finds them."""
-    folder = preprocessed_folder(dataset)
-    assert folder is not None
     for case in cases:
-        label, copy = dataset.label(case), folder / "gt_segmentations" / f"{case}{FILE_ENDING}"
+        label, copy = dataset.label(case), folder / f"{case}{FILE_ENDING}"
         if not (copy.is_file() and filecmp.cmp(label, copy, shallow=False)):
             with atomic_file(copy) as temporary:
                 shutil.copy2(label, temporary)
@@ -177,7 +177,7 @@ def _preprocess(dataset: DatasetLayout, configuration: Configuration, case: str)
 
 def _remember(dataset: DatasetLayout, configuration: Configuration, case: str) -> None:
     path = DatasetLayout(configuration.folder.parent).clisc / RECORD_FILE
-    record = _object(path)
+    record = read_object(path)
     of_folder = record.setdefault(configuration.folder.name, {})
     of_folder[case] = _state(dataset, configuration, case)
     write_text(path, json.dumps(record, indent=1) + "\n")
@@ -191,12 +191,3 @@ def _state(dataset: DatasetLayout, configuration: Configuration, case: str) -> d
         "label": file_sha256(dataset.label(case)),
         "files": {path.name: [(known := path.stat()).st_size, known.st_mtime_ns] for path in there},
     }
-
-
-def _object(path: Path) -> dict[str, Any]:
-    """Content of a JSON file; empty if it is missing, damaged or no object."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}

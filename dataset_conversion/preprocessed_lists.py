@@ -38,6 +38,7 @@ def copy_lists(dataset: DatasetLayout) -> None:
         (dataset.cases_csv, copies.cases_csv),
         (dataset.trusted_txt, copies.trusted_txt),
         (dataset.exclude_txt, copies.exclude_txt),
+        (dataset.phantoms_txt, copies.phantoms_txt),
     )
     try:
         for source, target in pairs:

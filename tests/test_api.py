@@ -4,7 +4,10 @@ import ast
 import doctest
 import subprocess
 import sys
+from dataclasses import fields
+from inspect import signature
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -12,9 +15,13 @@ import SimpleITK as sitk
 
 import clisc_nnunet as clisc
 from clisc_nnunet import api
+from clisc_nnunet.dataset_conversion.options import ConversionOptions
+from clisc_nnunet.evaluation.evaluate import EvaluationOptions
 from clisc_nnunet.inference import segment_image
 from clisc_nnunet.io.volume import read_geometry, read_mask
 from clisc_nnunet.metrics import dice
+from clisc_nnunet.phantoms.settings import KINDS
+from clisc_nnunet.quality_control.score_predictions import QualityOptions
 
 EXAMPLES = {
     test.name.rpartition(".")[2]: test
@@ -45,6 +52,30 @@ def test_every_function_has_an_example():
     modules = (api.__name__, segment_image.__name__)
     functions = {name for name, module in clisc._PUBLIC.items() if module in modules}
     assert functions == EXAMPLES.keys()
+
+
+# Options that have another name in the function, or are for the terminal and clusters alone.
+OTHERWISE = {
+    ConversionOptions: {
+        "dataset_id", "name", "root", "preset", "settings_file", "overrides", "retry_failed",
+        "command", "stage", "part", "parts", "scheduler",
+    },
+    EvaluationOptions: set(),
+    QualityOptions: {"command"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("function", "options"),
+    zip((api.make_pseudo_labels, api.evaluate, api.estimate_quality), OTHERWISE, strict=True),
+)
+def test_functions_have_the_options_of_their_commands(function, options):
+    missing = {field.name for field in fields(options)} - signature(function).parameters.keys()
+    assert missing == OTHERWISE[options]
+
+
+def test_phantoms_of_all_kinds_can_be_made():
+    assert get_args(get_type_hints(api.make_phantoms)["kinds"]) == tuple(KINDS)
 
 
 def test_the_import_loads_nothing_heavy():

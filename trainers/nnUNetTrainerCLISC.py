@@ -117,8 +117,9 @@ class nnUNetTrainerCLISC(nnUNetTrainer):
         cases = self.dataset_class.get_identifiers(self.preprocessed_dataset_folder)
         raw, base = self._raw_clisc_folder, Path(self.preprocessed_dataset_folder_base)
         with self._exit_on_user_error():
-            self.phantoms = Phantoms.among(cases, self.dataset_json, raw)
             copies, converted = DatasetLayout(base).clisc, ENTRY in self.dataset_json
+            folders = [copies] if raw is None else [copies, raw]
+            self.phantoms = Phantoms.among(cases, self.dataset_json, folders)
             self.lists = find_case_lists(raw, copies, cases, converted, self.phantoms.names)
             if self.fold != "all":
                 self.phantoms.prepare_splits(base, cases)

@@ -7,7 +7,7 @@ repeating names.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -34,22 +34,23 @@ class Phantoms:
 
     @classmethod
     def among(
-        cls, cases: Collection[str], dataset_json: Mapping[str, Any], folder: Path | None
+        cls, cases: Collection[str], dataset_json: Mapping[str, Any], folders: Iterable[Path]
     ) -> Phantoms:
         """Phantoms among the preprocessed cases.
 
         Parameters
         ----------
         dataset_json : mapping
-            Names the phantoms for machines without the raw dataset. nnU-Net copies it when it
-            plans, so phantoms that were added later are missing.
-        folder : Path, optional
-            The `clisc` folder of the raw dataset, which lists all of them.
+            Names the phantoms for machines without these lists. nnU-Net copies it when it plans,
+            so phantoms that were added later are missing.
+        folders : iterable of Path
+            The `clisc` folders of the raw and of the preprocessed dataset, whose lists have all of
+            them; either may be missing.
         """
         made = dataset_json.get(CLISC_FOLDER)
         named = set(made.get(PHANTOMS_KEY, ())) if isinstance(made, dict) else set()
-        listed = read_names(folder / PHANTOMS_FILE).keys() if folder is not None else set()
-        return cls(frozenset((named | listed) & set(cases)))
+        named.update(*(read_names(folder / PHANTOMS_FILE) for folder in folders))
+        return cls(frozenset(named & set(cases)))
 
     def prepare_splits(self, folder: Path, cases: Collection[str]) -> None:
         """Write nnU-Net's five folds, unless they exist: of the scans alone, as without phantoms.

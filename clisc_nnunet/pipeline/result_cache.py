@@ -24,6 +24,15 @@ FORMAT = 3
 LEFTOVER_SECONDS = 3600
 
 
+def read_object(path: Path) -> dict[str, Any]:
+    """Content of a JSON file; empty if it is missing, damaged or not an object."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 def sign(*parts: Any) -> str:
     """Hash of settings, hashes and signatures, 32 hex digits."""
     text = json.dumps([FORMAT, *parts], sort_keys=True, default=asdict)
@@ -159,11 +168,7 @@ class ResultCache:
 
     def read_record(self, case: str, name: str) -> dict[str, Any]:
         """Small record of a case; empty if it is missing or unreadable."""
-        try:
-            content = json.loads(self._record(case, name).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return content if isinstance(content, dict) else {}
+        return read_object(self._record(case, name))
 
     def write_record(self, case: str, name: str, content: Mapping[str, Any]) -> None:
         """Write a small record of a case as JSON."""

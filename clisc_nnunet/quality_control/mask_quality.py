@@ -18,8 +18,7 @@ from clisc_nnunet.quality_control.prediction_scores import (
 from clisc_nnunet.quality_control.prompt_stability import JitterSettings
 from clisc_nnunet.s3f.similarity import SamPasses, make_volume_segmenter
 from clisc_nnunet.settings import Settings
-from clisc_nnunet.stages.connected_components import count_components
-from clisc_nnunet.stages.slice_extraction import make_slices, mask_on_slices
+from clisc_nnunet.stages.slice_extraction import make_slices
 
 
 @dataclass(frozen=True)
@@ -58,12 +57,9 @@ class MaskRater:
         """
         settings = Settings()
         stack = make_slices(scan, settings.slices, brain)
-        shown = mask_on_slices(mask, scan.geometry, stack)
-        if not shown.any():
+        opened = OpenedPrediction.of_mask(case, stack, mask, scan.geometry)
+        if not opened.mask.any():
             return None
-        opened = OpenedPrediction(
-            case, stack, shown, float(mask.sum()) * scan.geometry.voxel_ml, count_components(mask)
-        )
         # A new one per mask: its cache of embeddings knows scans by the name of the case alone.
         segmenter = make_volume_segmenter(self.sam, settings, self.passes)
         return trust_score(score_prediction(segmenter, opened, JitterSettings())[0])

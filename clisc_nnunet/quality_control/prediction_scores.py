@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from clisc_nnunet.io.volume import Source, read_geometry, read_mask
+from clisc_nnunet.io.volume import Geometry, Source, read_geometry, read_mask
 from clisc_nnunet.metrics import dice
 from clisc_nnunet.pipeline.slice_step import open_scan
 from clisc_nnunet.quality_control.prompt_stability import JitterSettings, stability
@@ -52,6 +52,26 @@ class OpenedPrediction:
     components: int
     kept_slices: bool = False
 
+    @classmethod
+    def of_mask(
+        cls,
+        case: str,
+        stack: SliceStack,
+        mask: np.ndarray,
+        geometry: Geometry,
+        *,
+        kept_slices: bool = False,
+    ) -> OpenedPrediction:
+        """A prediction in memory; `mask` is bool, of shape geometry.shape."""
+        return cls(
+            case,
+            stack,
+            mask_on_slices(mask, geometry, stack),
+            float(mask.sum()) * geometry.voxel_ml,
+            count_components(mask),
+            kept_slices,
+        )
+
 
 def open_prediction(
     case: str,
@@ -85,14 +105,7 @@ def open_prediction(
     if stack is None:
         stack = open_scan(image, settings, brain_file).stack
     mask = read_mask(prediction, geometry)
-    return OpenedPrediction(
-        case,
-        stack,
-        mask_on_slices(mask, geometry, stack),
-        float(mask.sum()) * geometry.voxel_ml,
-        count_components(mask),
-        stored,
-    )
+    return OpenedPrediction.of_mask(case, stack, mask, geometry, kept_slices=stored)
 
 
 @dataclass(frozen=True)

@@ -207,6 +207,32 @@ def test_labels_edited_in_the_dataset_are_accepted_there(accepting, capsys):
     assert accepting.trusted() == [CASE]
 
 
+@pytest.mark.parametrize("in_dataset", [True, False])
+def test_phantoms_are_no_corrected_labels(accepting, in_dataset, capsys):
+    accepting.dataset.phantoms_txt.write_text(OTHER)
+    if in_dataset:
+        accepting.folder = accepting.dataset.labels
+    else:
+        accepting.save(f"{OTHER}.nii.gz")
+    accepting.save(f"{CASE}.nii.gz")
+    before = accepting.dataset.label(OTHER).read_bytes()
+    assert call(accepting) == 0
+    assert CASE in accepting.trusted() and OTHER not in accepting.trusted()
+    assert accepting.dataset.label(OTHER).read_bytes() == before
+    assert in_dataset or f"left out: {OTHER}, phantoms" in capsys.readouterr().out
+
+
+def test_a_label_whose_record_is_lost_is_accepted_once_it_is_listed(accepting, capsys):
+    masks = accepting.dataset.stages / CASE / "masks.npz"
+    masks.parent.mkdir(parents=True)
+    masks.touch()
+    assert main(["-d", "7"]) == 3
+    assert "label.json is missing or empty" in capsys.readouterr().out
+    assert CASE not in accepting.trusted()
+    accepting.dataset.trusted_txt.write_text(CASE)
+    assert main(["-d", "7"]) == 0
+
+
 def test_an_unchanged_label_counts_as_checked(accepting):
     path = accepting.dataset.label(CASE)
     (accepting.folder / path.name).write_bytes(path.read_bytes())

@@ -6,6 +6,7 @@ from clisc_nnunet.dataset_conversion.preprocessed_lists import copy_lists
 from clisc_nnunet.dataset_conversion.small_plans import PREPROCESSED, RAW
 from clisc_nnunet.dataset_layout import DatasetLayout
 from clisc_nnunet.trainers.case_lists import find_case_lists
+from clisc_nnunet.trainers.phantom_sampling import Phantoms
 
 
 @pytest.fixture
@@ -27,6 +28,13 @@ def test_the_trainer_reads_the_copies(folders):
     copy_lists(dataset)
     lists = find_case_lists(None, copies.clisc, ["a", "b"], True)
     assert (lists.trusted, lists.excluded) == (set(), {"a"})
+
+
+def test_phantoms_added_after_planning_are_known_without_the_raw_dataset(folders):
+    dataset, copies = folders
+    dataset.phantoms_txt.write_text("p\n")
+    copy_lists(dataset)
+    assert Phantoms.among(["a", "p"], {}, [copies.clisc]).names == {"p"}
 
 
 def test_a_list_that_was_removed_is_empty_and_others_stay(folders):

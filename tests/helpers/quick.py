@@ -41,3 +41,8 @@ def labels(root: Path) -> dict[str, bytes]:
     """Label files by name."""
     folder = root / "Dataset501_CLISC" / "labelsTr"
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def clisc(root: Path) -> Path:
+    """Folder of the run's records."""
+    return root / "Dataset501_CLISC" / "clisc"

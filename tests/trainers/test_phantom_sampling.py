@@ -43,11 +43,11 @@ def test_share_is_a_setting_with_bounds():
 
 def test_phantoms_are_named_by_the_dataset_or_by_its_list(tmp_path):
     content = {"clisc": {"phantoms": ["p1", "gone"]}}
-    assert Phantoms.among(["a", "p1", "p2"], content, None).names == {"p1"}
+    assert Phantoms.among(["a", "p1", "p2"], content, []).names == {"p1"}
     (tmp_path / "phantoms.txt").write_text("# made by the converter\np1\np2\n")
-    assert Phantoms.among(["a", "p1", "p2"], {}, tmp_path).names == {"p1", "p2"}
+    assert Phantoms.among(["a", "p1", "p2"], {}, [tmp_path]).names == {"p1", "p2"}
     for without in ({}, {"clisc": "other"}):
-        assert Phantoms.among(["a", "p1"], without, tmp_path / "nowhere") == Phantoms()
+        assert Phantoms.among(["a", "p1"], without, [tmp_path / "nowhere"]) == Phantoms()
 
 
 def test_folds_are_those_without_phantoms_with_phantoms_in_training_alone(tmp_path):
