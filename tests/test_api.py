@@ -120,6 +120,7 @@ def test_masks_are_written_and_handed_over(phantom, tmp_path):
     geometry = read_geometry(tmp_path / "new" / "mask.nii.gz")
     written = read_mask(tmp_path / "new" / "mask.nii.gz", geometry)
     np.testing.assert_array_equal(written, mask.array)
+    assert repr(mask).startswith("<Mask of ") and f"tumour {mask.tumour_ml:.1f} ml" in repr(mask)
     truth = read_mask(phantom / "labels" / "phantom_0000.nii.gz", geometry)
     assert dice(mask.array, truth) > 0.5
     np.testing.assert_array_equal(mask.to_nibabel().get_fdata().T > 0, mask.array)

@@ -39,6 +39,12 @@ class Mask:
     geometry: Geometry
     quality: float | None = None
 
+    def __repr__(self) -> str:
+        """What a notebook shows: no voxels."""
+        quality = "none" if self.quality is None else f"{self.quality:.2f}"
+        shape = " x ".join(map(str, self.array.shape))
+        return f"<Mask of {shape} voxels: tumour {self.tumour_ml:.1f} ml, quality {quality}>"
+
     @property
     def tumour_ml(self) -> float:
         """Volume of the tumour in millilitres."""
