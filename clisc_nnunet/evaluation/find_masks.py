@@ -10,11 +10,12 @@ from pathlib import Path
 
 from clisc_nnunet.errors import UserError, named
 from clisc_nnunet.inputs.case_names import unique_names
-from clisc_nnunet.inputs.channels import given_strength
 from clisc_nnunet.inputs.file_names import scans_among, stem
 from clisc_nnunet.inputs.file_tree import TreeFile, walk
+from clisc_nnunet.inputs.given_names import files_given
 from clisc_nnunet.inputs.name_words import (
     FLAIR,
+    WORD,
     derivative_word,
     identity_words,
     is_derivative_folder,
@@ -32,7 +33,6 @@ _NO_REFERENCE = re.compile(
     r"brain(?:mask|seg)\w*|parenchyma|skull\w*|head|fg|foreground|deface\w*|bias\w*|prob\w*|pve\w*|aseg|aparc\w*"
     r"|gm|wm|csf|warp\w*|xfm|phase|uncertainty|entropy|logits?|softmax|ventricles?"
 )
-_WORD = re.compile(r"[^\W_]+")
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def _says_mask(file: TreeFile) -> bool:
 
 
 def _is_reference(name: str) -> bool:
-    words = _WORD.findall(name)
+    words = WORD.findall(name)
     after_brain = (b for a, b in pairwise(words) if a.lower() == "brain")
     return not any(_NO_REFERENCE.fullmatch(word.lower()) for word in words) and not any(
         derivative_word(word, targets=False) for word in after_brain
@@ -134,17 +134,8 @@ def _only_sorts(name: str) -> bool:
 
 def _named_by_option(folder: Path, masks: Sequence[_Mask], mask_name: str) -> list[_Mask]:
     """Masks that an option names, the better matches if there are any."""
-    wanted = mask_name.lower()
-    strengths = [
-        given_strength(
-            wanted,
-            mask.path.relative_to(folder).with_name(stem(mask.path)).as_posix(),
-            stem(mask.path),
-        )
-        for mask in masks
-    ]
-    best = max(strengths, default=0)
-    return [m for m, strength in zip(masks, strengths, strict=True) if strength == best > 0]
+    paths = set(files_given(mask_name.lower(), folder, [mask.path for mask in masks]))
+    return [mask for mask in masks if mask.path in paths]
 
 
 def _references(masks: Sequence[_Mask]) -> list[_Mask]:
@@ -182,7 +173,9 @@ def _by_case(folder: Path, masks: Iterable[_Mask]) -> dict[str, list[_Mask]]:
             parts = (*folders[:-1], name) if several else folders
             groups.setdefault(parts, []).append(mask)
     names = unique_names(list(groups), taken=set(cases))
-    return {**cases, **{names[parts]: inside for parts, inside in groups.items()}}
+    for parts, inside in groups.items():
+        cases.setdefault(names[parts], []).extend(inside)
+    return cases
 
 
 def _file_case(mask: _Mask) -> str:
@@ -190,7 +183,7 @@ def _file_case(mask: _Mask) -> str:
     text = _SEGMENTATION.sub("", stem(mask.path))
     if text != stem(mask.path):
         return text
-    words = list(_WORD.finditer(text))
+    words = list(WORD.finditer(text))
     while len(words) > 1 and derivative_word(words[-1][0]):
         words.pop()
     return text[: words[-1].end()] if words else text

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from clisc_nnunet.inputs.cases import UNKNOWN, FoundScan
-from clisc_nnunet.inputs.channels import Channel, given_strength
+from clisc_nnunet.inputs.channels import Channel
 from clisc_nnunet.inputs.file_names import Ignored, scans_among, stem, visible
+from clisc_nnunet.inputs.given_names import files_given
 from clisc_nnunet.inputs.name_words import derivative_word, modality_of, split_words
 from clisc_nnunet.inputs.scan_names import NOT_NAMED, SEGMENTATION
 
@@ -89,18 +90,8 @@ def _given_modalities(
     """Modalities of the files of one `anat` folder that options name, the best matches of each."""
     found: dict[Path, str] = {}
     for channel in (channel for channel in channels if channel.given):
-        strengths = {
-            path: given_strength(
-                channel.given,
-                path.relative_to(folder).with_name(stem(path)).as_posix(),
-                stem(path),
-            )
-            for path in scans
-        }
-        best = max(strengths.values(), default=0)
-        for path, strength in strengths.items():
-            if strength == best > 0:
-                found.setdefault(path, channel.name)
+        for path in files_given(channel.given, folder, scans):
+            found.setdefault(path, channel.name)
     return found
 
 

@@ -12,6 +12,7 @@ from clisc_nnunet.inputs.channels import Channel, split_ending
 from clisc_nnunet.inputs.file_names import Ignored
 from clisc_nnunet.inputs.name_words import (
     OTHER,
+    WORD,
     identity_words,
     is_time,
     modality_of_word,
@@ -164,7 +165,7 @@ def _name_of_time(scan: NamedScan, time: tuple[str, ...], folder: str) -> str:
 
 
 def _spelt_as_in(text: str, words: Sequence[str]) -> list[str]:
-    spelling = {word.lower(): word for word in re.findall(r"[^\W_]+", text)}
+    spelling = {word.lower(): word for word in WORD.findall(text)}
     return [spelling.get(word, word) for word in words]
 
 
@@ -228,7 +229,7 @@ def _file_case(scan: NamedScan, channels: Sequence[Channel]) -> str:
     if not scan.stem.endswith(scan.own):  # T1 or T2 in it is a time
         words = split_words(scan.own)
         tail = len(words) - next(n for n, word in enumerate(words) if modality_of_word(word))
-        return scan.stem[: list(re.finditer(r"[^\W_]+", scan.stem))[-tail].start()].rstrip("-_. ")
+        return scan.stem[: list(WORD.finditer(scan.stem))[-tail].start()].rstrip("-_. ")
     case, modality = split_ending(scan.stem, channels)
     if modality or len(channels) == 1:
         return case

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from clisc_nnunet.errors import UserError
-from clisc_nnunet.inputs.name_words import FLAIR, OTHER, modality_of, split_words
+from clisc_nnunet.inputs.name_words import FLAIR, OTHER, modality_of
 
 __all__ = ["FLAIR", "Channel", "chosen_channels", "modality_of_series", "split_ending"]
 
@@ -123,29 +123,6 @@ def split_ending(stem: str, channels: Sequence[Channel]) -> tuple[str, str]:
         return stem, ""
     name = min(found_at, key=lambda key: found_at[key])
     return stem[: found_at[name]], name
-
-
-def given_strength(given: str, relative: str, stem: str) -> int:
-    """How well a file has the name that is given for a channel: 2 well, 1 in part, 0 not.
-
-    Parameters
-    ----------
-    given : str
-        Suffix, words or pattern, in lower case. A pattern is matched with the file name without
-        its extension or, if it contains `/`, with the path.
-    relative : str
-        Path in the input folder, without the extension.
-    stem : str
-        File name without its extension.
-    """
-    if any(char in given for char in "*?["):
-        text = relative if "/" in given else stem
-        return 2 * fnmatchcase(text.lower(), re.sub(r"\.nii(\.gz)?$", "", given))
-    if re.search(rf"(^|[-_.]){re.escape(given.lstrip('-_.'))}$", stem, re.I):
-        return 2
-    words, wanted = split_words(stem), split_words(given)
-    places = range(len(words) - len(wanted) + 1)
-    return int(any(words[place : place + len(wanted)] == wanted for place in places))
 
 
 def modality_named(text: str) -> str:

@@ -14,6 +14,7 @@ from functools import lru_cache
 FLAIR = "flair"
 # Modality of sequences that never become a channel unless they are named by an option.
 OTHER = "other"
+WORD = re.compile(r"[^\W_]+")
 
 
 def _any_of(words: str) -> re.Pattern[str]:
@@ -147,7 +148,7 @@ _SPELLINGS = (
 @lru_cache(maxsize=1 << 16)
 def split_words(text: str) -> tuple[str, ...]:
     """Words of a text in lower case, `a_T2-FLAIR` as `a`, `t2`, `flair`."""
-    return tuple(re.findall(r"[^\W_]+", text.lower()))
+    return tuple(WORD.findall(text.lower()))
 
 
 @lru_cache(maxsize=1 << 16)
@@ -244,7 +245,7 @@ def derivative_word(text: str, allowed: Collection[str] = (), *, targets: bool =
         Whether names of what is segmented (`lesion`, `wt`) count, too.
     """
     before = ""
-    for token in re.findall(r"[^\W_]+", text):
+    for token in WORD.findall(text):
         parts = [token, *_CAMEL.findall(token)]
         for part in (part.lower() for part in parts):
             if part in allowed or token.lower() in allowed:
@@ -274,7 +275,7 @@ def is_derivative_folder(name: str) -> bool:
 
 def only_says_mask(name: str) -> bool:
     """Whether all words of a folder's name are those of masks, as in `images_segm`, `labelsTr`."""
-    words = re.findall(r"[^\W_]+", name)
+    words = WORD.findall(name)
     return is_derivative_folder(name) and all(
         derivative_word(word) or _SORTING.fullmatch(word.lower()) or word.isdigit()
         for word in words

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from clisc_nnunet.errors import ScanError, UserError, named
-from clisc_nnunet.inputs.cases import FoundScan
+from clisc_nnunet.inputs.cases import UNKNOWN, FoundScan
 from clisc_nnunet.inputs.channels import Channel
 from clisc_nnunet.inputs.file_names import SCAN_ENDINGS, Ignored, scan_ending, stem
 from clisc_nnunet.inputs.file_tree import MAX_DEPTH
@@ -91,7 +91,7 @@ def _depth(folder: Path, found: Sequence[FoundScan]) -> str:
 
 def _closest(found: Sequence[FoundScan], label_channel: str) -> str:
     """The ending that most scans of unknown modality share, or `ENDING`."""
-    unknown = [scan for scan in found if scan.modality == "unknown"]
+    unknown = [scan for scan in found if scan.modality == UNKNOWN]
     endings = Counter(scan.variant for scan in unknown)
     common = [ending for ending, count in endings.most_common() if count > 1]
     if common:

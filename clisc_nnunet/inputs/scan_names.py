@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from itertools import groupby, pairwise
 from pathlib import Path
 
-from clisc_nnunet.inputs.channels import Channel, given_strength, split_ending
+from clisc_nnunet.inputs.channels import Channel, split_ending
 from clisc_nnunet.inputs.file_names import Ignored, scan_ending, stem
 from clisc_nnunet.inputs.file_tree import FileTree, TreeFile
+from clisc_nnunet.inputs.given_names import files_given
 from clisc_nnunet.inputs.name_words import (
     FLAIR,
+    WORD,
     derivative_word,
     identity_words,
     is_derivative_folder,
@@ -34,7 +36,6 @@ NOT_NAMED = "another"
 _FOLDER_MODALITIES = (FLAIR, "t1", "t1ce", "t2", "dwi", "adc", "swi")
 # Short for FLAIR, if another file has the name of another modality in its place.
 _FLUID = ("fl", "fla", "flr")
-_WORD = re.compile(r"[^\W_]+")
 _BRAIN_TUMOUR = re.compile(r"brain ?(tumou?r|lesion)", re.I)
 
 
@@ -116,7 +117,7 @@ def without_masks(paths: Sequence[Path]) -> tuple[list[Path], Ignored]:
     """Split files of one folder with nnU-Net's channel numbers into scans and masks."""
     names = [re.sub(r"_\d{4}$", "", stem(path)) for path in paths]
     shared = min((_common(name, names[0]) for name in names), default=0)
-    if len(names) == 1 and not _BRAIN_TUMOUR.match(" ".join(_WORD.findall(names[0]))):
+    if len(names) == 1 and not _BRAIN_TUMOUR.match(" ".join(WORD.findall(names[0]))):
         shared = 0
     masks = dict.fromkeys(
         path
@@ -128,7 +129,7 @@ def without_masks(paths: Sequence[Path]) -> tuple[list[Path], Ignored]:
 
 def _may_be_a_case(name: str) -> bool:
     """Whether a word for masks may be a part of a case's name, as in `BraTS_Segmentation_001`."""
-    words = _WORD.findall(name)
+    words = WORD.findall(name)
     return bool(words) and not derivative_word(words[-1]) and not only_says_mask(name)
 
 
@@ -139,15 +140,8 @@ def _given_channels(
     found: dict[Path, Channel] = {}
     for channel in channels:
         if channel.given:
-            strengths = {}
-            for image in images:
-                name = stem(image.path)
-                relative = "/".join((*image.folders, name))
-                strengths[image.path] = given_strength(channel.given, relative, name)
-            best = max(strengths.values(), default=0)
-            for path, strength in strengths.items():
-                if strength and strength == best:
-                    found.setdefault(path, channel)
+            for path in files_given(channel.given, root, [image.path for image in images]):
+                found.setdefault(path, channel)
     return found
 
 
@@ -196,7 +190,7 @@ def _is_case_folder(folder: str, names: Sequence[str]) -> bool:
 
     Its files begin with the same words, and are of several modalities.
     """
-    count = len(_WORD.findall(folder))
+    count = len(WORD.findall(folder))
     rests = [_after_words(name, count) for name in names if _common(name, folder) == count]
     kinds = {derivative_word(rest) or modality_of(rest) for rest in rests} - {""}
     return _may_be_a_case(folder) and len(rests) == len(names) and len(kinds) > 1
@@ -208,14 +202,14 @@ def own_parts(root: str, file: TreeFile) -> list[str]:
     for name in (root, *file.folders):
         text = parts[-1]
         count = _common(text, name)
-        words = _WORD.findall(name)[:count]
-        whole = count == len(_WORD.findall(name)) and name != root
+        words = WORD.findall(name)[:count]
+        whole = count == len(WORD.findall(name)) and name != root
         if not count or (not whole and derivative_word(" ".join(words))):
             continue
         # In `T1/T1_bet` the word is the scan's own, in `P1/T1/P1_T1_FLAIR` it is a time.
         if len(parts) == 1 and all(modality_of_word(word.lower()) for word in words):
             continue
-        rest = list(_WORD.finditer(text))[count:]
+        rest = list(WORD.finditer(text))[count:]
         if rest:
             parts.append(text[rest[0].start() :])
     return parts
@@ -239,7 +233,7 @@ def _shared_words(names: Sequence[str]) -> int:
     (`tumour_1_flair`, `tumour_1_seg`), or if it is `brain tumour` and every name says a modality.
     """
     count = min((_common(name, names[0]) for name in names), default=0)
-    head = " ".join(_WORD.findall(names[0])[:count]) if names else ""
+    head = " ".join(WORD.findall(names[0])[:count]) if names else ""
     if not derivative_word(head):
         return 0
     rests = [_after_words(name, count) for name in names]
@@ -251,14 +245,14 @@ def _shared_words(names: Sequence[str]) -> int:
 
 
 def _after_words(text: str, count: int) -> str:
-    rest = list(_WORD.finditer(text))[count:]
+    rest = list(WORD.finditer(text))[count:]
     return text[rest[0].start() :] if rest else ""
 
 
 def _time_spelt_out(name: str, beside: Sequence[tuple[str, ...]]) -> str:
     """The name with `time1` for a T1 that is a time: `P1_T1_FLAIR` beside `P1_T1_T2`."""
     words = split_words(name)
-    matches = list(_WORD.finditer(name))
+    matches = list(WORD.finditer(name))
     for place, (word, following) in enumerate(pairwise(words)):
         if word not in ("t1", "t2") or not modality_of_word(following):
             continue
@@ -384,7 +378,5 @@ def _names_of_cases(
             # Above the first case, numbers are those of patients.
             cases = repeated and (not pure or len(path) == 1)
             words = identity_words(path[-1]) if cases else ()
-            names[path] = "_".join(
-                word for word in _WORD.findall(path[-1]) if word.lower() in words
-            )
+            names[path] = "_".join(word for word in WORD.findall(path[-1]) if word.lower() in words)
     return names

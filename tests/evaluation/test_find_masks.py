@@ -65,6 +65,11 @@ def test_several_masks_need_a_name(masks_of):
         masks_of(mask_name="absent")
 
 
+def test_a_mask_beside_the_folder_of_its_case_is_one_too_many(masks_of):
+    with pytest.raises(UserError, match=r"several masks of P \(P_seg\.nii\.gz"):
+        masks_of("P_seg", "P/P_seg")
+
+
 def test_a_folder_of_scans_has_no_masks(masks_of):
     with pytest.raises(UserError, match="no mask among 2 files"):
         masks_of("a/a_flair", "a/a_t1")
