@@ -10,8 +10,8 @@ from pathlib import Path
 from clisc_nnunet.errors import ScanError
 from clisc_nnunet.inputs.cases import FoundScan
 from clisc_nnunet.inputs.channels import Channel, modality_of_series
-from clisc_nnunet.inputs.file_names import Ignored, visible
-from clisc_nnunet.inputs.file_tree import FileTree, TreeFile
+from clisc_nnunet.inputs.file_names import SCAN_ENDINGS, Ignored, visible
+from clisc_nnunet.inputs.file_tree import FileTree
 from clisc_nnunet.inputs.name_words import OTHER, derivative_word
 from clisc_nnunet.io.dicom_series import FoundSeries, Series, find_series, is_dicom
 from clisc_nnunet.io.paths import itk_name
@@ -19,20 +19,20 @@ from clisc_nnunet.io.paths import itk_name
 # Files of one folder whose content is looked at to see whether they are DICOM.
 _LOOKED_AT = 3
 _NEVER_DICOM = (
+    *SCAN_ENDINGS,
     *(".json", ".txt", ".csv", ".tsv", ".xlsx", ".bval", ".bvec", ".html", ".pdf", ".png", ".jpg"),
-    *(".zip", ".gz", ".tif", ".md", ".raw", ".img", ".hdr", ".mgz", ".mat", ".xml", ".log", ".py"),
+    *(".zip", ".gz", ".tif", ".md", ".raw", ".img", ".hdr", ".mat", ".xml", ".log", ".py"),
 )
 
 
-def contains_dicom(tree: FileTree, images: Sequence[TreeFile]) -> set[Path]:
+def contains_dicom(tree: FileTree) -> set[Path]:
     """Entries of the input folder in which DICOM files are found, by a look at a few of each."""
-    known = {image.path for image in images}
     seen: Counter[Path] = Counter()
     found: set[Path] = set()
     for file in tree.files:
         top = tree.root / file.folders[0] if file.folders else tree.root
         parent = file.path.parent
-        if top in found or file.path in known or file.path.name.lower().endswith(_NEVER_DICOM):
+        if top in found or file.path.name.lower().endswith(_NEVER_DICOM):
             continue
         if seen[parent] < _LOOKED_AT and is_dicom(file.path):
             found.add(top)
@@ -67,7 +67,7 @@ def find_dicom(
     faults: dict[str, ScanError] = {}
     folders = [path for path in visible(folder) if path.is_dir()]
     for subfolder in [path for path in folders if not only or path in only]:
-        inside = find_series(subfolder)
+        inside = find_series(subfolder, skip=SCAN_ENDINGS)
         if not inside.series and not inside.broken:
             ignored.append((subfolder, "no DICOM series in this folder"))
         names = _study_names(subfolder.name, inside.series)
@@ -75,7 +75,9 @@ def find_dicom(
         for path in inside.broken[:1]:
             for case in names.values() or [subfolder.name]:
                 faults[case] = _unreadable(path)
-    loose = find_series(folder, deep=False) if not only or folder in only else FoundSeries((), ())
+    loose = FoundSeries((), ())
+    if not only or folder in only:
+        loose = find_series(folder, deep=False, skip=SCAN_ENDINGS)
     for series in loose.series:
         name = re.sub(r"[^\w.-]+", "_", series.patient) or "case"
         studies = [s for s in loose.series if s.patient == series.patient]

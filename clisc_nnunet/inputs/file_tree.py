@@ -22,7 +22,7 @@ class TreeFile:
 
 @dataclass(frozen=True)
 class FileTree:
-    """The files of a folder in order of their paths, and the folders that were not entered."""
+    """The files below a folder, those of one folder together, and what was not entered."""
 
     root: Path
     files: tuple[TreeFile, ...]
@@ -81,7 +81,7 @@ def walk(root: Path, leave_out: Callable[[Path], str] = lambda _: "") -> FileTre
                 ignored.append((path, reason))
             else:
                 (links if path.is_symlink() else pending).append((path, (*names, path.name)))
-    files.sort(key=lambda file: file.path)
+    files.sort(key=lambda file: (file.path.parent, file.path.name))
     return FileTree(root, tuple(files), tuple(sorted(folders)), sorted(ignored, key=_by_path))
 
 

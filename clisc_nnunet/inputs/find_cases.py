@@ -228,7 +228,7 @@ def _read_layout(
     ignored += rejected
     dicom: list[FoundScan] = []
     broken: dict[str, ScanError] = {}
-    with_dicom = contains_dicom(tree, images)
+    with_dicom = contains_dicom(tree)
     if with_dicom or not images:
         dicom, rejected, broken = find_dicom(folder, channels, with_dicom if images else ())
         if dicom or broken:

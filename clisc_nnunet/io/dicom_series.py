@@ -89,7 +89,7 @@ class FoundSeries:
     broken: tuple[Path, ...]
 
 
-def find_series(folder: Path, *, deep: bool = True) -> FoundSeries:
+def find_series(folder: Path, *, deep: bool = True, skip: tuple[str, ...] = ()) -> FoundSeries:
     """All series of a folder, sorted by UID; DICOM files are detected by content, not by name.
 
     Parameters
@@ -97,10 +97,14 @@ def find_series(folder: Path, *, deep: bool = True) -> FoundSeries:
     folder : Path
     deep : bool
         Search subfolders too.
+    skip : tuple of str
+        Endings, in lower case, of files that are not opened.
     """
     by_uid: dict[str, list[tuple[Path, dict[str, str]]]] = {}
     broken = []
     for path in sorted(p for p in (folder.rglob if deep else folder.glob)("*") if p.is_file()):
+        if path.name.lower().endswith(skip):
+            continue
         start = _start(path)
         if start[128:132] != _MAGIC:
             continue

@@ -108,6 +108,12 @@ def test_cases_of_public_data_sets(tmp_path, layout):
     assert taken(tmp_path) == scans
 
 
+def test_a_folder_between_two_files_does_not_part_them(tmp_path):
+    scans = {"tumour_1": "tumour_1_flair", "tumour_1_more": "tumour_1_more/flair"}
+    plant(tmp_path, [*scans.values(), "tumour_1_seg"])
+    assert taken(tmp_path) == scans
+
+
 @pytest.mark.parametrize(
     ("folder", "names"),
     [
