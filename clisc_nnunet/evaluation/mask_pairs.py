@@ -98,10 +98,6 @@ def _check_same_grids(pairs: Iterable[Pair]) -> None:
     wrong = []
     for pair in pairs:
         grid = read_geometry(pair.reference)
-        if len(grid.size) != 3:
-            raise ScanError(
-                pair.reference, f"{len(grid.size)}D", "a 3D mask", "save it as a 3D volume"
-            )
         if pair.prediction is not None:
             found = read_geometry(pair.prediction)
             if not same_grid(found, grid):

@@ -9,6 +9,7 @@ import gzip
 import re
 import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 ENDINGS = (".nrrd", ".mha")
 # Headers are short; a file without an end of its header within this length is not of this kind.
@@ -29,7 +30,7 @@ def check_encoded_data(path: Path) -> None:
             end = re.search(rb"^ElementDataFile *= *LOCAL *\r?\n", start, re.M)
             if end and re.search(rb"^CompressedData *= *True", start[: end.start()], re.M):
                 file.seek(end.end())
-                _check_zlib(file.read())
+                _check_zlib(file)
             return
         end = re.search(rb"\r?\n\r?\n", start)
         header = start[: end.start()] if end else b""
@@ -41,8 +42,10 @@ def check_encoded_data(path: Path) -> None:
                     pass
 
 
-def _check_zlib(content: bytes) -> None:
+def _check_zlib(file: BinaryIO) -> None:
     stream = zlib.decompressobj()
-    stream.decompress(content)
+    # In blocks, so that the voxels are not in memory twice.
+    while not stream.eof and (block := file.read(1 << 16)):
+        stream.decompress(block)
     if not stream.eof:
         raise EOFError("compressed data end before their checksum")

@@ -12,14 +12,12 @@ from nibabel import Nifti1Image
 from nibabel.spatialimages import SpatialImage
 
 from clisc_nnunet.errors import ScanError
-from clisc_nnunet.io.geometry import Geometry, geometry_of_steps
-from clisc_nnunet.io.sitk_images import geometry_of_image
+from clisc_nnunet.io.geometry import Geometry, geometry_of_image, geometry_of_steps
+from clisc_nnunet.io.nifti_geometry import TO_LPS
 from clisc_nnunet.io.volume import Volume, checked_geometry, checked_intensities, read_volume
 
 ImageObject = str | Path | Volume | sitk.Image | SpatialImage | np.ndarray
 
-# NIfTI has x towards the right and y towards anterior (RAS), `Geometry` the opposite (LPS).
-_FLIP = np.diag([-1.0, -1.0, 1.0])
 _AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 
@@ -71,8 +69,9 @@ def to_volume(image: ImageObject, spacing: Sequence[float] | None = None) -> Vol
 def to_nibabel(array: np.ndarray, geometry: Geometry) -> Nifti1Image:
     """A nibabel image, indexed (column, row, plane); bool becomes uint8."""
     affine = np.eye(4)
-    affine[:3, :3] = _FLIP @ geometry.axes @ np.diag(geometry.spacing)
-    affine[:3, 3] = _FLIP @ np.asarray(geometry.origin)
+    # From LPS to RAS is the same flip.
+    affine[:3, :3] = TO_LPS @ geometry.axes @ np.diag(geometry.spacing)
+    affine[:3, 3] = TO_LPS @ np.asarray(geometry.origin)
     values = array.astype(np.uint8) if array.dtype == bool else array
     return Nifti1Image(values.transpose(), affine)
 
@@ -93,10 +92,10 @@ def _of_nibabel(image: Any) -> tuple[np.ndarray, Geometry]:
     while array.ndim > 3 and array.shape[-1] == 1:
         array = array[..., 0]
     _check_3d(image, array.shape)
-    steps = _FLIP @ image.affine[:3, :3]
+    steps = TO_LPS @ image.affine[:3, :3]
     if not np.isfinite(image.affine).all() or not np.linalg.norm(steps, axis=0).all():
         raise ScanError("image", "an affine that is not valid", "three axes", "fix the affine")
-    return array.transpose(), geometry_of_steps(array.shape, steps, _FLIP @ image.affine[:3, 3])
+    return array.transpose(), geometry_of_steps(array.shape, steps, TO_LPS @ image.affine[:3, 3])
 
 
 def _check_3d(image: Any, shape: Sequence[int], components: int = 1) -> None:

@@ -44,7 +44,7 @@ def read_mgh(path: Path, *, voxels: bool = True) -> tuple[np.ndarray | None, Geo
         header = _mgh_header(file.read(_MGH_HEADER_BYTES))
         shape = tuple(int(n) for n in header["dims"])
         shape = shape[:3] if shape[3] == 1 else shape
-        _check_shape(path, shape)
+        check_3d(path, shape)
         dtype = header.get_data_dtype()
         size = math.prod(shape) * dtype.itemsize
         available = path.stat().st_size * (GZIP_RATIO if compressed else 1)
@@ -72,14 +72,13 @@ def read_mgh(path: Path, *, voxels: bool = True) -> tuple[np.ndarray | None, Geo
 
 
 def read_nifti(path: Path, nifti: NiftiFile) -> np.ndarray:
-    """Voxels of a checked NIfTI file, scaled; array (plane, row, column).
+    """Voxels of a checked NIfTI file of one 3D volume, scaled; array (plane, row, column).
 
     Raises
     ------
     ScanError
-        If it is not one 3D volume of real numbers.
+        If it is not of real numbers.
     """
-    _check_shape(path, nifti.shape)
     header, dtype = nifti.header, nifti.header.get_data_dtype()
     if dtype.kind not in "iuf":
         raise ScanError(path, "complex numbers or colours", "intensities", "save the magnitude")
@@ -98,7 +97,14 @@ def read_nifti(path: Path, nifti: NiftiFile) -> np.ndarray:
         return array * float(slope) + float(intercept or 0)
 
 
-def _check_shape(path: Path, shape: tuple[int, ...]) -> None:
+def check_3d(path: Path, shape: tuple[int, ...]) -> None:
+    """Check that a header is that of one 3D volume.
+
+    Raises
+    ------
+    ScanError
+        If there are more or fewer axes, or one without voxels.
+    """
     if len(shape) != 3:
         raise ScanError(
             path,

@@ -22,7 +22,7 @@ from clisc_nnunet.io.detached_data import data_files, most_bytes
 from clisc_nnunet.io.encoded_data import ENDINGS as ENCODED
 from clisc_nnunet.io.encoded_data import check_encoded_data
 from clisc_nnunet.io.geometry import Geometry, farthest_mm, geometry_of_image, is_far
-from clisc_nnunet.io.nibabel_images import is_mgh, read_mgh, read_nifti
+from clisc_nnunet.io.nibabel_images import check_3d, is_mgh, read_mgh, read_nifti
 from clisc_nnunet.io.nifti_geometry import (
     StatedGeometry,
     stated_geometry,
@@ -151,6 +151,7 @@ def _read_nifti(path: Path, *, voxels: bool) -> tuple[np.ndarray | None, ImageHe
     stated = stated_geometry(nifti.header, size)
     conflict = (stated.conflict,) if stated and stated.conflict else ()
     if nifti.needs_nibabel:
+        check_3d(path, nifti.shape)
         array = read_nifti(path, nifti) if voxels else None
         if stated is None and int(nifti.header["sform_code"]) > 0:
             raise _without_volume(path)

@@ -105,8 +105,9 @@ def test_several_volumes_are_reported(tmp_path):
     nib.save(nib.MGHImage(np.stack([ARRAY] * 2, -1), AFFINE), tmp_path / "a.mgz")
     nib.save(nib.Nifti2Image(np.stack([ARRAY] * 2, -1), AFFINE), tmp_path / "a.nii")
     for name in ("a.mgz", "a.nii"):
-        with pytest.raises(ScanError, match="4D with 1"):
-            read_volume(tmp_path / name)
+        for read in (read_volume, read_geometry):
+            with pytest.raises(ScanError, match="4D with 1"):
+                read(tmp_path / name)
 
 
 def test_scaled_nifti_2_has_intensities(tmp_path):
