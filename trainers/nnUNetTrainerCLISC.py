@@ -70,7 +70,7 @@ _AGAINST_LABELS = ("Pseudo dice", "Yayy! New best EMA", "Mean Validation Dice")
 
 
 class nnUNetTrainerCLISC(nnUNetTrainer):
-    """nnU-Net's trainer with rounds of S3F between epochs.
+    """nnU-Net's trainer with rounds of S3F before or between epochs.
 
     Subclasses may override `epochs` and `clisc_settings`. Settings in dataset.json and environment
     variables take precedence.

@@ -17,7 +17,7 @@ VARIABLE_PREFIX = "CLISC_"
 
 @dataclass(frozen=True)
 class RoundSettings:
-    """Settings of the rounds between epochs.
+    """Settings of the rounds before or between epochs.
 
     Every field can be set in dataset.json, `{"clisc": {"trainer": {"keep_ratio": 0.7}}}`, or by an
     environment variable, which takes precedence: `CLISC_KEEP_RATIO=0.7`, `CLISC_ROUNDS=0.4,0.7`.
